@@ -1,0 +1,1 @@
+//! A gateway from ZeroMQ to browsers: one thread, one poller, one direction.

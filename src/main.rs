@@ -1,0 +1,2 @@
+//! The `zmq2ws` command.
+fn main() {}
