@@ -1,1 +1,10 @@
 //! A gateway from ZeroMQ to browsers: one thread, one poller, one direction.
+#![allow(dead_code)]
+pub mod error;
+mod memory;
+pub mod message;
+#[cfg(test)]
+mod test_random;
+mod timers;
+mod topics;
+pub mod wire;
