@@ -115,9 +115,14 @@ impl Log {
         self.chunks.front().map_or(self.end, |chunk| chunk.start)
     }
 
-    /// Bytes that are held.
+    /// Bytes that are held, with what is kept to find the frames among them.
     pub(crate) fn held_bytes(&self) -> usize {
-        (self.end - self.start()) as usize
+        self.chunks.front().map_or(0, |chunk| self.held_bytes_from(chunk))
+    }
+
+    fn held_bytes_from(&self, chunk: &Chunk) -> usize {
+        let frames = (self.frames - chunk.first_frame) as usize;
+        (self.end - chunk.start) as usize + frames * size_of::<u32>()
     }
 
     pub(crate) fn append(&mut self, frame: &Frame, chunk_bytes_max: usize, pool: &mut ChunkPool) {
@@ -138,7 +143,8 @@ impl Log {
                     let content = Content::Frames(pool.take(wanted));
                     self.chunks.push_back(Chunk { start, first_frame, content });
                 }
-                if let Some(Chunk { content: Content::Frames(buffer), .. }) = self.chunks.back_mut() {
+                if let Some(Chunk { content: Content::Frames(buffer), .. }) = self.chunks.back_mut()
+                {
                     buffer.append(bytes);
                 }
             }
@@ -207,7 +213,7 @@ impl Log {
 
     /// Where the log would start if it held at most `held_bytes_max`: the start of a chunk, or the end.
     pub(crate) fn start_within(&self, held_bytes_max: usize) -> u64 {
-        let fits = |chunk: &&Chunk| self.end - chunk.start <= held_bytes_max as u64;
+        let fits = |chunk: &&Chunk| self.held_bytes_from(chunk) <= held_bytes_max;
         self.chunks.iter().find(fits).map_or(self.end, |chunk| chunk.start)
     }
 
