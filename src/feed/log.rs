@@ -8,8 +8,8 @@ use super::pool::ChunkPool;
 use crate::memory::{Charge, Memory};
 
 /// A frame of this size or more is a chunk of its own, which all feeds of its wire format share and which can outlive
-/// its place in the log. Below it copying is cheaper than sharing, and a chunk's unused end stays below a quarter.
-pub(crate) const LARGE_FRAME_BYTES: usize = super::pool::CHUNK_BYTES_MAX / 4;
+/// its place in the log. Below it copying is cheap, and a chunk's unused end stays below an eighth.
+pub(crate) const LARGE_FRAME_BYTES: usize = super::pool::CHUNK_BYTES_MAX / 8;
 
 /// One encoded frame, ready to be appended to any number of logs.
 #[derive(Debug)]

@@ -14,6 +14,11 @@ pub(crate) const CHUNK_BYTES_MAX: usize = SIZES[SIZES.len() - 1];
 /// Bytes of unused buffers that are kept for each size.
 const SPARE_BYTES_MAX: usize = 256 << 10;
 
+/// The largest size of a buffer that is not above `bytes`, or the smallest there is.
+pub(crate) fn largest_size_within(bytes: usize) -> usize {
+    SIZES.into_iter().rev().find(|&size| size <= bytes).unwrap_or(SIZES[0])
+}
+
 /// A buffer of whole frames.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use slotmap::{SlotMap, new_key_type};
 
 use super::encoder::Encoder;
-use super::pool::{CHUNK_BYTES_MAX, ChunkPool};
+use super::pool::{self, ChunkPool};
 use super::{Feed, Gap, LagPolicy, Overrun, Owner};
 use crate::error::{CloseReason, GapReason};
 use crate::memory::Memory;
@@ -35,7 +35,7 @@ impl Limits {
 
     /// What is let go of at once when somebody lags too much: a chunk, so it is a small part of what is held.
     pub(super) fn chunk_bytes_max(&self) -> usize {
-        (self.lag_bytes_max / 8).clamp(1, CHUNK_BYTES_MAX)
+        pool::largest_size_within(self.lag_bytes_max / 8)
     }
 }
 
