@@ -1,0 +1,343 @@
+//! Static files: the page inside the program, and for files of a directory what they have in common
+//! with it: content types, ETags, conditions, safe paths. Reads no file.
+
+use std::borrow::Cow;
+
+use super::response::Head;
+use super::{After, Exchange, Method, Refusal, Request, Status};
+
+/// A file as it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asset {
+    content_type: &'static str,
+    /// A strong entity tag of the content, quotes included.
+    etag: String,
+    bytes: Cow<'static, [u8]>,
+    owner: Owner,
+}
+
+/// Who wrote a file, and so knows what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// This program: a page that needs nothing from elsewhere gets a policy that says so.
+    Program,
+    /// Whoever runs it: a policy from here would break pages that are fine.
+    Operator,
+}
+
+/// What the built-in page may do: load and connect to its own origin, and nothing more.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    connect-src 'self' ws: wss:; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// The methods that files know.
+const ALLOWED: &str = "GET, HEAD";
+
+impl Asset {
+    /// A file of a directory, `path` relative to it. The content is hashed, once: keep the asset.
+    pub(crate) fn from_file(path: &str, bytes: Vec<u8>) -> Self {
+        Self::new(path, Cow::Owned(bytes), Owner::Operator)
+    }
+
+    /// How much memory its content takes, bytes.
+    pub(crate) fn content_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn new(path: &str, bytes: Cow<'static, [u8]>, owner: Owner) -> Self {
+        let etag = format!("\"{:x}-{:016x}\"", bytes.len(), fnv1a(&bytes));
+        Self { content_type: content_type(path), etag, bytes, owner }
+    }
+}
+
+/// The page inside the program. Made once per gateway, since making it hashes the files.
+#[derive(Debug)]
+pub(crate) struct BuiltIn {
+    files: Vec<(&'static str, Asset)>,
+}
+
+impl BuiltIn {
+    pub(crate) fn new() -> Self {
+        let files: [(&'static str, &'static [u8]); 4] = [
+            ("index.html", include_bytes!("../../www/index.html")),
+            ("app.js", include_bytes!("../../www/app.js")),
+            ("message.js", include_bytes!("../../www/message.js")),
+            ("style.css", include_bytes!("../../www/style.css")),
+        ];
+        let asset = |path, bytes| Asset::new(path, Cow::Borrowed(bytes), Owner::Program);
+        Self { files: files.map(|(path, bytes)| (path, asset(path, bytes))).into() }
+    }
+
+    /// The file at `path`, relative as [`safe_path`] gives it.
+    pub(crate) fn find(&self, path: &str) -> Option<&Asset> {
+        self.files.iter().find(|(name, _)| *name == path).map(|(_, asset)| asset)
+    }
+}
+
+/// Appends the answer to a request for a file: 200, 304, 404 where there is no `asset`, or 405.
+pub(crate) fn write_page(out: &mut Vec<u8>, request: &Request<'_>, asset: Option<&Asset>) -> After {
+    let exchange = request.exchange();
+    match (asset, request.method) {
+        (None, _) => {
+            Refusal::new(Status::NotFound, "there is nothing at this path").write(out, exchange)
+        }
+        (Some(_), Method::Known | Method::Unknown) => {
+            Refusal::method_not_allowed(ALLOWED).write(out, exchange)
+        }
+        (Some(asset), Method::Get | Method::Head) => {
+            let is_fresh = request.lines("if-none-match").any(|line| matches(line, &asset.etag));
+            write_asset(
+                out,
+                exchange,
+                asset,
+                if is_fresh { Status::NotModified } else { Status::Ok },
+            )
+        }
+    }
+}
+
+fn write_asset(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Status) -> After {
+    let mut head = Head::start(out, status);
+    head.field("ETag", &asset.etag);
+    // Kept, but asked for again each time, which costs a 304: a new version of the program is seen
+    // at once.
+    head.field("Cache-Control", "no-cache");
+    if asset.owner == Owner::Program {
+        head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+        head.field("Referrer-Policy", "no-referrer");
+    }
+    if status == Status::Ok {
+        head.field("Content-Type", asset.content_type);
+    }
+    head.finish(exchange, &asset.bytes)
+}
+
+/// Whether one line of `If-None-Match` names `etag`, or any by `*`. Tags are compared weakly (RFC
+/// 9110 section 13.1.2).
+fn matches(line: &[u8], etag: &str) -> bool {
+    if line == b"*" {
+        return true;
+    }
+    let mut rest = line;
+    loop {
+        while let [b' ' | b'\t' | b',', tail @ ..] = rest {
+            rest = tail;
+        }
+        let opaque = rest.strip_prefix(b"W/").unwrap_or(rest);
+        // A tag may hold commas, so the list is split by its quotes. What is no tag ends the list.
+        let Some(inside) = opaque.strip_prefix(b"\"") else { return false };
+        let Some(end) = inside.iter().position(|&byte| byte == b'"') else { return false };
+        let (tag, tail) = opaque.split_at(end + 2);
+        if tag == etag.as_bytes() {
+            return true;
+        }
+        rest = tail;
+    }
+}
+
+/// The file that a URL's path names, relative to the folder of files: `None` where it could lead
+/// outside or to what is hidden. `path` starts with `/` and has been percent-decoded, once. A
+/// folder means its `index.html`.
+///
+/// Refused are empty segments, segments that start with a dot (`.`, `..` and hidden files),
+/// backslashes, control bytes and what is not UTF-8. Symbolic links are for whoever opens the file
+/// to judge.
+pub(crate) fn safe_path(path: &[u8]) -> Option<String> {
+    let path = std::str::from_utf8(path).ok()?.strip_prefix('/')?;
+    let is_safe = |segment: &str| {
+        !segment.is_empty()
+            && !segment.starts_with('.')
+            && !segment.contains(|c: char| c == '\\' || c.is_control())
+    };
+    let (folders, file) = path.rsplit_once('/').unwrap_or(("", path));
+    let folders_are_safe = !path.contains('/') || folders.split('/').all(is_safe);
+    match file {
+        _ if !folders_are_safe => None,
+        "" => Some(format!("{path}index.html")),
+        file => is_safe(file).then(|| path.to_owned()),
+    }
+}
+
+/// The content type by the path's extension, in any case of letters; unknown ones are bytes, which
+/// `nosniff` keeps from being anything else.
+fn content_type(path: &str) -> &'static str {
+    let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
+    match extension.to_ascii_lowercase().as_str() {
+        "html" | "htm" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "txt" => "text/plain; charset=utf-8",
+        "md" => "text/markdown; charset=utf-8",
+        "csv" => "text/csv; charset=utf-8",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "xml" => "application/xml",
+        "wasm" => "application/wasm",
+        "pdf" => "application/pdf",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "avif" => "image/avif",
+        "ico" => "image/x-icon",
+        "woff" => "font/woff",
+        "woff2" => "font/woff2",
+        "ttf" => "font/ttf",
+        "otf" => "font/otf",
+        "mp3" => "audio/mpeg",
+        "ogg" => "audio/ogg",
+        "mp4" => "video/mp4",
+        "webm" => "video/webm",
+        _ => "application/octet-stream",
+    }
+}
+
+/// FNV-1a, 64 bits: the same in every build and on every host, so that gateways behind one address
+/// agree.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Limits, parse_head};
+    use super::*;
+
+    fn answer(head: &str, asset: Option<&Asset>) -> String {
+        let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+        let mut out = Vec::new();
+        assert_eq!(write_page(&mut out, &request, asset), After::NextRequest);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn get(lines: &str, asset: Option<&Asset>) -> String {
+        answer(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"), asset)
+    }
+
+    #[test]
+    fn the_page_comes_with_its_policies() {
+        let built_in = BuiltIn::new();
+        let text = get("", built_in.find("index.html"));
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\n"));
+        assert!(text.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"));
+        assert!(
+            text.contains("\r\nContent-Security-Policy: default-src 'none'; script-src 'self';")
+        );
+        assert!(text.contains("; connect-src 'self' ws: wss:; img-src 'self' data:; base-uri "));
+        assert!(text.contains("\r\nReferrer-Policy: no-referrer\r\n"));
+        assert!(text.contains("\r\nCache-Control: no-cache\r\n"));
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body.as_bytes(), include_bytes!("../../www/index.html"));
+        assert!(head.contains(&format!("\r\nContent-Length: {}", body.len())));
+    }
+
+    #[test]
+    fn the_page_has_every_file_it_names() {
+        let built_in = BuiltIn::new();
+        for (_, asset) in &built_in.files {
+            let text = str::from_utf8(&asset.bytes).unwrap();
+            for before in ["src=\"", "href=\"", "from \"", "import \""] {
+                for named in text.split(before).skip(1) {
+                    let name = named.split('"').next().unwrap();
+                    let name = name.trim_start_matches("./").trim_start_matches('/');
+                    let is_outside = name.starts_with("data:") || name.starts_with('#');
+                    assert!(is_outside || built_in.find(name).is_some(), "{name:?}");
+                }
+            }
+        }
+        assert!(built_in.find("").is_none() && built_in.find("/index.html").is_none());
+    }
+
+    #[test]
+    fn files_of_the_operator_get_no_policy() {
+        let asset = Asset::from_file("a/B.PNG", b"x".to_vec());
+        let text = get("", Some(&asset));
+        assert!(text.contains("\r\nContent-Type: image/png\r\n") && text.contains("nosniff"));
+        assert!(!text.contains("Policy") && text.ends_with("\r\n\r\nx"));
+        assert_eq!(asset.content_bytes(), 1);
+    }
+
+    #[test]
+    fn methods_and_missing_files() {
+        let asset = Asset::from_file("a.txt", b"content".to_vec());
+        let head = answer("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", Some(&asset));
+        assert!(head.contains("Content-Length: 7\r\n") && head.ends_with("\r\n\r\n"));
+        let post = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let text = answer(post, Some(&asset));
+        assert!(text.starts_with("HTTP/1.1 405 ") && text.contains("\r\nAllow: GET, HEAD\r\n"));
+        for text in [answer(post, None), get("", None)] {
+            assert!(text.starts_with("HTTP/1.1 404 "));
+        }
+    }
+
+    #[test]
+    fn conditions() {
+        let asset = Asset::from_file("a", b"content".to_vec());
+        let tag = &asset.etag;
+        for (lines, is_fresh) in [
+            (format!("If-None-Match: {tag}\r\n"), true),
+            (format!("If-None-Match: W/{tag}\r\n"), true),
+            (format!("If-None-Match: \"x\", \"a,b\" ,, W/\"y\",{tag}\r\n"), true),
+            (format!("If-None-Match: \"x\"\r\nIf-None-Match: {tag}\r\n"), true),
+            ("If-None-Match: *\r\n".into(), true),
+            (format!("If-None-Match: \"x{tag}\"\r\n"), false),
+            (format!("If-None-Match: w/{tag}\r\n"), false),
+            (format!("If-None-Match: {}\r\n", tag.trim_matches('"')), false),
+            ("If-None-Match: \"\r\n".into(), false),
+            ("If-None-Match:\r\n".into(), false),
+            ("If-None-Match: \"*\"\r\n".into(), false),
+        ] {
+            let text = get(&lines, Some(&asset));
+            let status = if is_fresh { "HTTP/1.1 304 " } else { "HTTP/1.1 200 " };
+            assert!(text.starts_with(status), "{lines:?} {text}");
+            assert!(text.contains(&format!("\r\nETag: {tag}\r\n")));
+            if is_fresh {
+                assert!(text.ends_with("\r\n\r\n") && !text.contains("\r\nContent-"), "{text}");
+            }
+        }
+        assert_ne!(asset.etag, Asset::from_file("a", b"Content".to_vec()).etag);
+    }
+
+    #[test]
+    fn paths_stay_inside() {
+        for (path, safe) in [
+            ("/", Some("index.html")),
+            ("/a/b c.txt", Some("a/b c.txt")),
+            ("/a/", Some("a/index.html")),
+            ("/a..b/\u{e9}", Some("a..b/\u{e9}")),
+            ("", None),
+            ("a", None),
+            ("//", None),
+            ("//a", None),
+            ("/a//b", None),
+            ("/a//", None),
+            ("/..", None),
+            ("/../a", None),
+            ("/a/../b", None),
+            ("/a/..", None),
+            ("/../", None),
+            ("/./a", None),
+            ("/.", None),
+            ("/...", None),
+            ("/.git/config", None),
+            ("/a/.env", None),
+            ("/a\\..\\b", None),
+            ("/a\0", None),
+            ("/a\n/b", None),
+            ("/a\u{85}", None),
+        ] {
+            assert_eq!(safe_path(path.as_bytes()).as_deref(), safe, "{path:?}");
+        }
+        assert_eq!(safe_path(b"/\xff"), None);
+    }
+
+    #[test]
+    fn content_types() {
+        assert_eq!(content_type("a.b/c"), "application/octet-stream");
+        assert_eq!(content_type("a.MJS"), "text/javascript; charset=utf-8");
+        assert_eq!(content_type("noextension"), "application/octet-stream");
+    }
+}

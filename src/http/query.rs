@@ -1,0 +1,190 @@
+//! Reads what a client wants from its query: topics, format, where to resume. Knows no transport.
+
+use std::borrow::Cow;
+use std::str::FromStr;
+
+use super::{Refusal, Status};
+use crate::message::Id;
+use crate::wire::Format;
+
+/// What a query asks for. No prefix and no exact topic together mean everything, and so does an
+/// empty prefix.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// `topic=`: starts of topics, in the order given, doubles included.
+    pub(crate) prefixes: Vec<Vec<u8>>,
+    /// `exact=`: whole topics, in the order given, doubles included.
+    pub(crate) exact: Vec<Vec<u8>>,
+    /// `format=`, where given.
+    pub(crate) format: Option<Format>,
+    /// `since=`, where given.
+    pub(crate) since: Option<Id>,
+}
+
+impl Wanted {
+    /// Reads `name=value` pairs between `&`, names and values percent-encoded, `+` a space. Topics
+    /// are bytes and need not be UTF-8. Unknown parameters are ignored, whatever they hold, so that
+    /// clients of later versions get in.
+    ///
+    /// # Errors
+    ///
+    /// 400 for an unknown format, a malformed id, either of them twice, a broken percent escape in
+    /// a known parameter, and more than `topics_max` topics and exact topics together, doubles
+    /// included.
+    pub(crate) fn from_query(query: &[u8], topics_max: usize) -> Result<Self, Refusal> {
+        let mut wanted = Self::default();
+        let mut topics_left = topics_max;
+        for pair in query.split(|&byte| byte == b'&') {
+            let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+            let (name, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());
+            let Some(name) = percent_decode(name, Plus::Space) else { continue };
+            let value = || {
+                percent_decode(value, Plus::Space)
+                    .ok_or_else(|| bad("malformed percent escape in the query"))
+            };
+            match &*name {
+                b"topic" | b"exact" => {
+                    topics_left =
+                        topics_left.checked_sub(1).ok_or_else(|| bad("too many topics"))?;
+                    let is_exact = &*name == b"exact";
+                    let topics = if is_exact { &mut wanted.exact } else { &mut wanted.prefixes };
+                    topics.push(value()?.into_owned());
+                }
+                b"format" => {
+                    let reason = "unknown format: expected raw, json or parts";
+                    set_once(&mut wanted.format, &value()?, reason)?;
+                }
+                b"since" => {
+                    let reason = "malformed since: expected an id such as k3x9-42";
+                    set_once(&mut wanted.since, &value()?, reason)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+/// Sets what may be given once, or refuses with `reason`.
+fn set_once<T: FromStr>(
+    slot: &mut Option<T>,
+    value: &[u8],
+    reason: &'static str,
+) -> Result<(), Refusal> {
+    if slot.is_some() {
+        return Err(bad("format and since may be given once each"));
+    }
+    let value = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    *slot = Some(value.ok_or_else(|| bad(reason))?);
+    Ok(())
+}
+
+fn bad(reason: &'static str) -> Refusal {
+    Refusal::new(Status::BadRequest, reason)
+}
+
+/// What `+` stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plus {
+    /// Itself, as in paths.
+    Plus,
+    /// A space, as in queries (application/x-www-form-urlencoded).
+    Space,
+}
+
+/// `bytes` with percent escapes replaced, once; `None` where `%` is not followed by two hexadecimal
+/// digits.
+pub(super) fn percent_decode(bytes: &[u8], plus: Plus) -> Option<Cow<'_, [u8]>> {
+    let is_escaped = |byte: &u8| *byte == b'%' || (*byte == b'+' && plus == Plus::Space);
+    if !bytes.iter().any(is_escaped) {
+        return Some(Cow::Borrowed(bytes));
+    }
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match byte {
+            b'%' => {
+                let [high, low, tail @ ..] = tail else { return None };
+                decoded.push(hex_digit(*high)? << 4 | hex_digit(*low)?);
+                rest = tail;
+            }
+            b'+' if plus == Plus::Space => decoded.push(b' '),
+            byte => decoded.push(*byte),
+        }
+    }
+    Some(Cow::Owned(decoded))
+}
+
+fn hex_digit(byte: u8) -> Option<u8> {
+    let digit = char::from(byte).to_digit(16)?;
+    Some(u8::try_from(digit).expect("a hexadecimal digit is below 16"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Seq;
+
+    fn wanted(query: &str) -> Result<Wanted, &'static str> {
+        Wanted::from_query(query.as_bytes(), 4).map_err(|refusal| {
+            assert_eq!(refusal.status, Status::BadRequest);
+            refusal.reason
+        })
+    }
+
+    fn topics(query: &str) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+        let wanted = wanted(query).unwrap();
+        (wanted.prefixes, wanted.exact)
+    }
+
+    #[test]
+    fn topics_are_bytes() {
+        assert_eq!(topics("topic=a%2fb&exact=%ff%00&topic=c+d%2B"), {
+            (vec![b"a/b".to_vec(), b"c d+".to_vec()], vec![b"\xff\0".to_vec()])
+        });
+        assert_eq!(topics("topic=\u{e9}=1"), (vec!["\u{e9}=1".as_bytes().to_vec()], vec![]));
+        assert_eq!(topics("t%6fpic=a"), (vec![b"a".to_vec()], vec![]));
+    }
+
+    #[test]
+    fn an_empty_topic_is_everything_and_no_topic_is_none() {
+        assert_eq!(topics("topic="), (vec![vec![]], vec![]));
+        assert_eq!(topics("topic"), (vec![vec![]], vec![]));
+        for query in ["", "&", "&&=&=x", "Topic=a", "topics=a", "token=secret", "x=%zz&%zz=1"] {
+            assert_eq!(wanted(query), Ok(Wanted::default()), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn format_and_since() {
+        let all = wanted("since=k3x9-42&format=json").unwrap();
+        assert_eq!(all.format, Some(Format::Json));
+        assert_eq!(all.since.unwrap().seq, Seq(42));
+    }
+
+    #[test]
+    fn refusals() {
+        for query in [
+            "format=xml",
+            "format=",
+            "format",
+            "format=JSON",
+            "format=raw&format=raw",
+            "format=%ff",
+            "since=",
+            "since=1",
+            "since=k3x9-1&since=k3x9-1",
+            "since=k3x9-%00",
+            "topic=%",
+            "topic=%2",
+            "topic=%g0",
+            "topic=%+1",
+            "exact=a%zz",
+            "topic=a&topic=b&exact=c&exact=d&topic=a",
+        ] {
+            assert!(wanted(query).is_err(), "{query:?}");
+        }
+        assert_eq!(wanted("topic&topic&topic&exact").map(|wanted| wanted.prefixes.len()), Ok(3));
+    }
+}

@@ -1,0 +1,375 @@
+//! Writes answers: status lines, header fields, refusals, the upgrade. Knows no request but its
+//! `Exchange`.
+//!
+//! There is no `Date`: the gateway reads only the monotonic clock, and a server without a wall
+//! clock sends none (RFC 9110 section 6.6.1). Caches need none either: they ask again by ETag, or
+//! store nothing.
+//!
+//! Nothing that a client sent is ever repeated in an answer: every reason is a constant.
+
+use super::Version;
+
+/// The statuses that this server answers with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// 101
+    SwitchingProtocols,
+    /// 200
+    Ok,
+    /// 304
+    NotModified,
+    /// 400
+    BadRequest,
+    /// 403
+    Forbidden,
+    /// 404
+    NotFound,
+    /// 405
+    MethodNotAllowed,
+    /// 408
+    RequestTimeout,
+    /// 413
+    ContentTooLarge,
+    /// 414
+    UriTooLong,
+    /// 426
+    UpgradeRequired,
+    /// 431
+    HeaderFieldsTooLarge,
+    /// 501
+    NotImplemented,
+    /// 503
+    ServiceUnavailable,
+    /// 505
+    VersionNotSupported,
+}
+
+impl Status {
+    /// The code and phrase, as a status line has them (RFC 9110 section 15, RFC 6585 section 5).
+    fn line(self) -> &'static str {
+        match self {
+            Self::SwitchingProtocols => "101 Switching Protocols",
+            Self::Ok => "200 OK",
+            Self::NotModified => "304 Not Modified",
+            Self::BadRequest => "400 Bad Request",
+            Self::Forbidden => "403 Forbidden",
+            Self::NotFound => "404 Not Found",
+            Self::MethodNotAllowed => "405 Method Not Allowed",
+            Self::RequestTimeout => "408 Request Timeout",
+            Self::ContentTooLarge => "413 Content Too Large",
+            Self::UriTooLong => "414 URI Too Long",
+            Self::UpgradeRequired => "426 Upgrade Required",
+            Self::HeaderFieldsTooLarge => "431 Request Header Fields Too Large",
+            Self::NotImplemented => "501 Not Implemented",
+            Self::ServiceUnavailable => "503 Service Unavailable",
+            Self::VersionNotSupported => "505 HTTP Version Not Supported",
+        }
+    }
+}
+
+/// What an answer must know of the request it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exchange {
+    /// The request's version: 1.0 is told when the connection stays, 1.1 when it does not.
+    pub(crate) version: Version,
+    /// Whether another request may follow.
+    pub(crate) keep_alive: bool,
+    /// Whether the answer's content is left out: the request was HEAD.
+    pub(crate) head_only: bool,
+}
+
+impl Exchange {
+    /// The exchange of a request that was not understood, from what arrived of its head: it ends
+    /// here.
+    pub(crate) fn refused(head: &[u8]) -> Self {
+        let line = head.trim_ascii_start();
+        Self { version: Version::Http11, keep_alive: false, head_only: line.starts_with(b"HEAD ") }
+    }
+}
+
+/// What happens to the connection when an answer has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum After {
+    /// The next request may be read.
+    NextRequest,
+    /// The connection ends: no more input is looked at, no more answers are written.
+    Close,
+}
+
+/// Why a request is not served, and how its client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The status.
+    pub(crate) status: Status,
+    /// One line for people: the answer's content.
+    pub(crate) reason: &'static str,
+    after: After,
+    hint: Hint,
+}
+
+/// The header field that a status owes to its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hint {
+    None,
+    /// The methods that the path knows.
+    Allow(&'static str),
+    RetryAfterSeconds(u32),
+    UpgradeToWebSocket,
+}
+
+impl Refusal {
+    /// A refusal of a request that was understood: the connection goes on.
+    pub(crate) const fn new(status: Status, reason: &'static str) -> Self {
+        Self { status, reason, after: After::NextRequest, hint: Hint::None }
+    }
+
+    /// A refusal after which nobody knows, or wants to know, where the next request starts.
+    pub(crate) const fn closing(status: Status, reason: &'static str) -> Self {
+        Self { status, reason, after: After::Close, hint: Hint::None }
+    }
+
+    /// 405: the path exists, but for the methods in `allow` only.
+    pub(crate) const fn method_not_allowed(allow: &'static str) -> Self {
+        Self {
+            hint: Hint::Allow(allow),
+            ..Self::new(Status::MethodNotAllowed, "this path has no such method")
+        }
+    }
+
+    /// 426: the path speaks WebSocket version 13 only (RFC 6455 section 4.4).
+    pub(crate) const fn upgrade_required(reason: &'static str) -> Self {
+        Self { hint: Hint::UpgradeToWebSocket, ..Self::new(Status::UpgradeRequired, reason) }
+    }
+
+    /// 503: come back in `retry_after_seconds`, for which [`retry_after_seconds`] is made. It
+    /// closes, since what is short is most often room for connections.
+    pub(crate) const fn unavailable(reason: &'static str, retry_after_seconds: u32) -> Self {
+        Self {
+            hint: Hint::RetryAfterSeconds(retry_after_seconds),
+            ..Self::closing(Status::ServiceUnavailable, reason)
+        }
+    }
+
+    /// The same refusal, after which the connection ends.
+    pub(crate) const fn and_close(self) -> Self {
+        Self { after: After::Close, ..self }
+    }
+
+    /// Appends the whole answer to `out`.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, exchange: Exchange) -> After {
+        let keep_alive = exchange.keep_alive && self.after == After::NextRequest;
+        let exchange = Exchange { keep_alive, ..exchange };
+        let mut head = Head::start(out, self.status);
+        match self.hint {
+            Hint::None => {}
+            Hint::Allow(methods) => head.field("Allow", methods),
+            Hint::RetryAfterSeconds(seconds) => head.field("Retry-After", &seconds.to_string()),
+            Hint::UpgradeToWebSocket => {
+                head.field("Upgrade", "websocket");
+                head.field("Sec-WebSocket-Version", "13");
+            }
+        }
+        head.field("Content-Type", TEXT);
+        head.field("Cache-Control", "no-store");
+        let text = [self.reason.as_bytes(), b"\n"].concat();
+        head.finish(exchange, &text)
+    }
+}
+
+/// Plain text for people.
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// Between `base` and twice `base` seconds, as `random` has it, so that a crowd refused at once
+/// does not come back at once.
+pub(crate) fn retry_after_seconds(base: u32, random: u64) -> u32 {
+    let spread = random % (u64::from(base) + 1);
+    base.saturating_add(u32::try_from(spread).unwrap_or(base))
+}
+
+/// Appends a 200 whose text must not be cached: health, readiness, metrics.
+pub(crate) fn write_text(
+    out: &mut Vec<u8>,
+    exchange: Exchange,
+    content_type: &'static str,
+    text: &[u8],
+) -> After {
+    let mut head = Head::start(out, Status::Ok);
+    head.field("Content-Type", content_type);
+    head.field("Cache-Control", "no-store");
+    head.finish(exchange, text)
+}
+
+/// Appends the 101 that turns the connection into a WebSocket without a subprotocol (RFC 6455
+/// section 4.2.2). `accept` is [`super::Upgrade::accept`].
+pub(crate) fn write_switching_protocols(out: &mut Vec<u8>, accept: &str) {
+    let mut head = Head::start(out, Status::SwitchingProtocols);
+    head.field("Upgrade", "websocket");
+    head.field("Connection", "Upgrade");
+    head.field("Sec-WebSocket-Accept", accept);
+    head.end();
+}
+
+/// The head of an answer while it is being written.
+pub(super) struct Head<'a> {
+    out: &'a mut Vec<u8>,
+    status: Status,
+}
+
+impl<'a> Head<'a> {
+    /// Writes the status line. It says HTTP/1.1 to everyone: the server's version, not the
+    /// exchange's (RFC 9110 section 6.2).
+    pub(super) fn start(out: &'a mut Vec<u8>, status: Status) -> Self {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(status.line().as_bytes());
+        out.extend_from_slice(b"\r\n");
+        let mut head = Self { out, status };
+        head.field("X-Content-Type-Options", "nosniff");
+        head
+    }
+
+    /// Writes one field. Bytes that could end the line are left out: no value can add a field of
+    /// its own.
+    pub(super) fn field(&mut self, name: &'static str, value: &str) {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        self.out.extend(value.bytes().filter(|byte| (b' '..=b'~').contains(byte)));
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// Writes the fields that depend on the exchange, the blank line, and the content where the
+    /// exchange has it.
+    pub(super) fn finish(mut self, exchange: Exchange, content: &[u8]) -> After {
+        let has_content = self.status != Status::NotModified;
+        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is
+        // nothing to get wrong.
+        if has_content {
+            self.field("Content-Length", &content.len().to_string());
+        }
+        let upgrade = self.status == Status::UpgradeRequired;
+        match (exchange.version, exchange.keep_alive) {
+            // RFC 9110 section 7.8: whoever sends Upgrade names it in Connection.
+            (_, false) if upgrade => self.field("Connection", "Upgrade, close"),
+            (Version::Http11, true) if upgrade => self.field("Connection", "Upgrade"),
+            (Version::Http10, true) if upgrade => self.field("Connection", "Upgrade, keep-alive"),
+            (_, false) => self.field("Connection", "close"),
+            (Version::Http10, true) => self.field("Connection", "keep-alive"),
+            (Version::Http11, true) => {}
+        }
+        self.out.extend_from_slice(b"\r\n");
+        if has_content && !exchange.head_only {
+            self.out.extend_from_slice(content);
+        }
+        if exchange.keep_alive { After::NextRequest } else { After::Close }
+    }
+
+    /// Writes the blank line of an answer that ends HTTP on its connection.
+    fn end(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HTTP11: Exchange =
+        Exchange { version: Version::Http11, keep_alive: true, head_only: false };
+    const HTTP10: Exchange = Exchange { version: Version::Http10, ..HTTP11 };
+
+    fn written(write: impl FnOnce(&mut Vec<u8>) -> After) -> (String, After) {
+        let mut out = Vec::new();
+        let after = write(&mut out);
+        (String::from_utf8(out).unwrap(), after)
+    }
+
+    #[test]
+    fn a_refusal_is_complete() {
+        let refusal = Refusal::method_not_allowed("GET, HEAD");
+        let (text, after) = written(|out| refusal.write(out, HTTP11));
+        assert_eq!(
+            text,
+            "HTTP/1.1 405 Method Not Allowed\r\n\
+             X-Content-Type-Options: nosniff\r\n\
+             Allow: GET, HEAD\r\n\
+             Content-Type: text/plain; charset=utf-8\r\n\
+             Cache-Control: no-store\r\n\
+             Content-Length: 29\r\n\
+             \r\n\
+             this path has no such method\n"
+        );
+        assert_eq!(after, After::NextRequest);
+    }
+
+    #[test]
+    fn the_connection_field_follows_version_and_fate() {
+        let new = Refusal::new(Status::NotFound, "x");
+        let upgrade = Refusal::upgrade_required("x");
+        let closed = Exchange { keep_alive: false, ..HTTP11 };
+        for (refusal, exchange, connection, after) in [
+            (new, HTTP11, None, After::NextRequest),
+            (new, HTTP10, Some("keep-alive"), After::NextRequest),
+            (new, closed, Some("close"), After::Close),
+            (new.and_close(), HTTP11, Some("close"), After::Close),
+            (Refusal::closing(Status::NotFound, "x"), HTTP10, Some("close"), After::Close),
+            (upgrade, HTTP11, Some("Upgrade"), After::NextRequest),
+            (upgrade, HTTP10, Some("Upgrade, keep-alive"), After::NextRequest),
+            (upgrade.and_close(), HTTP11, Some("Upgrade, close"), After::Close),
+        ] {
+            let (text, is) = written(|out| refusal.write(out, exchange));
+            let line = text.lines().find_map(|line| line.strip_prefix("Connection: "));
+            assert_eq!((line, is), (connection, after), "{refusal:?} {exchange:?}");
+        }
+    }
+
+    #[test]
+    fn hints() {
+        let (text, _) = written(|out| Refusal::unavailable("full", 7).write(out, HTTP11));
+        assert!(
+            text.contains("503 Service Unavailable\r\n") && text.contains("Retry-After: 7\r\n")
+        );
+        let (text, _) = written(|out| Refusal::upgrade_required("x").write(out, HTTP11));
+        assert!(text.contains("426 Upgrade Required\r\n"));
+        assert!(text.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));
+    }
+
+    #[test]
+    fn head_gets_the_length_but_no_content() {
+        let head = Exchange { head_only: true, ..HTTP11 };
+        let (text, _) = written(|out| write_text(out, head, TEXT, b"ready\n"));
+        assert!(text.contains("Content-Length: 6\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+        assert!(Exchange::refused(b"\r\nHEAD / HTTP/1.1").head_only);
+        assert!(!Exchange::refused(b"HEADER / HTTP/1.1").head_only);
+    }
+
+    #[test]
+    fn no_value_adds_a_field() {
+        let (text, _) = written(|out| {
+            let mut head = Head::start(out, Status::Ok);
+            head.field("ETag", "\"a\r\nSet-Cookie: b\0\u{7f}\u{e9}\"");
+            head.finish(HTTP11, b"")
+        });
+        assert!(text.contains("ETag: \"aSet-Cookie: b\"\r\n"), "{text}");
+    }
+
+    #[test]
+    fn the_upgrade() {
+        let mut out = Vec::new();
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
+        assert!(text.ends_with(
+            "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        ));
+        assert!(!text.contains("Content-Length"));
+    }
+
+    #[test]
+    fn retries_are_spread() {
+        assert_eq!(retry_after_seconds(0, 99), 0);
+        assert_eq!((retry_after_seconds(5, 0), retry_after_seconds(5, 5)), (5, 10));
+        assert_eq!(retry_after_seconds(5, 6), 5);
+        assert_eq!(retry_after_seconds(u32::MAX, u64::MAX), u32::MAX);
+    }
+}
