@@ -116,8 +116,6 @@ reasons! {
         Done = "done",
         /// The connection was reset or failed.
         Reset = "reset",
-        /// A request was refused and the connection cannot be reused.
-        Refused = "refused",
         /// A violation of the WebSocket protocol (1002).
         Protocol = "protocol",
         /// Text that is not UTF-8 (1007).
@@ -153,7 +151,6 @@ impl CloseReason {
             Self::Lag | Self::Memory => Some(1013),
             Self::Done
             | Self::Reset
-            | Self::Refused
             | Self::WriteTimeout
             | Self::PingTimeout
             | Self::HandshakeTimeout

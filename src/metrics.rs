@@ -87,6 +87,11 @@ impl Metrics {
         metrics.delivered_bytes += bytes as u64;
     }
 
+    /// Bytes sent to clients of `transport` so far.
+    pub(crate) fn delivered_bytes(&self, transport: Transport) -> u64 {
+        self.clients[transport as usize].delivered_bytes
+    }
+
     /// Clients connected by `transport` now.
     pub(crate) fn clients(&self, transport: Transport) -> usize {
         self.clients[transport as usize].open
@@ -237,7 +242,7 @@ mod tests {
         metrics.client_changed(Transport::Http, Transport::WebSocket);
         metrics.delivered(Transport::WebSocket, 3, 300);
         metrics.client_opened(Transport::Http);
-        metrics.client_closed(Transport::Http, CloseReason::Refused);
+        metrics.client_closed(Transport::Http, CloseReason::Done);
         metrics.turn_took(0.0002);
         metrics.turn_took(2.0);
         let mut text = String::new();
@@ -245,7 +250,7 @@ mod tests {
         for line in [
             "zmq2ws_clients{transport=\"websocket\"} 1",
             "zmq2ws_clients{transport=\"http\"} 0",
-            "zmq2ws_clients_closed_total{transport=\"http\",reason=\"refused\"} 1",
+            "zmq2ws_clients_closed_total{transport=\"http\",reason=\"done\"} 1",
             "zmq2ws_messages_delivered_total{transport=\"websocket\"} 3",
             "zmq2ws_turn_seconds_bucket{le=\"0.0005\"} 1",
             "zmq2ws_turn_seconds_bucket{le=\"+Inf\"} 2",

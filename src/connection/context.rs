@@ -8,7 +8,7 @@ use crate::access::OriginPolicy;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Refusal, Request, Route, Rules, Serves, Status, Upgrade, response, route,
+    self, After, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, response, route,
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
@@ -82,7 +82,7 @@ impl Context {
                 Ok(()) => return Reply::Upgrade(upgrade),
                 Err(refusal) => refusal.write(out, exchange),
             },
-            Ok(Route::Page(path)) => self.serve_page(&path, request, answer),
+            Ok(Route::Page(path)) => self.serve_page(&path, request, exchange, answer),
             Ok(Route::Health) => response::write_text(out, exchange, TEXT, b"ok\n"),
             Ok(Route::Ready) => match self.phase {
                 Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
@@ -113,13 +113,19 @@ impl Context {
         Refusal::unavailable(reason, seconds)
     }
 
-    fn serve_page(&mut self, path: &str, request: &Request<'_>, answer: &mut Answer) -> After {
+    fn serve_page(
+        &mut self,
+        path: &str,
+        request: &Request<'_>,
+        exchange: Exchange,
+        answer: &mut Answer,
+    ) -> After {
         let asset: Option<Rc<Asset>> = match &mut self.site {
             Site::BuiltIn(page) => page.find(path),
             Site::Directory(directory) => directory.find(path),
             Site::None => None,
         };
-        let (after, content) = assets::write_page(&mut answer.head, request, asset);
+        let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);
         answer.content = content;
         after
     }

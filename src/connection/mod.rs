@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::CloseReason;
 use crate::feed::Owner;
-use crate::http::Serves;
+use crate::http::{Request, Serves};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::http::Progress;
+use crate::session::http::{Answer, Progress};
 use crate::session::{Http, Output, Session};
 
 /// Bytes that one visit may write to one client: above it a client with much to get delays the next by more than the
@@ -208,7 +208,9 @@ impl<S: ByteStream> Connection<S> {
             return self.close(CloseReason::Memory, context);
         }
         let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
-        let mut serve = |request: &_, answer: &mut _| context.serve(request, answer, ip, serves);
+        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
+            context.serve(request, answer, ip, serves)
+        };
         if let Progress::Upgraded { upgrade, mut input } = http.proceed(&limits, &mut serve) {
             let mut session = context.open_websocket(now, upgrade, owner);
             session.handle_input(now, &mut input, &context.timing);

@@ -29,12 +29,22 @@ new_key_type! {
 }
 
 impl ConnectionKey {
+    /// The key as a number whose upper half is not zero.
+    pub(crate) fn to_number(self) -> u64 {
+        self.data().as_ffi()
+    }
+
+    /// The key that was [`Self::to_number`].
+    pub(crate) fn from_number(number: u64) -> Self {
+        KeyData::from_ffi(number).into()
+    }
+
     fn owner(self) -> Owner {
-        Owner(self.data().as_ffi())
+        Owner(self.to_number())
     }
 
     fn of_owner(Owner(number): Owner) -> Self {
-        KeyData::from_ffi(number).into()
+        Self::from_number(number)
     }
 }
 

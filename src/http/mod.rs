@@ -19,7 +19,7 @@ mod body;
 pub(crate) mod fuzz;
 mod query;
 mod request;
-mod response;
+pub(crate) mod response;
 mod route;
 mod scanner;
 mod target;

@@ -75,7 +75,7 @@ impl Directory {
             self.cache_bytes = 0;
         }
         self.cache_bytes += bytes.len();
-        let asset = Rc::new(Asset::new(&path.to_string_lossy(), bytes));
+        let asset = Rc::new(Asset::from_file(&path.to_string_lossy(), bytes));
         self.cache.insert(path, Kept { modified, asset: Rc::clone(&asset) });
         Some(asset)
     }
