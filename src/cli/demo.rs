@@ -1,4 +1,5 @@
-//! A producer inside the process for `--demo`: made-up messages through a real ZeroMQ socket. Knows only an endpoint.
+//! A producer inside the process for `--demo`: made-up messages through a real ZeroMQ socket. Knows
+//! only an endpoint.
 
 use std::io;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -51,7 +52,8 @@ impl Drop for Demo {
     }
 }
 
-/// A bound endpoint as a peer on the same host connects to it: a wildcard address is no destination everywhere.
+/// A bound endpoint as a peer on the same host connects to it: a wildcard address is no destination
+/// everywhere.
 fn reachable(endpoint: &str) -> String {
     endpoint.replace("tcp://0.0.0.0:", "tcp://127.0.0.1:").replace("tcp://[::]:", "tcp://[::1]:")
 }

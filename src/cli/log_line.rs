@@ -68,7 +68,8 @@ pub(crate) fn format(
     line
 }
 
-/// Appends `text` as characters that neither end the line nor move a terminal's cursor, at most `bytes_max`.
+/// Appends `text` as characters that neither end the line nor move a terminal's cursor, at most
+/// `bytes_max`.
 fn escape(line: &mut String, format: LogFormat, bytes_max: usize, text: fmt::Arguments<'_>) {
     let mut escaper = Escaper { end: line.len() + bytes_max, line, format };
     if escaper.write_fmt(text).is_err() {
@@ -110,7 +111,8 @@ impl Write for Escaper<'_> {
     }
 }
 
-/// Control characters (C0, DEL, C1), line separators, and what reorders or hides text; all below U+10000.
+/// Control characters (C0, DEL, C1), line separators, and what reorders or hides text; all below
+/// U+10000.
 fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,

@@ -1,7 +1,8 @@
 //! Log lines to standard error that never block, forge or panic. Knows nothing of the gateway.
 //!
-//! A log call formats one short line and leaves it in a bounded queue; a thread of its own writes. When standard error
-//! is full or closed, lines are dropped and counted, and the count is told as soon as something can be written again.
+//! A log call formats one short line and leaves it in a bounded queue; a thread of its own writes.
+//! When standard error is full or closed, lines are dropped and counted, and the count is told as
+//! soon as something can be written again.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -38,8 +39,8 @@ impl Default for Filter {
 impl FromStr for Filter {
     type Err = String;
 
-    /// Stricter than `RUST_LOG` in one thing: a bare word must be a level or a module of ours. There, `inof` would be
-    /// a module that logs everything, and all others nothing.
+    /// Stricter than `RUST_LOG` in one thing: a bare word must be a level or a module of ours.
+    /// There, `inof` would be a module that logs everything, and all others nothing.
     fn from_str(text: &str) -> Result<Self, String> {
         let (directives, _) = text.split_once('/').unwrap_or((text, ""));
         let is_clear = |directive: &str| {
@@ -62,9 +63,9 @@ impl FromStr for Filter {
 pub(crate) struct Logger(Arc<Shared>);
 
 struct Shared {
-    filter: RwLock<env_filter::Filter>,
+    filter: RwLock<Arc<env_filter::Filter>>,
     format: LogFormat,
-    /// Held for a push or a pop, never while something is formatted or written.
+    /// Held for a push, a pop or a summary, never while a record is formatted or a line written.
     queue: Mutex<Queue>,
     changed: Condvar,
 }
@@ -81,7 +82,7 @@ impl Logger {
         output: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            filter: RwLock::new(filter.0),
+            filter: RwLock::new(Arc::new(filter.0)),
             format,
             queue: Mutex::default(),
             changed: Condvar::new(),
@@ -102,11 +103,12 @@ impl Logger {
 
     /// Logs by `filter` from now on.
     pub(crate) fn set_filter(&self, filter: Filter) {
-        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = filter.0;
+        *self.0.filter.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(filter.0);
         log::set_max_level(self.0.level_max());
     }
 
-    /// Waits until all lines are written, but not longer than `timeout`: a full pipe never holds the exit.
+    /// Waits until all lines are written, but not longer than `timeout`: a full pipe never holds
+    /// the exit.
     pub(crate) fn flush(&self, timeout: Duration) {
         let deadline = Instant::now() + timeout;
         let mut queue = self.0.lock();
@@ -125,12 +127,11 @@ impl Logger {
 
 impl Log for Shared {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.filter.read().unwrap_or_else(PoisonError::into_inner).enabled(metadata)
+        self.filter().enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        let is_wanted = self.filter.read().unwrap_or_else(PoisonError::into_inner).matches(record);
-        if !is_wanted || !self.admit(record) {
+        if !self.filter().matches(record) || !self.admit(record) {
             return;
         }
         let line = self.line(record.level(), record.target(), *record.args());
@@ -142,7 +143,8 @@ impl Log for Shared {
 }
 
 impl Shared {
-    /// Whether the call site has not used up its lines. Debug and trace are asked for, and only the queue limits them.
+    /// Whether the call site has not used up its lines. Debug and trace are asked for, and only the
+    /// queue limits them.
     fn admit(&self, record: &Record<'_>) -> bool {
         if record.level() > Level::Info {
             return true;
@@ -166,7 +168,12 @@ impl Shared {
     }
 
     fn level_max(&self) -> LevelFilter {
-        self.filter.read().unwrap_or_else(PoisonError::into_inner).filter()
+        self.filter().filter()
+    }
+
+    /// The filter without its lock: to match, it may format a record, whose parts may log.
+    fn filter(&self) -> Arc<env_filter::Filter> {
+        Arc::clone(&self.filter.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -268,7 +275,8 @@ struct Site {
     line: u32,
 }
 
-/// The lines that one call site may still write, as the time at which it would have written all so far evenly.
+/// The lines that one call site may still write, as the time at which it would have written all so
+/// far evenly.
 #[derive(Default)]
 struct SiteLimit {
     paid_until: Option<Instant>,

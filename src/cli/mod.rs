@@ -1,5 +1,5 @@
-//! The command: reads flags, variables and file, runs one gateway, and turns errors into one line and an exit status.
-//! Knows the library's public interface and nothing below it.
+//! The command: reads flags, variables and file, runs one gateway, and turns errors into one line
+//! and an exit status. Knows the library's public interface and nothing below it.
 
 mod demo;
 mod log_line;
@@ -109,6 +109,7 @@ fn serve(
     };
     watch_signals(&gateway, sources, logger)?;
     say(announcement(&gateway, settings, connected, demo.is_some()));
+    log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
     gateway.run()
 }
 
@@ -161,7 +162,8 @@ fn filter(settings: &Settings) -> Result<Filter, ConfigError> {
 }
 
 fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Error> {
-    // A descriptor of its own: the writer may hang in it, and must not hold the lock of std's while it does.
+    // A descriptor of its own: the writer may hang in it, and must not hold the lock of std's while
+    // it does.
     let failed = |source| Error::System { action: "cannot start logging", source };
     let output = io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
     let logger = Logger::start(filter, format, File::from(output)).map_err(failed)?;

@@ -1,4 +1,5 @@
-//! Writes to standard streams that may be full, closed or non-blocking. Knows nothing of what it writes.
+//! Writes to standard streams that may be full, closed or non-blocking. Knows nothing of what it
+//! writes.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -10,8 +11,8 @@ use std::time::Duration;
 /// Between two tries on a standard error that someone made non-blocking.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Writes `text` to a standard stream, but waits no longer than `timeout` for a pipe that nobody reads. Errors are
-/// nobody's to hear: the stream that would tell them is the one that failed.
+/// Writes `text` to a standard stream, but waits no longer than `timeout` for a pipe that nobody
+/// reads. Errors are nobody's to hear: the stream that would tell them is the one that failed.
 pub(crate) fn write_within(timeout: Duration, stream: BorrowedFd<'_>, text: String) {
     let Ok(owned) = stream.try_clone_to_owned() else { return };
     let (done, is_done) = mpsc::channel();
@@ -51,7 +52,8 @@ impl<W: Write> Output<W> {
         }
     }
 
-    /// Like [`Write::write_all`], but waits where the output is non-blocking, and says how far it came.
+    /// Like [`Write::write_all`], but waits where the output is non-blocking, and says how far it
+    /// came.
     fn write_all(&mut self, bytes: &[u8]) -> Result<(), usize> {
         let mut written = 0;
         while written < bytes.len() {

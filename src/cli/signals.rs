@@ -1,4 +1,5 @@
-//! What signals do: stop, stop at once, reload. Knows how to ask for these things, not how they are done.
+//! What signals do: stop, stop at once, reload. Knows how to ask for these things, not how they are
+//! done.
 
 use std::io;
 use std::thread;
@@ -22,9 +23,9 @@ pub(crate) struct Actions<Stop, Reload, LastWords> {
 
 /// Handles signals from now on until the process ends, on a thread of its own.
 ///
-/// The handlers do nothing but write a byte to a pipe; the thread reads it and may therefore lock, allocate and log as
-/// any other. It has no part in the loop, so a second signal ends even a process whose loop hangs, and it is never
-/// joined, so that holds also while the process exits.
+/// The handlers do nothing but write a byte to a pipe; the thread reads it and may therefore lock,
+/// allocate and log as any other. It has no part in the loop, so a second signal ends even a
+/// process whose loop hangs, and it is never joined, so that holds also while the process exits.
 ///
 /// # Errors
 ///

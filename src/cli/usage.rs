@@ -1,4 +1,5 @@
-//! The command line: clap's definition of it, and its many-line errors in one line. Knows no value's meaning.
+//! The command line: clap's definition of it, and its many-line errors in one line. Knows no
+//! value's meaning.
 
 use std::ffi::OsString;
 
@@ -16,11 +17,12 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file of --config \
-(lists are arrays). A flag wins over a variable, a variable over the file.
+Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file \
+of --config (lists are arrays). A flag wins over a variable, a variable over the file.
 
 Signals: SIGTERM and SIGINT stop within --drain, a second one at once; SIGHUP reads --log again.
-Exit status: 0 after a clean stop, 2 for bad usage or configuration, 1 for a failure to start or run.";
+Exit status: 0 after a clean stop, 2 for bad usage or configuration, 1 for a failure to start or \
+run, and after a second signal.";
 
 /// What the command line asked for.
 pub(crate) enum Parsed {

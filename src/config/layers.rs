@@ -1,4 +1,5 @@
-//! Where settings come from: a TOML text, environment variables, flags, and which of them wins. Reads no values.
+//! Where settings come from: a TOML text, environment variables, flags, and which of them wins.
+//! Reads no values.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -53,11 +54,12 @@ impl Settings {
         Self::from_table(table, &Layer::File(file))
     }
 
-    /// Reads the variables `ZMQ2WS_<NAME>`: lists are split at commas, an empty variable counts as none.
+    /// Reads the variables `ZMQ2WS_<NAME>`: lists are split at commas, an empty variable counts as
+    /// none.
     ///
-    /// Also returns what to tell about variables that look like ours and are not known. They are no error: Kubernetes
-    /// sets `ZMQ2WS_SERVICE_HOST` and others for a service of that name, and what belongs to other programs cannot
-    /// be judged here.
+    /// Also returns what to tell about variables that look like ours and are not known. They are no
+    /// error: Kubernetes sets `ZMQ2WS_SERVICE_HOST` and others for a service of that name, and what
+    /// belongs to other programs cannot be judged here.
     ///
     /// # Errors
     ///

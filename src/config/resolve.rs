@@ -1,4 +1,5 @@
-//! Gives settings their meaning: defaults, bounds, and what excludes what. Knows not how they were given.
+//! Gives settings their meaning: defaults, bounds, and what excludes what. Knows not how they were
+//! given.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -29,8 +30,8 @@ const MESSAGE_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 const MEMORY_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 40;
 
 impl Settings {
-    /// Applies the defaults and validates every value, alone and against the others. Opens nothing; looks only
-    /// whether the directory of `--www` exists.
+    /// Applies the defaults and validates every value, alone and against the others. Opens nothing;
+    /// looks only whether the directory of `--www` exists.
     ///
     /// # Errors
     ///

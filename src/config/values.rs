@@ -1,4 +1,5 @@
-//! Reads single values as users type them: durations, sizes, counts, switches. Knows no setting by name.
+//! Reads single values as users type them: durations, sizes, counts, switches. Knows no setting by
+//! name.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,7 +11,8 @@ use bytesize::ByteSize;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-/// A value as it was typed, not yet read. In TOML a number, `true` or `false` may stand for its text.
+/// A value as it was typed, not yet read. In TOML a number, `true` or `false` may stand for its
+/// text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Text(String);
 
@@ -80,7 +82,8 @@ impl Visitor<'_> for TextVisitor {
     }
 }
 
-/// Reads `5s`, `300ms`, `1m30s` or a plain `0`, within `range`; `0` must be in the range, or `or_zero` set.
+/// Reads `5s`, `300ms`, `1m30s` or a plain `0`, within `range`; `0` must be in the range, or
+/// `or_zero` set.
 pub(crate) fn duration(
     text: &str,
     range: &RangeInclusive<Duration>,
