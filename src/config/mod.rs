@@ -1,6 +1,9 @@
 //! Everything that can be set, typed, with its defaults and their bounds. Knows nothing of flags, files or variables.
 
-pub(crate) mod settings;
+mod layers;
+mod resolve;
+mod settings;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +15,10 @@ use crate::net::ListenAddr;
 use crate::source::{Endpoint, SocketKind};
 use crate::wire::{Format, Payload};
 
+pub use layers::fuzz_config;
+pub use resolve::DEFAULT_BIND;
 pub use settings::Settings;
+pub use values::Text;
 
 /// A validated configuration. Each field names the flag that sets it.
 #[derive(Debug, Clone)]

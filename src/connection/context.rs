@@ -12,7 +12,7 @@ use crate::http::{
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
-use crate::net::Directory;
+use crate::net::{ByteStream, Directory};
 use crate::session::http::{Answer, Reply};
 use crate::session::{Session, Timing, WebSocket};
 use crate::topics::Filter;
@@ -111,6 +111,18 @@ impl Context {
         self.refusals = self.refusals.wrapping_add(1);
         let seconds = response::retry_after_seconds(RETRY_AFTER_SECONDS, self.refusals);
         Refusal::unavailable(reason, seconds)
+    }
+
+    /// Tells a client that is not let in, as well as that can be done without waiting for its request.
+    pub(super) fn write_refusal(&mut self, stream: &mut impl ByteStream) {
+        let mut answer = Vec::new();
+        let refusal = self.unavailable("too many connections from this address");
+        let _ = refusal.write(&mut answer, Exchange::refused(b""));
+        // Whether it arrives or not, the client is dropped. What it has sent already is read, since the kernel sends a
+        // reset for unread input, which could overtake the answer.
+        let _ = stream.write(&answer);
+        let _ = stream.shutdown_write();
+        let _ = stream.read(&mut [0; 4096]);
     }
 
     fn serve_page(

@@ -11,7 +11,7 @@ mod context;
 mod drain;
 mod table;
 
-pub(crate) use context::{Context, Limits};
+pub(crate) use context::{Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};
 
 use std::io::ErrorKind;

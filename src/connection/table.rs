@@ -8,6 +8,7 @@ use std::time::Instant;
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
 use super::drain::Drain;
+use super::context::Phase;
 use super::{Connection, Context, Interest, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
@@ -80,28 +81,29 @@ impl<S: ByteStream> Connections<S> {
         self.connections.len()
     }
 
-    /// Takes a new client, unless its address has too many already: then its stream comes back.
+    /// Takes a new client, unless its address has too many already: that one is told so and dropped.
     pub(crate) fn accept(
         &mut self,
         now: Instant,
-        stream: S,
+        mut stream: S,
         ip: Option<IpAddr>,
         serves: Serves,
-    ) -> Result<ConnectionKey, S> {
+    ) -> Option<ConnectionKey> {
         if let Some(ip) = ip
             && self.context.limits.clients_per_ip_max > 0
         {
             let count = self.per_ip.entry(ip).or_insert(0);
             if *count >= self.context.limits.clients_per_ip_max {
                 self.context.metrics.connections_refused += 1;
-                return Err(stream);
+                self.context.write_refusal(&mut stream);
+                return None;
             }
             *count += 1;
         }
         let connection = Connection::new(now, stream, ip, serves, &mut self.context);
         let key = self.connections.insert(connection);
         self.settle(key, Visit::Settled);
-        Ok(key)
+        Some(key)
     }
 
     /// The stream of a connection, for who registers it with a poller.
@@ -179,9 +181,27 @@ impl<S: ByteStream> Connections<S> {
         }
     }
 
+    /// Drops a connection that cannot be waited for.
+    pub(crate) fn abandon(&mut self, key: ConnectionKey) {
+        self.visit(key, |connection, context| {
+            connection.close(CloseReason::Reset, context);
+            Visit::Settled
+        });
+    }
+
+    /// Drops all connections where they are.
+    pub(crate) fn abandon_all(&mut self) {
+        let keys: Vec<_> = self.connections.keys().collect();
+        keys.into_iter().for_each(|key| self.abandon(key));
+    }
+
+    /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
+    pub(crate) fn stop_serving(&mut self) {
+        self.context.phase = Phase::Draining;
+    }
+
     /// Starts to say goodbye to everyone, spread over a part of the time until `until`.
     pub(crate) fn begin_drain(&mut self, now: Instant, until: Instant) {
-        self.context.phase = super::context::Phase::Draining;
         let keys: Vec<_> = self.connections.keys().collect();
         let mut sessions = Vec::new();
         for key in keys {

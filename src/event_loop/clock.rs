@@ -20,9 +20,19 @@ impl Clock {
         Self { last: now, paused: Duration::ZERO }
     }
 
+    /// A turn begins, after a wait of at most `timeout`. The only clock read that anything is decided by.
+    pub(super) fn begin_turn(&mut self, timeout: Option<Duration>) {
+        self.turn_begins(Instant::now(), timeout);
+    }
+
+    /// How long the turn has taken so far, seconds.
+    pub(super) fn since_turn_began(&self) -> f64 {
+        self.last.elapsed().as_secs_f64()
+    }
+
     /// The time of a turn that begins at `real_now`, after a wait of at most `timeout`; without a timeout there was no
     /// deadline that a pause could have passed.
-    pub(super) fn turn_begins(&mut self, real_now: Instant, timeout: Option<Duration>) -> Instant {
+    fn turn_begins(&mut self, real_now: Instant, timeout: Option<Duration>) -> Instant {
         if let Some(timeout) = timeout {
             let excess = real_now.saturating_duration_since(self.last).saturating_sub(timeout);
             if excess >= PAUSE_MIN {

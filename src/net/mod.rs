@@ -7,7 +7,7 @@ mod listener;
 mod stream;
 
 pub(crate) use files::Directory;
-pub(crate) use limits::{DescriptorLimit, raise_descriptor_limit};
+pub(crate) use limits::raise_descriptor_limit;
 pub use listener::ListenAddr;
 pub(crate) use listener::{Accepted, Listener};
 pub(crate) use stream::{ByteStream, Stream};

@@ -153,6 +153,11 @@ impl Source {
         self.monitor.fd()
     }
 
+    /// [`Self::fd`] was readable: there may be messages, and it will not say so again.
+    pub(crate) fn note_ready(&mut self) {
+        self.needs_drain = true;
+    }
+
     /// True while there may be messages that [`Self::fd`] will not signal.
     pub(crate) fn needs_drain(&self) -> bool {
         self.needs_drain

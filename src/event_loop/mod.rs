@@ -1,0 +1,404 @@
+//! The loop: one thread, one poller, one turn after the other. Knows sources, listeners and connections, and nothing of
+//! what they speak.
+
+mod clock;
+mod registry;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use clock::Clock;
+use registry::{Ready, Registry, Slot, Waker};
+
+use crate::connection::{Connections, Context, Interest};
+use crate::http::Serves;
+use crate::message::{Message, Seq, TopicFrom};
+use crate::metrics::UpstreamMetrics;
+use crate::net::{Accepted, Listener, Stream};
+use crate::source::{Budget, Source};
+
+/// The loop's one read buffer: what one client may say in a turn. Clients say little; more than this would only let one
+/// of them hold up the others.
+const SCRATCH_BYTES: usize = 16 << 10;
+
+/// Clients that one listener may bring in a turn: about 1 ms of accepting.
+const TURN_ACCEPTS_MAX: usize = 64;
+
+/// Messages and bytes that are taken from a source before it is asked whether clients keep up.
+const DRAIN_STEP: Budget = Budget { messages: 64, bytes: 64 << 10 };
+
+/// Steps of all sources together in one turn: about 2 ms of small messages at full rate.
+const TURN_DRAIN_STEPS_MAX: usize = 64;
+
+/// How long nobody is accepted after the descriptors ran out, unless a connection ends sooner.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a gateway does at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Told to stop: nobody new is accepted, what waits in the sources is taken in until the time given.
+    Stopping { take_in_until: Instant, until: Instant },
+    /// Clients are said goodbye.
+    Draining { until: Instant },
+    Stopped,
+}
+
+/// A place where clients come in.
+struct Door {
+    /// `None` once it is closed for good.
+    listener: Option<Listener>,
+    serves: Serves,
+}
+
+/// What the loop is made of.
+pub(crate) struct Parts {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) listeners: Vec<(Listener, Serves)>,
+    pub(crate) context: Context,
+    pub(crate) topic_from: TopicFrom,
+    /// How long stopping may take.
+    pub(crate) drain: Duration,
+    /// Connections of any kind, clients or not.
+    pub(crate) connections_max: usize,
+    /// Bytes of the lag that is allowed: sources are not drained in larger steps than a part of it.
+    pub(crate) lag_bytes_max: usize,
+}
+
+/// One gateway's loop.
+pub(crate) struct EventLoop {
+    registry: Registry,
+    ready: Vec<Ready>,
+    doors: Vec<Door>,
+    sources: Vec<Source>,
+    connections: Connections<Stream>,
+    scratch: Box<[u8]>,
+    clock: Clock,
+    /// When accepting goes on after it was paused.
+    accept_again: Option<Instant>,
+    connections_max: usize,
+    topic_from: TopicFrom,
+    last_seq: Seq,
+    drain_step: Budget,
+    /// The source that is drained next, so that a busy one does not starve the others.
+    next_source: usize,
+    drain: Duration,
+    phase: Phase,
+    stop: Arc<AtomicBool>,
+}
+
+/// Asks a loop to stop, from any thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopper {
+    stop: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Stopper {
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake the loop: {error}");
+        }
+    }
+}
+
+impl EventLoop {
+    pub(crate) fn new(now: Instant, parts: Parts) -> io::Result<Self> {
+        let registry = Registry::new()?;
+        let readable = Interest { readable: true, writable: false };
+        for (index, (listener, _)) in (0..).zip(&parts.listeners) {
+            registry.add(listener, Slot::Listener(index), readable)?;
+        }
+        for (index, source) in (0..).zip(&parts.sources) {
+            registry.add(source.fd(), Slot::Source(index), readable)?;
+            registry.add(source.monitor_fd(), Slot::Monitor(index), readable)?;
+        }
+        let door = |(listener, serves)| Door { listener: Some(listener), serves };
+        let step_bytes_max = (parts.lag_bytes_max / 16).max(1);
+        Ok(Self {
+            registry,
+            ready: Vec::new(),
+            doors: parts.listeners.into_iter().map(door).collect(),
+            sources: parts.sources,
+            connections: Connections::new(parts.context),
+            scratch: vec![0; SCRATCH_BYTES].into(),
+            clock: Clock::new(now),
+            accept_again: None,
+            connections_max: parts.connections_max,
+            topic_from: parts.topic_from,
+            last_seq: Seq(0),
+            drain_step: Budget { bytes: DRAIN_STEP.bytes.min(step_bytes_max), ..DRAIN_STEP },
+            next_source: 0,
+            drain: parts.drain,
+            phase: Phase::Serving,
+            stop: Arc::default(),
+        })
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper { stop: Arc::clone(&self.stop), waker: self.registry.waker() }
+    }
+
+    /// The listeners that are open, with what they serve.
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&Listener, Serves)> {
+        self.doors.iter().filter_map(|door| Some((door.listener.as_ref()?, door.serves)))
+    }
+
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Waits for at most `timeout`, then does everything that is to be done, within bounds: what is cut short goes on
+    /// in the next turn, which does not wait. Returns whether the loop goes on.
+    pub(crate) fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.poll(timeout)?;
+        let now = self.clock.now();
+        self.dispatch(now);
+        self.drain_sources();
+        self.fire_timers(now);
+        self.connections.flush(now);
+        self.reap()?;
+        self.connections.context.metrics.turn_took(self.clock.since_turn_began());
+        Ok(self.phase != Phase::Stopped)
+    }
+
+    /// When a turn is needed at the latest though nothing became ready; in the past where at once.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let now = self.clock.now();
+        if self.has_work() {
+            return Some(now);
+        }
+        let phase = match self.phase {
+            Phase::Serving => None,
+            Phase::Stopping { take_in_until, .. } => Some(take_in_until),
+            Phase::Draining { until } => Some(until),
+            Phase::Stopped => Some(now),
+        };
+        let sources = self.sources.iter().filter_map(Source::next_deadline).min();
+        [phase, sources, self.accept_again, self.connections.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Whether something can go on without waiting: the poller will not say so.
+    fn has_work(&self) -> bool {
+        self.connections.has_work() || self.sources.iter().any(Source::needs_drain)
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let now = self.clock.now();
+        let until_deadline =
+            self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+        let timeout = [timeout, until_deadline].into_iter().flatten().min();
+        self.registry.wait(timeout, &mut self.ready)?;
+        self.clock.begin_turn(timeout);
+        Ok(())
+    }
+
+    /// Hands out what became ready: those who are connected first, then newcomers.
+    fn dispatch(&mut self, now: Instant) {
+        let ready = std::mem::take(&mut self.ready);
+        for Ready { slot, readable, writable } in &ready {
+            match *slot {
+                Slot::Connection(key) => {
+                    if *readable {
+                        self.connections.handle_readable(now, key, &mut self.scratch);
+                    }
+                    if *writable {
+                        self.connections.handle_writable(now, key);
+                    }
+                }
+                Slot::Monitor(index) => self.sources[usize::from(index)].handle_monitor(now),
+                Slot::Source(index) => self.sources[usize::from(index)].note_ready(),
+                Slot::Listener(_) => {}
+            }
+        }
+        for Ready { slot, .. } in &ready {
+            if let Slot::Listener(index) = *slot {
+                self.accept(now, usize::from(index));
+            }
+        }
+        self.ready = ready;
+    }
+
+    fn accept(&mut self, now: Instant, index: usize) {
+        for _ in 0..TURN_ACCEPTS_MAX {
+            if self.connections.len() >= self.connections_max {
+                return self.pause_accepting(now, "there are as many connections as allowed");
+            }
+            let Some(Door { listener: Some(listener), serves }) = self.doors.get(index) else {
+                return;
+            };
+            let serves = *serves;
+            let accepted = match listener.accept() {
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => return,
+                Err(error) => return self.pause_accepting(now, &error.to_string()),
+            };
+            let Accepted { stream, ip } = accepted;
+            let Some(key) = self.connections.accept(now, stream, ip, serves) else { continue };
+            let Some(stream) = self.connections.stream(key) else { continue };
+            let readable = Interest { readable: true, writable: false };
+            if let Err(error) = self.registry.add(stream, Slot::Connection(key), readable) {
+                self.connections.abandon(key);
+                return self.pause_accepting(now, &error.to_string());
+            }
+        }
+    }
+
+    /// Stops accepting until a connection ends or some time has passed. Those inside are served on; those outside wait
+    /// in the listener's queue.
+    fn pause_accepting(&mut self, now: Instant, reason: &str) {
+        if self.accept_again.is_none() {
+            log::warn!("nobody is accepted for a moment: {reason}");
+        }
+        self.accept_again = Some(now + ACCEPT_PAUSE);
+        self.set_accepting(false);
+    }
+
+    fn resume_accepting(&mut self) {
+        if self.accept_again.take().is_some() {
+            self.set_accepting(true);
+        }
+    }
+
+    fn set_accepting(&self, readable: bool) {
+        for (index, door) in (0..).zip(&self.doors) {
+            let Some(listener) = &door.listener else { continue };
+            let interest = Interest { readable, writable: false };
+            if let Err(error) = self.registry.modify(listener, Slot::Listener(index), interest) {
+                log::error!("{}: cannot change what is waited for: {error}", listener.url());
+            }
+        }
+    }
+
+    /// Takes in messages, a step of each source after the other, as long as clients with room keep up.
+    fn drain_sources(&mut self) {
+        let count = self.sources.len();
+        let mut steps = 0;
+        let mut idle = 0;
+        while idle < count
+            && steps < TURN_DRAIN_STEPS_MAX
+            && !self.connections.context.feeds.is_congested()
+        {
+            let index = self.next_source;
+            self.next_source = (index + 1) % count;
+            if self.sources[index].needs_drain() {
+                self.drain_step(index);
+                steps += 1;
+                idle = 0;
+            } else {
+                idle += 1;
+            }
+        }
+        self.connections.context.metrics.upstream = self.upstream_metrics();
+    }
+
+    fn drain_step(&mut self, index: usize) {
+        let Self { sources, connections, last_seq, topic_from, drain_step, .. } = self;
+        // Whether there is more, the source knows itself.
+        let _ = sources[index].drain(*drain_step, &mut |parts| {
+            last_seq.0 += 1;
+            let message = Message::from_parts(*last_seq, parts, *topic_from);
+            connections.context.feeds.publish(&message);
+        });
+    }
+
+    fn upstream_metrics(&self) -> UpstreamMetrics {
+        let mut sum = UpstreamMetrics::default();
+        for source in &self.sources {
+            let counts = source.counts();
+            sum.received_messages += counts.messages;
+            sum.received_bytes += counts.bytes;
+            sum.connections += counts.connections;
+            sum.reconnects += counts.revived;
+            for (sum, count) in sum.dropped_messages.iter_mut().zip(counts.dropped) {
+                *sum += count;
+            }
+        }
+        sum
+    }
+
+    fn fire_timers(&mut self, now: Instant) {
+        for source in &mut self.sources {
+            if source.next_deadline().is_some_and(|deadline| deadline <= now) {
+                source.handle_timeout(now);
+            }
+        }
+        if self.accept_again.is_some_and(|deadline| deadline <= now) {
+            self.resume_accepting();
+        }
+        self.connections.fire_timers(now);
+        self.advance_phase(now);
+    }
+
+    /// Stops in order: nobody new, then what waits upstream, then goodbyes.
+    fn advance_phase(&mut self, now: Instant) {
+        if self.phase == Phase::Serving && self.stop.load(Ordering::Acquire) {
+            self.close_listeners(|serves| serves != Serves::Operation);
+            self.connections.stop_serving();
+            let (take_in_until, until) = (now + self.drain / 4, now + self.drain);
+            self.phase = Phase::Stopping { take_in_until, until };
+        }
+        if let Phase::Stopping { take_in_until, until } = self.phase {
+            let is_taken_in = !self.sources.iter().any(Source::needs_drain);
+            if is_taken_in || take_in_until <= now {
+                self.connections.begin_drain(now, until);
+                self.phase = Phase::Draining { until };
+            }
+        }
+    }
+
+    fn close_listeners(&mut self, is_meant: impl Fn(Serves) -> bool) {
+        for door in self.doors.iter_mut().filter(|door| is_meant(door.serves)) {
+            if let Some(listener) = door.listener.take() {
+                self.registry.remove(&listener);
+            }
+        }
+    }
+
+    /// Tells the poller what changed, and closes what ended: nowhere else is a connection's socket closed.
+    fn reap(&mut self) -> io::Result<()> {
+        while let Some((key, stream, interest)) = self.connections.pop_changed() {
+            self.registry.modify(stream, Slot::Connection(key), interest)?;
+        }
+        let mut has_room = false;
+        while let Some(stream) = self.connections.pop_closed() {
+            self.registry.remove(&stream);
+            has_room = true;
+        }
+        if has_room {
+            self.resume_accepting();
+        }
+        if matches!(self.phase, Phase::Draining { .. }) && self.connections.len() == 0 {
+            self.phase = Phase::Stopped;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for EventLoop {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.registry.as_fd()
+    }
+}
+
+impl Drop for EventLoop {
+    /// Whatever was added to the poller is removed before its descriptor is closed.
+    fn drop(&mut self) {
+        self.close_listeners(|_| true);
+        for source in &self.sources {
+            self.registry.remove(source.fd());
+            self.registry.remove(source.monitor_fd());
+        }
+        self.connections.abandon_all();
+        while let Some(stream) = self.connections.pop_closed() {
+            self.registry.remove(&stream);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The gateway as a whole: a configuration becomes sockets, and sockets become a loop that runs.
+
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, SiteConfig};
+use crate::connection::{Context, Limits, Phase, Site};
+use crate::error::{ConfigError, Error};
+use crate::event_loop::{EventLoop, Parts, Stopper};
+use crate::feed::{self, Feeds};
+use crate::http::assets::BuiltIn;
+use crate::http::{self, Serves};
+use crate::memory::Memory;
+use crate::message::Epoch;
+use crate::metrics::Metrics;
+use crate::net::{Directory, Listener, raise_descriptor_limit};
+use crate::session::Timing;
+use crate::source::{Source, SourceConfig};
+use crate::wire::Encoding;
+
+/// Descriptors beside those of clients: ZeroMQ's own connections, listeners, files, standard streams.
+const OTHER_DESCRIPTORS: u64 = 256;
+
+/// Connections that may exist beside `--max-clients`: requests, refusals, health checks.
+const OTHER_CONNECTIONS: usize = 128;
+
+/// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
+///
+/// Nothing happens unless somebody calls [`Self::run`] or [`Self::turn`]. Dropping a gateway closes everything at once;
+/// [`Handle::shutdown`] lets it say goodbye first.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, Settings};
+///
+/// let settings = Settings::from_toml(
+///     "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']",
+///     "example.toml",
+/// )?;
+/// let gateway = Gateway::new(settings.into_config()?)?;
+/// println!("clients connect to {}", gateway.listen_addresses()[0]);
+/// let handle = gateway.handle();
+/// let thread = std::thread::spawn(|| {
+///     let gateway = gateway; // not Send: see below
+/// });
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
+pub struct Gateway {
+    event_loop: EventLoop,
+}
+
+/// Speaks to a running gateway from any thread.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    stopper: Stopper,
+}
+
+impl Handle {
+    /// Lets the gateway stop: nobody new is accepted, clients get what they are owed and a goodbye, spread over the
+    /// time that the configuration allows; then [`Gateway::run`] returns.
+    pub fn shutdown(&self) {
+        self.stopper.stop();
+    }
+}
+
+impl Gateway {
+    /// Opens every endpoint and listener of `config`.
+    ///
+    /// # Errors
+    ///
+    /// For the first endpoint, address or folder that cannot be used.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        Self::with_context(config, &zmq::Context::new())
+    }
+
+    /// As [`Self::new`], with a ZeroMQ context of the host, whose `inproc://` endpoints can then be used.
+    ///
+    /// # Errors
+    ///
+    /// For the first endpoint, address or folder that cannot be used.
+    pub fn with_context(config: Config, zmq: &zmq::Context) -> Result<Self, Error> {
+        let clients_max = clients_that_fit(config.clients_max);
+        let listeners = open_listeners(&config)?;
+        let sources = open_sources(&config, zmq)?;
+        let parts = Parts {
+            sources,
+            listeners,
+            topic_from: config.topic_from,
+            drain: config.drain,
+            connections_max: clients_max + OTHER_CONNECTIONS,
+            lag_bytes_max: config.lag_bytes_max,
+            context: context(config, clients_max)?,
+        };
+        let event_loop = EventLoop::new(Instant::now(), parts)
+            .map_err(|source| Error::System { action: "cannot create the poller", source })?;
+        Ok(Self { event_loop })
+    }
+
+    /// Something to stop the gateway with.
+    pub fn handle(&self) -> Handle {
+        Handle { stopper: self.event_loop.stopper() }
+    }
+
+    /// Where clients connect: URLs for TCP, `unix:PATH` for Unix sockets, with the ports that the system chose.
+    pub fn listen_addresses(&self) -> Vec<String> {
+        let for_clients = |(_, serves): &(_, Serves)| *serves != Serves::Operation;
+        self.event_loop.listeners().filter(for_clients).map(|(door, _)| door.url()).collect()
+    }
+
+    /// Where metrics are, if they have a listener of their own.
+    pub fn metrics_addresses(&self) -> Vec<String> {
+        let for_operation = |(_, serves): &(_, Serves)| *serves == Serves::Operation;
+        self.event_loop.listeners().filter(for_operation).map(|(door, _)| door.url()).collect()
+    }
+
+    /// The ZeroMQ endpoints in the order of the configuration, with the ports that the system chose.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.event_loop.sources().iter().map(|source| source.endpoint().to_owned()).collect()
+    }
+
+    /// Runs until [`Handle::shutdown`].
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not let the loop wait for its sockets any more.
+    pub fn run(mut self) -> Result<(), Error> {
+        while self.turn(None)? {}
+        Ok(())
+    }
+
+    /// Waits for at most `timeout`, without one until something happens, then does what is to be done. Returns whether
+    /// the gateway goes on: false once it was told to stop and everything is said.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not let the loop wait for its sockets any more.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
+        self.event_loop
+            .turn(timeout)
+            .map_err(|source| Error::System { action: "cannot wait for sockets", source })
+    }
+
+    /// When [`Self::turn`] is to be called at the latest though the descriptor ([`AsFd`]) is not readable; in the past
+    /// where at once.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.event_loop.next_deadline()
+    }
+}
+
+impl AsFd for Gateway {
+    /// Readable when [`Gateway::turn`] has something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event_loop.as_fd()
+    }
+}
+
+/// `wanted`, or as many clients as there are descriptors for.
+fn clients_that_fit(wanted: usize) -> usize {
+    let others = OTHER_CONNECTIONS as u64 + OTHER_DESCRIPTORS;
+    let limit = raise_descriptor_limit(wanted as u64 + others);
+    let fit = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX).max(1);
+    if fit < wanted {
+        log::warn!(
+            "--max-clients is {fit} instead of {wanted}: this process may have {limit} descriptors \
+             (raise the hard limit, for example with 'ulimit -Hn' or LimitNOFILE=)"
+        );
+    }
+    wanted.min(fit)
+}
+
+fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
+    let for_clients = if config.metrics.is_some() { Serves::Clients } else { Serves::All };
+    let mut doors = Vec::new();
+    let addresses = config.listen.iter().map(|address| (address, for_clients));
+    for (address, serves) in addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation))) {
+        let listeners = Listener::open(address, config.write_timeout)?;
+        doors.extend(listeners.into_iter().map(|listener| (listener, serves)));
+    }
+    Ok(doors)
+}
+
+fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Error> {
+    let source_config = SourceConfig {
+        socket: config.socket,
+        subscribe: config.subscribe.clone(),
+        rcvhwm: config.rcvhwm,
+        heartbeat: config.heartbeat,
+        message_bytes_max: config.message_bytes_max,
+    };
+    config.endpoints.iter().map(|endpoint| Source::open(zmq, endpoint, &source_config)).collect()
+}
+
+fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
+    let memory = Memory::with_limit(config.memory_bytes_max);
+    let epoch = Epoch::from_seed(RandomState::new().hash_one(0));
+    let feed_limits =
+        feed::Limits { lag_bytes_max: config.lag_bytes_max, lag_policy: config.lag_policy };
+    let encoding = Encoding { epoch, payload: config.payload };
+    Ok(Context {
+        feeds: Feeds::new(feed_limits, encoding, &memory),
+        metrics: Metrics::default(),
+        memory,
+        timing: Timing {
+            handshake_timeout: config.handshake_timeout,
+            keepalive_timeout: config.keepalive_timeout,
+            ping_interval: config.ping_interval,
+            ping_timeout: config.ping_timeout,
+        },
+        limits: Limits {
+            http: http::Limits::default(),
+            clients_max,
+            clients_per_ip_max: config.clients_per_ip_max,
+            topics_max: config.topics_max,
+            inbound_bytes_max: config.inbound_bytes_max,
+            write_timeout: config.write_timeout,
+        },
+        site: site(&config.site)?,
+        origin: config.origin,
+        format: config.format,
+        phase: Phase::Serving,
+        refusals: 0,
+    })
+}
+
+fn site(config: &SiteConfig) -> Result<Site, ConfigError> {
+    Ok(match config {
+        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::new()),
+        SiteConfig::Directory(path) => {
+            Site::Directory(Directory::open(path).map_err(|error| ConfigError {
+                setting: "--www".into(),
+                value: path.display().to_string(),
+                reason: format!("not a folder that can be read: {error}"),
+            })?)
+        }
+        SiteConfig::None => Site::None,
+    })
+}
