@@ -202,9 +202,8 @@ impl Settings {
     }
 
     fn origin_policy(&self) -> Result<OriginPolicy, ConfigError> {
-        let origins: Vec<String> =
-            list(&self.origin).iter().map(|text| (**text).to_owned()).collect();
-        OriginPolicy::parse(&origins).map_err(|(value, why)| self.refuse("origin", &value, why))
+        OriginPolicy::from_entries(list(&self.origin).iter().map(|text| &**text))
+            .map_err(|invalid| self.refuse("origin", &invalid.entry, invalid.reason))
     }
 
     fn metrics(&self) -> Result<Option<ListenAddr>, ConfigError> {

@@ -49,8 +49,8 @@ pub struct Settings {
     #[arg(long, value_name = "BYTES", help_heading = UPSTREAM)]
     pub max_message: Option<Text>,
 
-    /// Where clients connect: HOST:PORT, [::]:PORT, unix:PATH, or systemd for an inherited socket
-    /// (repeatable) [default: 127.0.0.1:8080]
+    /// Where clients connect: HOST:PORT (IPv6 in brackets), unix:PATH, or systemd for an inherited
+    /// socket (repeatable) [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR", help_heading = DOWNSTREAM)]
     pub listen: Option<Vec<Text>>,
     /// Default message format; a client may choose with ?format= [default: raw]
