@@ -17,6 +17,7 @@ pub(crate) mod assets;
 mod body;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod headers;
 mod query;
 mod request;
 mod response;
@@ -25,8 +26,9 @@ mod scanner;
 mod target;
 
 pub(crate) use body::{BodyLength, BodySkipper};
+pub(crate) use headers::Field;
 pub(crate) use query::Wanted;
-pub(crate) use request::{Field, Method, Request, Version, parse_head};
+pub(crate) use request::{Method, Request, Version, parse_head};
 pub(crate) use response::{
     After, Exchange, Refusal, Status, retry_after_seconds, write_switching_protocols, write_text,
 };
