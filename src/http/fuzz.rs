@@ -340,6 +340,14 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_at_the_first_byte_does_not_look_at_what_follows() {
+        for before in [" ", "\t", "\r", "\r\n\r", "\n\n ", &"\n".repeat(17), &"\r\n".repeat(9)] {
+            let (statuses, end) = statuses(&format!("{before}HEAD / HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!((statuses, end), (vec!["400".into()], End::Closed), "{before:?}");
+        }
+    }
+
+    #[test]
     fn a_body_is_never_taken_for_a_request() {
         let smuggled = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
         let length = smuggled.len();

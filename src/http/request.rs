@@ -2,6 +2,7 @@
 //! readers could read differently. Knows no path, no route and no answer's form.
 
 use super::headers::{Field, Headers};
+use super::scanner::blank_bytes;
 use super::target::{Target, is_authority};
 use super::{BodyLength, Exchange, HEADERS_MAX, Limits, Refusal, Status};
 
@@ -185,7 +186,8 @@ fn syntax_refusal(error: httparse::Error, head: &[u8]) -> Refusal {
 
 /// Whether the request line ends in a version as HTTP writes versions (RFC 9112 section 2.3).
 fn names_other_version(head: &[u8]) -> bool {
-    let line = head.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = &head[blank_bytes(head)..];
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut words = line.split(|&byte| byte == b' ');
     let version = words.nth(2).unwrap_or_default();

@@ -8,6 +8,7 @@
 //! Nothing that a client sent is ever repeated in an answer: every reason is a constant.
 
 use super::Version;
+use super::scanner::blank_bytes;
 
 /// The statuses that this server answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Exchange {
     /// The exchange of a request that was not understood, from what arrived of its head: it ends
     /// here.
     pub(crate) fn refused(head: &[u8]) -> Self {
-        let line = head.trim_ascii_start();
+        let line = &head[blank_bytes(head)..];
         Self { version: Version::Http11, keep_alive: false, head_only: line.starts_with(b"HEAD ") }
     }
 }
@@ -339,6 +340,7 @@ mod tests {
         let (text, _) = written(|out| write_text(out, head, TEXT, b"ready\n"));
         assert!(text.contains("Content-Length: 6\r\n") && text.ends_with("\r\n\r\n"), "{text}");
         assert!(Exchange::refused(b"\r\nHEAD / HTTP/1.1").head_only);
+        assert!(!Exchange::refused(b" HEAD / HTTP/1.1").head_only);
         assert!(!Exchange::refused(b"HEADER / HTTP/1.1").head_only);
     }
 
