@@ -1,2 +1,7 @@
-//! The `zmq2ws` command.
-fn main() {}
+//! The `zmq2ws` command: everything it does is in `cli`.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -2,6 +2,7 @@
 //! with it: content types, ETags, conditions, safe paths. Reads no file.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use super::response::Head;
 use super::{After, Exchange, Method, Refusal, Request, Status};
@@ -39,9 +40,9 @@ impl Asset {
         Self::new(path, Cow::Owned(bytes), Owner::Operator)
     }
 
-    /// How much memory its content takes, bytes.
-    pub(crate) fn content_bytes(&self) -> usize {
-        self.bytes.len()
+    /// Its content.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     fn new(path: &str, bytes: Cow<'static, [u8]>, owner: Owner) -> Self {
@@ -53,7 +54,7 @@ impl Asset {
 /// The page inside the program. Made once per gateway, since making it hashes the files.
 #[derive(Debug)]
 pub(crate) struct BuiltIn {
-    files: Vec<(&'static str, Asset)>,
+    files: Vec<(&'static str, Rc<Asset>)>,
 }
 
 impl BuiltIn {
@@ -65,42 +66,41 @@ impl BuiltIn {
             ("style.css", include_bytes!("../../www/style.css")),
         ];
         let asset = |path, bytes| Asset::new(path, Cow::Borrowed(bytes), Owner::Program);
-        Self { files: files.map(|(path, bytes)| (path, asset(path, bytes))).into() }
+        Self { files: files.map(|(path, bytes)| (path, Rc::new(asset(path, bytes)))).into() }
     }
 
     /// The file at `path`, relative as [`safe_path`] gives it.
-    pub(crate) fn find(&self, path: &str) -> Option<&Asset> {
-        self.files.iter().find(|(name, _)| *name == path).map(|(_, asset)| asset)
+    pub(crate) fn find(&self, path: &str) -> Option<Rc<Asset>> {
+        self.files.iter().find(|(name, _)| *name == path).map(|(_, asset)| Rc::clone(asset))
     }
 }
 
-/// Appends the answer to a request for a file: 200, 304, 404 where there is no `asset`, or 405.
-pub(crate) fn write_page(out: &mut Vec<u8>, request: &Request<'_>, asset: Option<&Asset>) -> After {
-    let exchange = request.exchange();
-    match (asset, request.method) {
-        (None, _) => {
-            Refusal::new(Status::NotFound, "there is nothing at this path").write(out, exchange)
-        }
-        (Some(_), Method::Known | Method::Unknown) => {
-            Refusal::method_not_allowed(ALLOWED).write(out, exchange)
-        }
-        (Some(asset), Method::Get | Method::Head) => {
-            let is_fresh = request.lines("if-none-match").any(|line| matches(line, &asset.etag));
-            write_asset(
-                out,
-                exchange,
-                asset,
-                if is_fresh { Status::NotModified } else { Status::Ok },
-            )
-        }
+/// Appends the head of the answer to a request for a file, or all of it where it has no file in it: 200, 304, 404 where
+/// there is no `asset`, or 405. The file that is to follow comes back, so that those who download it share its bytes.
+pub(crate) fn write_page(
+    out: &mut Vec<u8>,
+    request: &Request<'_>,
+    exchange: Exchange,
+    asset: Option<Rc<Asset>>,
+) -> (After, Option<Rc<Asset>>) {
+    let Some(asset) = asset else {
+        let refusal = Refusal::new(Status::NotFound, "there is nothing at this path");
+        return (refusal.write(out, exchange), None);
+    };
+    if matches!(request.method, Method::Known | Method::Unknown) {
+        return (Refusal::method_not_allowed(ALLOWED).write(out, exchange), None);
     }
+    let is_fresh = request.lines("if-none-match").any(|line| matches(line, &asset.etag));
+    let status = if is_fresh { Status::NotModified } else { Status::Ok };
+    let after = write_head(out, exchange, &asset, status);
+    let has_content = status == Status::Ok && !exchange.head_only;
+    (after, has_content.then_some(asset))
 }
 
-fn write_asset(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Status) -> After {
+fn write_head(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Status) -> After {
     let mut head = Head::start(out, status);
     head.field("ETag", &asset.etag);
-    // Kept, but asked for again each time, which costs a 304: a new version of the program is seen
-    // at once.
+    // Kept, but asked for again each time, which costs a 304: a new version of the program is seen at once.
     head.field("Cache-Control", "no-cache");
     if asset.owner == Owner::Program {
         head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
@@ -109,7 +109,7 @@ fn write_asset(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Sta
     if status == Status::Ok {
         head.field("Content-Type", asset.content_type);
     }
-    head.finish(exchange, &asset.bytes)
+    head.finish_before(exchange, asset.bytes.len())
 }
 
 /// Whether one line of `If-None-Match` names `etag`, or any by `*`. Tags are compared weakly (RFC
@@ -206,21 +206,24 @@ mod tests {
     use super::super::{Limits, parse_head};
     use super::*;
 
-    fn answer(head: &str, asset: Option<&Asset>) -> String {
+    fn answer(head: &str, asset: Option<&Rc<Asset>>) -> String {
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let mut out = Vec::new();
-        assert_eq!(write_page(&mut out, &request, asset), After::NextRequest);
+        let (after, content) =
+            write_page(&mut out, &request, request.exchange(), asset.map(Rc::clone));
+        assert_eq!(after, After::NextRequest);
+        out.extend_from_slice(content.as_ref().map_or(b"", |asset| asset.bytes()));
         String::from_utf8(out).unwrap()
     }
 
-    fn get(lines: &str, asset: Option<&Asset>) -> String {
+    fn get(lines: &str, asset: Option<&Rc<Asset>>) -> String {
         answer(&format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n"), asset)
     }
 
     #[test]
     fn the_page_comes_with_its_policies() {
         let built_in = BuiltIn::new();
-        let text = get("", built_in.find("index.html"));
+        let text = get("", built_in.find("index.html").as_ref());
         assert!(text.starts_with("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\n"));
         assert!(text.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"));
         assert!(
@@ -253,16 +256,15 @@ mod tests {
 
     #[test]
     fn files_of_the_operator_get_no_policy() {
-        let asset = Asset::from_file("a/B.PNG", b"x".to_vec());
+        let asset = Rc::new(Asset::from_file("a/B.PNG", b"x".to_vec()));
         let text = get("", Some(&asset));
         assert!(text.contains("\r\nContent-Type: image/png\r\n") && text.contains("nosniff"));
         assert!(!text.contains("Policy") && text.ends_with("\r\n\r\nx"));
-        assert_eq!(asset.content_bytes(), 1);
     }
 
     #[test]
     fn methods_and_missing_files() {
-        let asset = Asset::from_file("a.txt", b"content".to_vec());
+        let asset = Rc::new(Asset::from_file("a.txt", b"content".to_vec()));
         let head = answer("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", Some(&asset));
         assert!(head.contains("Content-Length: 7\r\n") && head.ends_with("\r\n\r\n"));
         let post = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -290,7 +292,7 @@ mod tests {
             ("If-None-Match:\r\n".into(), false),
             ("If-None-Match: \"*\"\r\n".into(), false),
         ] {
-            let text = get(&lines, Some(&asset));
+            let text = get(&lines, asset.as_ref());
             let status = if is_fresh { "HTTP/1.1 304 " } else { "HTTP/1.1 200 " };
             assert!(text.starts_with(status), "{lines:?} {text}");
             assert!(text.contains(&format!("\r\nETag: {tag}\r\n")));

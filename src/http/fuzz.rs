@@ -173,7 +173,12 @@ impl<'a> Server<'a> {
 
     fn write_answer(&self, out: &mut Vec<u8>, request: &Request<'_>, route: &Route) -> After {
         match route {
-            Route::Page(path) => assets::write_page(out, request, self.built_in.find(path)),
+            Route::Page(path) => {
+                let asset = self.built_in.find(path);
+                let (after, content) = assets::write_page(out, request, request.exchange(), asset);
+                out.extend_from_slice(content.as_ref().map_or(b"", |asset| asset.bytes()));
+                after
+            }
             _ => write_text(out, request.exchange(), "text/plain; charset=utf-8", b"ok\n"),
         }
     }

@@ -20,7 +20,7 @@ pub(crate) mod fuzz;
 mod headers;
 mod query;
 mod request;
-mod response;
+pub(crate) mod response;
 mod route;
 mod scanner;
 mod target;

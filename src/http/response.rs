@@ -86,6 +86,10 @@ impl Exchange {
         let line = &head[blank_bytes(head)..];
         Self { version: Version::Http11, keep_alive: false, head_only: line.starts_with(b"HEAD ") }
     }
+
+    fn after(&self) -> After {
+        if self.keep_alive { After::NextRequest } else { After::Close }
+    }
 }
 
 /// What happens to the connection when an answer has been sent.
@@ -238,14 +242,26 @@ impl<'a> Head<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes the fields that depend on the exchange, the blank line, and the content where the
-    /// exchange has it.
-    pub(super) fn finish(mut self, exchange: Exchange, content: &[u8]) -> After {
-        let has_content = self.status != Status::NotModified;
-        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is
-        // nothing to get wrong.
-        if has_content {
-            self.field("Content-Length", &content.len().to_string());
+    /// Writes the fields that depend on the exchange, the blank line, and the content where the exchange has it.
+    pub(super) fn finish(self, exchange: Exchange, content: &[u8]) -> After {
+        let out = self.finish_fields(exchange, content.len());
+        if !exchange.head_only {
+            out.extend_from_slice(content);
+        }
+        exchange.after()
+    }
+
+    /// Writes the fields that depend on the exchange and the blank line. The content, of `content_len` bytes, is the
+    /// caller's to send, if the exchange has it.
+    pub(super) fn finish_before(self, exchange: Exchange, content_len: usize) -> After {
+        self.finish_fields(exchange, content_len);
+        exchange.after()
+    }
+
+    fn finish_fields(mut self, exchange: Exchange, content_len: usize) -> &'a mut Vec<u8> {
+        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is nothing to get wrong.
+        if self.status != Status::NotModified {
+            self.field("Content-Length", &content_len.to_string());
         }
         let upgrade = self.status == Status::UpgradeRequired;
         match (exchange.version, exchange.keep_alive) {
@@ -258,10 +274,7 @@ impl<'a> Head<'a> {
             (Version::Http11, true) => {}
         }
         self.out.extend_from_slice(b"\r\n");
-        if has_content && !exchange.head_only {
-            self.out.extend_from_slice(content);
-        }
-        if exchange.keep_alive { After::NextRequest } else { After::Close }
+        self.out
     }
 
     /// Writes the blank line of an answer that ends HTTP on its connection.

@@ -1,0 +1,303 @@
+//! The command: reads flags, variables and file, runs one gateway, and turns errors into one line
+//! and an exit status. Knows the library's public interface and nothing below it.
+
+mod demo;
+mod log_line;
+mod logging;
+mod output;
+mod signals;
+mod usage;
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use zmq2ws::{Config, ConfigError, DEFAULT_BIND, Error, Gateway, Settings};
+
+use demo::Demo;
+use log_line::LogFormat;
+use logging::{Filter, Logger};
+use output::write_within;
+use usage::Parsed;
+
+/// How long a standard stream that nobody reads may hold up start, exit or last words.
+const OUTPUT_TIMEOUT: Duration = Duration::from_millis(200);
+/// 1 MiB: no configuration is as long, and a device such as /dev/zero is longer.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Bound for `--demo` where nothing else is that its producer could reach.
+const DEMO_BIND: &str = "tcp://127.0.0.1:*";
+
+/// The whole program; returns its exit status.
+pub(crate) fn main() -> ExitCode {
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    let status = match &error {
+        Failure::Usage(_) | Failure::Gateway(Error::Config(_)) => 2,
+        Failure::Gateway(_) => 1,
+    };
+    let text = match error {
+        Failure::Usage(text) => text,
+        Failure::Gateway(error) => error.to_string(),
+    };
+    write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), format!("zmq2ws: {text}\n"));
+    ExitCode::from(status)
+}
+
+/// Why the program does not end with 0.
+enum Failure {
+    /// The command line is none of ours, in these words.
+    Usage(String),
+    /// Settings, or starting, or running.
+    Gateway(Error),
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Gateway(error.into())
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    let flags = match usage::parse(env::args_os()).map_err(Failure::Usage)? {
+        Parsed::Flags(flags) => *flags,
+        Parsed::Answered => return Ok(()),
+    };
+    let (variables, unknown_variables) = Settings::from_env(env::vars_os())?;
+    let sources = Sources { flags, variables };
+    let mut settings = sources.read()?;
+    let filter = filter(&settings)?;
+    let log_format = settings.read("log-format", &settings.log_format, LogFormat::Text)?;
+    let (is_check, is_demo) = (settings.is_check()?, settings.is_demo()?);
+    if is_demo {
+        add_demo_bind(&mut settings);
+    }
+    let config = settings.clone().into_config()?;
+    if is_check {
+        say("configuration is valid\n".into());
+        return Ok(());
+    }
+    let logger = start_logging(filter, log_format)?;
+    for unknown in unknown_variables {
+        log::warn!("{unknown}");
+    }
+    let result = serve(config, &settings, is_demo, sources, &logger);
+    logger.flush(OUTPUT_TIMEOUT);
+    Ok(result?)
+}
+
+/// Runs a gateway until it was told to stop.
+fn serve(
+    config: Config,
+    settings: &Settings,
+    is_demo: bool,
+    sources: Sources,
+    logger: &Logger,
+) -> Result<(), Error> {
+    let producer = match settings.socket.as_deref() {
+        Some("pull") => zmq::PUSH,
+        _ => zmq::PUB,
+    };
+    let gateway = Gateway::new(config).map_err(|error| with_advice(error, settings))?;
+    // Endpoints keep their order: what is connected comes first.
+    let connected = settings.connect.as_ref().map_or(0, Vec::len);
+    let endpoints = gateway.endpoints();
+    let demo = match endpoints[connected.min(endpoints.len())..].iter().find(|it| is_local(it)) {
+        Some(endpoint) if is_demo => Some(start_demo(producer, endpoint)?),
+        _ => None,
+    };
+    watch_signals(&gateway, sources, logger)?;
+    say(announcement(&gateway, settings, connected, demo.is_some()));
+    log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
+    gateway.run()
+}
+
+/// What the command line and the environment said, kept to read the file again.
+struct Sources {
+    flags: Settings,
+    variables: Settings,
+}
+
+impl Sources {
+    /// All settings, the file's included.
+    fn read(&self) -> Result<Settings, ConfigError> {
+        let given = self.flags.clone().over(self.variables.clone());
+        let file = match given.config.as_deref() {
+            None => Settings::default(),
+            Some(path) => read_file(path)
+                .map_err(|reason| given.refuse("config", path, reason))
+                .and_then(|text| Settings::from_toml(&text, path))?,
+        };
+        Ok(given.over(file))
+    }
+
+    /// As [`Self::read`], but not from a pipe: it was read at the start, and would now never end.
+    fn read_again(&self) -> Result<Settings, ConfigError> {
+        let given = self.flags.clone().over(self.variables.clone());
+        if let Some(path) = given.config.as_deref()
+            && !fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+        {
+            return Err(given.refuse("config", path, "expected a file that can be read again"));
+        }
+        self.read()
+    }
+}
+
+fn read_file(path: &str) -> Result<String, String> {
+    let read = || {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().map_err(|error: io::Error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err("expected a file of at most 1 MiB".into());
+    }
+    String::from_utf8(bytes).map_err(|_| "expected a file in UTF-8".into())
+}
+
+fn filter(settings: &Settings) -> Result<Filter, ConfigError> {
+    settings.read("log", &settings.log, Filter::default())
+}
+
+fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Error> {
+    // A descriptor of its own: the writer may hang in it, and must not hold the lock of std's while
+    // it does.
+    let failed = |source| Error::System { action: "cannot start logging", source };
+    let output = io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
+    let logger = Logger::start(filter, format, File::from(output)).map_err(failed)?;
+    logger.install();
+    Ok(logger)
+}
+
+fn watch_signals(gateway: &Gateway, sources: Sources, logger: &Logger) -> Result<(), Error> {
+    let handle = gateway.handle();
+    let (logger, last_logger) = (logger.clone(), logger.clone());
+    signals::watch(signals::Actions {
+        stop: move || handle.shutdown(),
+        reload: move || match sources.read_again().and_then(|settings| filter(&settings)) {
+            Ok(filter) => {
+                logger.set_filter(filter);
+                log::info!("SIGHUP: log filter read again");
+            }
+            Err(error) => log::error!("SIGHUP: log filter kept: {error}"),
+        },
+        last_words: move || last_logger.flush(OUTPUT_TIMEOUT),
+    })
+    .map_err(|source| Error::System { action: "cannot watch signals", source })
+}
+
+fn start_demo(producer: zmq::SocketType, endpoint: &str) -> Result<Demo, Error> {
+    Demo::start(producer, endpoint).map_err(|error| Error::Endpoint {
+        endpoint: endpoint.to_owned(),
+        reason: format!("the demo cannot publish there: {error}"),
+    })
+}
+
+/// The demo's producer needs something bound that it can connect to.
+fn add_demo_bind(settings: &mut Settings) {
+    let is_default = settings.connect.is_none() && settings.bind.is_none();
+    let binds = settings.bind.get_or_insert_default();
+    if is_default {
+        binds.push(DEFAULT_BIND.into());
+    } else if !binds.iter().any(|bind| is_local(bind)) {
+        binds.push(DEMO_BIND.into());
+    }
+}
+
+/// Whether a producer on this host can connect where `endpoint` is bound.
+fn is_local(endpoint: &str) -> bool {
+    endpoint.starts_with("tcp://") || endpoint.starts_with("ipc://")
+}
+
+/// Says what to do about an address that nobody chose.
+fn with_advice(error: Error, settings: &Settings) -> Error {
+    match error {
+        Error::Endpoint { endpoint, reason } if endpoint == DEFAULT_BIND => {
+            let advice = "is another gateway or producer bound there? \
+                          choose another with --bind, such as --bind 'tcp://127.0.0.1:*'";
+            Error::Endpoint { endpoint, reason: format!("{reason} ({advice})") }
+        }
+        Error::Listen { address, reason } if settings.listen.is_none() => {
+            let advice = "choose another with --listen, such as --listen 127.0.0.1:0";
+            Error::Listen { address, reason: format!("{reason} ({advice})") }
+        }
+        other => other,
+    }
+}
+
+/// Where everything is, for a human.
+fn announcement(
+    gateway: &Gateway,
+    settings: &Settings,
+    connected: usize,
+    has_demo: bool,
+) -> String {
+    let has_page = !matches!(settings.no_www.as_deref(), Some("true" | "1"));
+    let mut text = String::new();
+    for address in gateway.listen_addresses() {
+        if has_page {
+            text += &format!("page       {address}\n");
+        }
+        // http becomes ws, and https wss; the path of a unix socket stays.
+        let websocket = match address.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}/ws"),
+            None => format!("{address} /ws"),
+        };
+        text += &format!("websocket  {websocket}\n");
+    }
+    let socket = settings.socket.as_deref().unwrap_or("sub").to_uppercase();
+    for (index, endpoint) in gateway.endpoints().iter().enumerate() {
+        let how = if index < connected { "connected to" } else { "bound to" };
+        text += &format!("zeromq     {socket} {how} {endpoint}\n");
+    }
+    if has_demo {
+        text += "demo       publishes 20 messages a second\n";
+    }
+    text
+}
+
+fn say(text: String) {
+    write_within(OUTPUT_TIMEOUT, io::stdout().as_fd(), text);
+}
+
+#[cfg(test)]
+mod tests {
+    use zmq2ws::Text;
+
+    use super::*;
+
+    fn binds(connect: Option<&str>, bind: Option<&str>) -> Vec<Text> {
+        let list = |text: Option<&str>| text.map(|text| vec![Text::from(text)]);
+        let mut settings = Settings::default();
+        (settings.connect, settings.bind) = (list(connect), list(bind));
+        add_demo_bind(&mut settings);
+        settings.bind.unwrap()
+    }
+
+    #[test]
+    fn a_demo_has_something_bound_to_connect_to() {
+        assert_eq!(binds(None, None), [DEFAULT_BIND.into()]);
+        assert_eq!(binds(Some("tcp://h:1"), None), [DEMO_BIND.into()]);
+        assert_eq!(binds(None, Some("tcp://127.0.0.1:9")), ["tcp://127.0.0.1:9".into()]);
+        assert_eq!(binds(None, Some("ipc:///tmp/x")), ["ipc:///tmp/x".into()]);
+        assert_eq!(binds(None, Some("udp://g:1")), ["udp://g:1".into(), DEMO_BIND.into()]);
+    }
+
+    #[test]
+    fn a_default_address_that_is_taken_comes_with_advice() {
+        let error = Error::Endpoint { endpoint: DEFAULT_BIND.into(), reason: "in use".into() };
+        let text = with_advice(error, &Settings::default()).to_string();
+        assert!(text.contains("5556': in use (") && text.contains("--bind"), "{text}");
+        let error = Error::Endpoint { endpoint: "tcp://h:1".into(), reason: "in use".into() };
+        assert!(with_advice(error, &Settings::default()).to_string().ends_with("in use"));
+    }
+
+    #[test]
+    fn a_file_that_never_ends_or_is_none_is_refused() {
+        assert_eq!(read_file("/dev/zero").unwrap_err(), "expected a file of at most 1 MiB");
+        assert!(read_file("/no/such/file").unwrap_err().starts_with("cannot be read: "));
+        assert!(read_file("/").unwrap_err().starts_with("cannot be read: "));
+    }
+}

@@ -1,0 +1,94 @@
+//! Everything that can be set, typed, with its defaults and their bounds. Knows nothing of flags, files or variables.
+
+pub(crate) mod settings;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::access::OriginPolicy;
+use crate::feed::LagPolicy;
+use crate::message::TopicFrom;
+use crate::net::ListenAddr;
+use crate::source::{Endpoint, SocketKind};
+use crate::wire::{Format, Payload};
+
+pub use settings::Settings;
+
+/// A validated configuration. Each field names the flag that sets it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// `--connect`, `--bind`: the upstream endpoints, each served by a socket of its own.
+    pub endpoints: Vec<Endpoint>,
+    /// `--socket`: the ZeroMQ socket type.
+    pub socket: SocketKind,
+    /// `--subscribe`: prefixes to ask publishers for; never empty, the empty prefix is everything.
+    pub subscribe: Vec<Vec<u8>>,
+    /// `--topic-from`: where the topic is.
+    pub topic_from: TopicFrom,
+    /// `--rcvhwm`: ZeroMQ's receive high-water mark, messages, per peer; 1 or more.
+    pub rcvhwm: i32,
+    /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
+    pub heartbeat: Duration,
+    /// `--max-message`: larger upstream messages are dropped, bytes over all parts.
+    pub message_bytes_max: usize,
+
+    /// `--listen`: where clients connect.
+    pub listen: Vec<ListenAddr>,
+    /// `--format`: the default message format on WebSocket.
+    pub format: Format,
+    /// `--payload`: the opcode of raw messages.
+    pub payload: Payload,
+    /// `--slow-client`: what happens to a client that lags more than [`Self::lag_bytes_max`].
+    pub lag_policy: LagPolicy,
+    /// `--max-lag`: how far one client may lag, bytes.
+    pub lag_bytes_max: usize,
+    /// `--www`, `--no-www`: the static files.
+    pub site: SiteConfig,
+
+    /// `--max-clients`: more get 503.
+    pub clients_max: usize,
+    /// `--max-clients-per-ip`: connections from one address; 0 is no limit.
+    pub clients_per_ip_max: usize,
+    /// `--max-topics`: topics that one client may ask for.
+    pub topics_max: usize,
+    /// `--handshake-timeout`: for a whole request to arrive.
+    pub handshake_timeout: Duration,
+    /// `--keepalive-timeout`: between two requests on one connection.
+    pub keepalive_timeout: Duration,
+    /// `--ping-interval`: between two pings to a client.
+    pub ping_interval: Duration,
+    /// `--ping-timeout`: for the answer to a ping.
+    pub ping_timeout: Duration,
+    /// `--write-timeout`: a client that accepts no byte for so long is closed.
+    pub write_timeout: Duration,
+    /// `--max-memory`: all feeds and sessions together, bytes.
+    pub memory_bytes_max: usize,
+    /// `--max-inbound`: a client's message, bytes.
+    pub inbound_bytes_max: usize,
+    /// `--drain`: how long stopping may take.
+    pub drain: Duration,
+
+    /// `--origin`: which browsers' pages may connect.
+    pub origin: OriginPolicy,
+    /// `--metrics`: a listener of its own for metrics and health.
+    pub metrics: Option<ListenAddr>,
+}
+
+/// Where the page comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SiteConfig {
+    /// The page inside the program.
+    BuiltIn,
+    /// The files of a directory (`--www`).
+    Directory(PathBuf),
+    /// No page (`--no-www`).
+    None,
+}
+
+impl Default for Config {
+    /// What `zmq2ws` without flags does.
+    fn default() -> Self {
+        Settings::default().into_config().expect("the defaults are valid")
+    }
+}

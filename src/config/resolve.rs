@@ -1,0 +1,427 @@
+//! Gives settings their meaning: defaults, bounds, and what excludes what. Knows not how they were
+//! given.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::access::OriginPolicy;
+use crate::config::values::{self, Text};
+use crate::config::{Config, Settings, SiteConfig};
+use crate::error::ConfigError;
+use crate::feed::LagPolicy;
+use crate::message::TopicFrom;
+use crate::net::ListenAddr;
+use crate::source::{Attach, Endpoint, SocketKind};
+use crate::wire::{Format, Payload};
+
+/// Bound when neither `--connect` nor `--bind` is given.
+pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
+const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+
+/// Timeouts: below a millisecond nothing can be kept, above a day nobody waits.
+const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+/// Heartbeats: three of them must fit ZMTP's time to live, 16 bits of tenths of a second.
+const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(1_800);
+/// One message, or what one client may lag: far inside the 32 bits in which `parts` counts.
+const MESSAGE_BYTES: RangeInclusive<u64> = 1..=1 << 30;
+/// All memory: 64 KiB is one small feed; a terabyte is more than any host has to give.
+const MEMORY_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 40;
+
+impl Settings {
+    /// Applies the defaults and validates every value, alone and against the others. Opens nothing;
+    /// looks only whether the directory of `--www` exists.
+    ///
+    /// # Errors
+    ///
+    /// The first value that cannot be used, with the flag, variable or key that gave it.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let config = Config {
+            endpoints: self.endpoints()?,
+            socket: self.read("socket", &self.socket, SocketKind::Sub)?,
+            subscribe: self.prefixes(),
+            topic_from: self.read("topic-from", &self.topic_from, TopicFrom::Part)?,
+            rcvhwm: self.rcvhwm()?,
+            heartbeat: self.pause("heartbeat", &self.heartbeat, 5, &HEARTBEAT)?,
+            message_bytes_max: self.bytes(
+                "max-message",
+                &self.max_message,
+                16 << 20,
+                &MESSAGE_BYTES,
+            )?,
+
+            listen: self.listeners()?,
+            format: self.read("format", &self.format, Format::Raw)?,
+            payload: self.read("payload", &self.payload, Payload::Auto)?,
+            lag_policy: self.lag_policy()?,
+            lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
+            site: self.site()?,
+
+            clients_max: self.count(
+                "max-clients",
+                &self.max_clients,
+                100_000,
+                &(1..=10_000_000),
+            )?,
+            clients_per_ip_max: self.count(
+                "max-clients-per-ip",
+                &self.max_clients_per_ip,
+                0,
+                &(0..=10_000_000),
+            )?,
+            topics_max: self.count("max-topics", &self.max_topics, 128, &(1..=65_536))?,
+            handshake_timeout: self.timeout("handshake-timeout", &self.handshake_timeout, 10)?,
+            keepalive_timeout: self.timeout("keepalive-timeout", &self.keepalive_timeout, 60)?,
+            ping_interval: self.timeout("ping-interval", &self.ping_interval, 25)?,
+            ping_timeout: self.timeout("ping-timeout", &self.ping_timeout, 20)?,
+            write_timeout: self.timeout("write-timeout", &self.write_timeout, 30)?,
+            memory_bytes_max: self.bytes(
+                "max-memory",
+                &self.max_memory,
+                512 << 20,
+                &MEMORY_BYTES,
+            )?,
+            inbound_bytes_max: self.bytes(
+                "max-inbound",
+                &self.max_inbound,
+                4 << 10,
+                &MESSAGE_BYTES,
+            )?,
+            drain: self.pause("drain", &self.drain, 5, &TIMEOUT)?,
+
+            origin: self.origin_policy()?,
+            metrics: self.metrics()?,
+        };
+        self.check_memory(&config)?;
+        Ok(config)
+    }
+
+    /// Whether `--check` was given.
+    ///
+    /// # Errors
+    ///
+    /// Neither `true` nor `false`.
+    pub fn is_check(&self) -> Result<bool, ConfigError> {
+        self.switch("check", &self.check)
+    }
+
+    /// Whether `--demo` was given.
+    ///
+    /// # Errors
+    ///
+    /// Neither `true` nor `false`.
+    pub fn is_demo(&self) -> Result<bool, ConfigError> {
+        self.switch("demo", &self.demo)
+    }
+
+    /// Reads the `value` of the setting `name`, or takes the `default`.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be read as a `T`.
+    pub fn read<T>(&self, name: &str, value: &Option<Text>, default: T) -> Result<T, ConfigError>
+    where
+        T: FromStr<Err = String>,
+    {
+        self.read_with(name, value, default, str::parse)
+    }
+
+    fn endpoints(&self) -> Result<Vec<Endpoint>, ConfigError> {
+        let mut endpoints = Vec::new();
+        for text in list(&self.connect) {
+            endpoints.push(self.endpoint("connect", text, Attach::Connect)?);
+        }
+        for text in list(&self.bind) {
+            endpoints.push(self.endpoint("bind", text, Attach::Bind)?);
+        }
+        if endpoints.is_empty() {
+            endpoints.push(self.endpoint("bind", DEFAULT_BIND, Attach::Bind)?);
+        }
+        Ok(endpoints)
+    }
+
+    fn endpoint(&self, name: &str, text: &str, attach: Attach) -> Result<Endpoint, ConfigError> {
+        match Endpoint::parse(text, attach) {
+            Err(reason) => Err(self.refuse(name, text, reason)),
+            Ok(endpoint) if endpoint.is_inproc() => {
+                let reason = "inproc:// works only in the library, within one process; \
+                              expected tcp:// or ipc://";
+                Err(self.refuse(name, text, reason))
+            }
+            Ok(endpoint) => Ok(endpoint),
+        }
+    }
+
+    fn prefixes(&self) -> Vec<Vec<u8>> {
+        match list(&self.subscribe) {
+            [] => vec![Vec::new()],
+            prefixes => prefixes.iter().map(|prefix| prefix.as_bytes().to_vec()).collect(),
+        }
+    }
+
+    fn rcvhwm(&self) -> Result<i32, ConfigError> {
+        // ZeroMQ takes an int, and 0 would be "no limit".
+        let rcvhwm = self.count("rcvhwm", &self.rcvhwm, 10_000, &(1..=i32::MAX.unsigned_abs()))?;
+        Ok(i32::try_from(rcvhwm).expect("the range ends at i32::MAX"))
+    }
+
+    fn listeners(&self) -> Result<Vec<ListenAddr>, ConfigError> {
+        let parse =
+            |text: &str| text.parse().map_err(|why: String| self.refuse("listen", text, why));
+        match list(&self.listen) {
+            [] => Ok(vec![parse(DEFAULT_LISTEN)?]),
+            texts => texts.iter().map(|text| parse(text)).collect(),
+        }
+    }
+
+    fn lag_policy(&self) -> Result<LagPolicy, ConfigError> {
+        match self.slow_client.as_deref() {
+            Some("conflate") => {
+                let reason = "not in this version; expected 'skip' or 'disconnect'";
+                Err(self.refuse("slow-client", "conflate", reason))
+            }
+            _ => self.read("slow-client", &self.slow_client, LagPolicy::Skip),
+        }
+    }
+
+    fn site(&self) -> Result<SiteConfig, ConfigError> {
+        let is_off = self.switch("no-www", &self.no_www)?;
+        let Some(dir) = self.www.as_ref() else {
+            return Ok(if is_off { SiteConfig::None } else { SiteConfig::BuiltIn });
+        };
+        if is_off {
+            return Err(self.refuse("www", dir, "conflicts with no-www: give one of the two"));
+        }
+        let path = PathBuf::from(&**dir);
+        match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => Ok(SiteConfig::Directory(path)),
+            Ok(_) => Err(self.refuse("www", dir, "expected a directory, and this is none")),
+            Err(error) => Err(self.refuse("www", dir, format!("expected a directory: {error}"))),
+        }
+    }
+
+    fn origin_policy(&self) -> Result<OriginPolicy, ConfigError> {
+        let origins: Vec<String> =
+            list(&self.origin).iter().map(|text| (**text).to_owned()).collect();
+        OriginPolicy::parse(&origins).map_err(|(value, why)| self.refuse("origin", &value, why))
+    }
+
+    fn metrics(&self) -> Result<Option<ListenAddr>, ConfigError> {
+        let Some(text) = self.metrics.as_ref() else { return Ok(None) };
+        let address: ListenAddr =
+            text.parse().map_err(|why: String| self.refuse("metrics", text, why))?;
+        // Port 0 is a new port each time.
+        if !text.ends_with(":0") && list(&self.listen).contains(text) {
+            let reason = "is also an address to listen on; expected another, \
+                          or none to serve metrics there to loopback peers";
+            return Err(self.refuse("metrics", text, reason));
+        }
+        Ok(Some(address))
+    }
+
+    /// A limit on all memory that one message or one client's lag exceeds could never hold.
+    fn check_memory(&self, config: &Config) -> Result<(), ConfigError> {
+        let parts = [
+            ("max-message", &self.max_message, config.message_bytes_max),
+            ("max-lag", &self.max_lag, config.lag_bytes_max),
+        ];
+        for (name, text, bytes) in parts {
+            if bytes <= config.memory_bytes_max {
+                continue;
+            }
+            return Err(match (self.max_memory.as_ref(), text) {
+                (Some(memory), _) => {
+                    let reason = format!("expected at least {name}, which is {bytes} bytes");
+                    self.refuse("max-memory", memory, reason)
+                }
+                (None, text) => {
+                    let memory = config.memory_bytes_max;
+                    let reason = format!("expected at most max-memory, which is {memory} bytes");
+                    self.refuse(name, text.as_deref().unwrap_or_default(), reason)
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
+        self.read_with(name, value, false, values::switch)
+    }
+
+    fn timeout(
+        &self,
+        name: &str,
+        value: &Option<Text>,
+        seconds: u64,
+    ) -> Result<Duration, ConfigError> {
+        let read = |text: &str| values::duration(text, &TIMEOUT, false);
+        self.read_with(name, value, Duration::from_secs(seconds), read)
+    }
+
+    /// A duration that may be zero, or within the range.
+    fn pause(
+        &self,
+        name: &str,
+        value: &Option<Text>,
+        seconds: u64,
+        range: &RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        let read = |text: &str| values::duration(text, range, true);
+        self.read_with(name, value, Duration::from_secs(seconds), read)
+    }
+
+    fn bytes(
+        &self,
+        name: &str,
+        value: &Option<Text>,
+        default: usize,
+        range: &RangeInclusive<u64>,
+    ) -> Result<usize, ConfigError> {
+        self.read_with(name, value, default, |text| values::bytes(text, range))
+    }
+
+    fn count(
+        &self,
+        name: &str,
+        value: &Option<Text>,
+        default: u32,
+        range: &RangeInclusive<u32>,
+    ) -> Result<usize, ConfigError> {
+        let count = self.read_with(name, value, default, |text| values::count(text, range))?;
+        Ok(usize::try_from(count).expect("a u32 fits a usize on every host with sockets"))
+    }
+
+    fn read_with<T>(
+        &self,
+        name: &str,
+        value: &Option<Text>,
+        default: T,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<T, ConfigError> {
+        let Some(text) = value else { return Ok(default) };
+        read(text).map_err(|reason| self.refuse(name, text, reason))
+    }
+}
+
+fn list(texts: &Option<Vec<Text>>) -> &[Text] {
+    texts.as_deref().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(toml: &str) -> Result<Config, String> {
+        let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
+        settings.into_config().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_help() {
+        let config = Settings::default().into_config().unwrap();
+        let seconds = Duration::from_secs;
+        assert_eq!(config.endpoints.len(), 1);
+        assert_eq!(config.socket, SocketKind::Sub);
+        assert_eq!(config.subscribe, [b""]);
+        assert_eq!(config.topic_from, TopicFrom::Part);
+        assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
+        assert_eq!(config.message_bytes_max, 16 << 20);
+        assert_eq!(config.listen.len(), 1);
+        assert_eq!((config.format, config.payload), (Format::Raw, Payload::Auto));
+        assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
+        assert_eq!(config.site, SiteConfig::BuiltIn);
+        assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
+        assert_eq!(config.topics_max, 128);
+        assert_eq!(
+            (config.handshake_timeout, config.keepalive_timeout),
+            (seconds(10), seconds(60))
+        );
+        assert_eq!((config.ping_interval, config.ping_timeout), (seconds(25), seconds(20)));
+        assert_eq!((config.write_timeout, config.drain), (seconds(30), seconds(5)));
+        assert_eq!((config.memory_bytes_max, config.inbound_bytes_max), (512 << 20, 4 << 10));
+        assert!(matches!(config.origin, OriginPolicy::SameHost));
+        assert!(config.metrics.is_none());
+    }
+
+    #[test]
+    fn every_setting_reaches_its_field() {
+        let config = config(
+            r#"
+            connect = ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"]
+            bind = ["tcp://127.0.0.1:3"]
+            socket = "pull"
+            subscribe = ["a,b", ""]
+            topic-from = ":"
+            rcvhwm = 1
+            heartbeat = 0
+            max-message = "1KiB"
+            listen = ["127.0.0.1:0", "[::1]:0"]
+            format = "json"
+            payload = "binary"
+            slow-client = "disconnect"
+            max-lag = 2048
+            no-www = true
+            max-clients = 1
+            max-clients-per-ip = 2
+            max-topics = 3
+            handshake-timeout = "1ms"
+            keepalive-timeout = "2ms"
+            ping-interval = "3ms"
+            ping-timeout = "4ms"
+            write-timeout = "5ms"
+            max-memory = "1MiB"
+            max-inbound = "125"
+            drain = "0"
+            origin = ["*"]
+            metrics = "127.0.0.1:0"
+            "#,
+        )
+        .unwrap();
+        let millis = Duration::from_millis;
+        assert_eq!(config.endpoints.len(), 3);
+        assert_eq!(config.socket, SocketKind::Pull);
+        assert_eq!(config.subscribe, [&b"a,b"[..], b""]);
+        assert_eq!(config.topic_from, TopicFrom::Delimiter(b':'));
+        assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));
+        assert_eq!(config.message_bytes_max, 1024);
+        assert_eq!(config.listen.len(), 2);
+        assert_eq!((config.format, config.payload), (Format::Json, Payload::Binary));
+        assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
+        assert_eq!(config.site, SiteConfig::None);
+        assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));
+        assert_eq!((config.handshake_timeout, config.keepalive_timeout), (millis(1), millis(2)));
+        assert_eq!((config.ping_interval, config.ping_timeout), (millis(3), millis(4)));
+        assert_eq!((config.write_timeout, config.drain), (millis(5), millis(0)));
+        assert_eq!((config.memory_bytes_max, config.inbound_bytes_max), (1 << 20, 125));
+        assert!(matches!(config.origin, OriginPolicy::Any));
+        assert!(config.metrics.is_some());
+    }
+
+    #[test]
+    fn what_excludes_each_other_is_refused() {
+        let refused = |toml, start: &str| {
+            let error = config(toml).unwrap_err();
+            assert!(error.starts_with(start), "{error}");
+        };
+        refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with no-www");
+        refused("max-memory = '1MiB'", "z.toml: max-memory: '1MiB': expected at least max-message");
+        refused("max-lag = '1GiB'", "z.toml: max-lag: '1GiB': expected at most max-memory");
+        refused("max-message = '1GiB'", "z.toml: max-message: '1GiB': expected at most max-memory");
+        refused(
+            "metrics = '127.0.0.1:9'\nlisten = ['127.0.0.1:9']",
+            "z.toml: metrics: '127.0.0.1:9': is also",
+        );
+        refused("slow-client = 'conflate'", "z.toml: slow-client: 'conflate': not in this version");
+        refused("bind = ['inproc://x']", "z.toml: bind: 'inproc://x': inproc:// works only");
+        refused("www = '/no/such'", "z.toml: www: '/no/such': expected a directory");
+        refused("www = '/dev/null'", "z.toml: www: '/dev/null': expected a directory");
+    }
+
+    #[test]
+    fn a_directory_is_served_and_a_switch_can_be_off() {
+        let dir = std::env::temp_dir();
+        let toml = format!("www = '{}'\nno-www = false", dir.display());
+        assert_eq!(config(&toml).unwrap().site, SiteConfig::Directory(dir));
+    }
+}

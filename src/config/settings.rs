@@ -1,0 +1,145 @@
+//! Every setting once, as text: a flag, a variable and a key in the file at the same time. Knows no
+//! value's meaning.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::layers::Layer;
+use crate::config::values::Text;
+
+const UPSTREAM: &str = "Upstream (ZeroMQ)";
+const DOWNSTREAM: &str = "Downstream (clients)";
+const LIMITS: &str = "Limits";
+const ACCESS: &str = "Access";
+const OPERATION: &str = "Operation";
+
+/// Every setting as it was typed: each field is a flag (`--max-lag`), a variable (`ZMQ2WS_MAX_LAG`)
+/// and a key in the TOML file (`max-lag`). [`Self::into_config`] gives the texts their meaning;
+/// `None` is the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Connect to a publisher: tcp://HOST:PORT or ipc://PATH (repeatable)
+    #[arg(short, long, value_name = "ENDPOINT", help_heading = UPSTREAM)]
+    pub connect: Option<Vec<Text>>,
+    /// Bind, so that any number of producers connect here (repeatable) [default:
+    /// tcp://127.0.0.1:5556 when neither --connect nor --bind is given]
+    #[arg(short, long, value_name = "ENDPOINT", help_heading = UPSTREAM)]
+    pub bind: Option<Vec<Text>>,
+    /// ZeroMQ socket type [default: sub]
+    #[arg(long, value_name = "sub|pull", help_heading = UPSTREAM)]
+    pub socket: Option<Text>,
+    /// What to ask publishers for: topics that start with PREFIX (repeatable) [default: everything]
+    #[arg(short, long, value_name = "PREFIX", help_heading = UPSTREAM)]
+    pub subscribe: Option<Vec<Text>>,
+    /// Where the topic is: the first of several parts, nowhere, or before a character such as ':'
+    /// [default: part]
+    #[arg(long, value_name = "part|none|CHAR", help_heading = UPSTREAM)]
+    pub topic_from: Option<Text>,
+    /// ZeroMQ receive high-water mark, messages per publisher [default: 10000]
+    #[arg(long, value_name = "N", help_heading = UPSTREAM)]
+    pub rcvhwm: Option<Text>,
+    /// ZeroMQ heartbeats: a publisher silent for three of them is reconnected; 0 turns them off
+    /// [default: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = UPSTREAM)]
+    pub heartbeat: Option<Text>,
+    /// Larger upstream messages are dropped, counted and logged [default: 16MiB]
+    #[arg(long, value_name = "BYTES", help_heading = UPSTREAM)]
+    pub max_message: Option<Text>,
+
+    /// Where clients connect: HOST:PORT, [::]:PORT, unix:PATH, or systemd for an inherited socket
+    /// (repeatable) [default: 127.0.0.1:8080]
+    #[arg(short, long, value_name = "ADDR", help_heading = DOWNSTREAM)]
+    pub listen: Option<Vec<Text>>,
+    /// Default message format; a client may choose with ?format= [default: raw]
+    #[arg(long, value_name = "raw|json|parts", help_heading = DOWNSTREAM)]
+    pub format: Option<Text>,
+    /// WebSocket opcode of raw messages; auto: text when valid UTF-8 [default: auto]
+    #[arg(long, value_name = "auto|text|binary", help_heading = DOWNSTREAM)]
+    pub payload: Option<Text>,
+    /// What happens to a client that lags more than --max-lag [default: skip]
+    #[arg(long, value_name = "skip|disconnect", help_heading = DOWNSTREAM)]
+    pub slow_client: Option<Text>,
+    /// How far one client may lag; a larger message still reaches every client that keeps up
+    /// [default: 1MiB]
+    #[arg(long, value_name = "BYTES", help_heading = DOWNSTREAM)]
+    pub max_lag: Option<Text>,
+    /// Serve the files of DIR at / [default: the built-in page]
+    #[arg(long, value_name = "DIR", help_heading = DOWNSTREAM)]
+    pub www: Option<Text>,
+    /// Serve no page [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
+    pub no_www: Option<Text>,
+
+    /// More clients get 503 [default: 100000]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_clients: Option<Text>,
+    /// Connections from one address; 0 is no limit [default: 0]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_clients_per_ip: Option<Text>,
+    /// Topics that one client may ask for [default: 128]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_topics: Option<Text>,
+    /// For a whole request to arrive [default: 10s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    pub handshake_timeout: Option<Text>,
+    /// Between two requests on one connection [default: 60s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    pub keepalive_timeout: Option<Text>,
+    /// Between two pings to a client [default: 25s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    pub ping_interval: Option<Text>,
+    /// For the answer to a ping [default: 20s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    pub ping_timeout: Option<Text>,
+    /// A client that accepts no byte for so long is closed [default: 30s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    pub write_timeout: Option<Text>,
+    /// All feeds and sessions together; above it those that lag most are skipped or closed first
+    /// [default: 512MiB]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_memory: Option<Text>,
+    /// A client's message; a larger one closes its connection [default: 4KiB]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_inbound: Option<Text>,
+    /// How long stopping may take, on SIGTERM or SIGINT [default: 5s]
+    #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
+    pub drain: Option<Text>,
+
+    /// Allow browsers' pages of this origin; * allows all (repeatable) [default: same host only,
+    /// and requests without Origin]
+    #[arg(long, value_name = "ORIGIN", help_heading = ACCESS)]
+    pub origin: Option<Vec<Text>>,
+
+    /// A listener of its own for /metrics, /healthz and /readyz [default: --listen, only to
+    /// loopback peers]
+    #[arg(long, value_name = "ADDR", help_heading = OPERATION)]
+    pub metrics: Option<Text>,
+    /// What to log to standard error: off, error, warn, info, debug, trace, or MODULE=LEVEL,…
+    /// [default: info]
+    #[arg(long, value_name = "FILTER", help_heading = OPERATION)]
+    pub log: Option<Text>,
+    /// How log lines look [default: text]
+    #[arg(long, value_name = "text|json", help_heading = OPERATION)]
+    pub log_format: Option<Text>,
+    /// Read settings from a TOML file, whose keys are the flags' long names
+    #[arg(long, value_name = "FILE", help_heading = OPERATION)]
+    pub config: Option<Text>,
+    /// Check all settings, and exit [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = OPERATION)]
+    pub check: Option<Text>,
+    /// Publish made-up messages from inside the process, through a real ZeroMQ socket [default:
+    /// false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = OPERATION)]
+    pub demo: Option<Text>,
+
+    /// Where each setting came from, by name; what is absent came from a flag, or from code.
+    #[arg(skip)]
+    #[serde(skip)]
+    pub(super) layers: BTreeMap<String, Layer>,
+}

@@ -1,0 +1,261 @@
+//! Reads single values as users type them: durations, sizes, counts, switches. Knows no setting by
+//! name.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::ops::{Deref, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+/// A value as it was typed, not yet read. In TOML a number, `true` or `false` may stand for its
+/// text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Text(String);
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl FromStr for Text {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(text.into())
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, a number, true or false")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
+        Ok(text.into())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
+        Ok(number.to_string().into())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
+        Ok(number.to_string().into())
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
+        Ok(value.to_string().into())
+    }
+}
+
+/// Reads `5s`, `300ms`, `1m30s` or a plain `0`, within `range`; `0` must be in the range, or
+/// `or_zero` set.
+pub(crate) fn duration(
+    text: &str,
+    range: &RangeInclusive<Duration>,
+    or_zero: bool,
+) -> Result<Duration, String> {
+    let expected = || {
+        let zero = if or_zero { "0 or " } else { "" };
+        let (min, max) = (range.start(), range.end());
+        let (min, max) = (humantime::format_duration(*min), humantime::format_duration(*max));
+        format!("expected {zero}a duration from {min} to {max}, such as 5s, 300ms or 1m30s")
+    };
+    let value = match text {
+        "0" => Duration::ZERO,
+        _ => humantime::parse_duration(text).map_err(|_| expected())?,
+    };
+    let is_valid = range.contains(&value) || (or_zero && value.is_zero());
+    if is_valid { Ok(value) } else { Err(expected()) }
+}
+
+/// Reads `16MiB`, `64KB` or plain bytes, within `range`.
+pub(crate) fn bytes(text: &str, range: &RangeInclusive<u64>) -> Result<usize, String> {
+    text.parse::<ByteSize>()
+        .ok()
+        .filter(|size| range.contains(&size.0))
+        .and_then(|size| usize::try_from(size.0).ok())
+        .ok_or_else(|| {
+            let (min, max) = (ByteSize(*range.start()), ByteSize(*range.end()));
+            format!("expected a size from {min} to {max}, such as 16MiB, 64KB or 4096")
+        })
+}
+
+/// Reads a decimal whole number within `range`.
+pub(crate) fn count(text: &str, range: &RangeInclusive<u32>) -> Result<u32, String> {
+    // `parse` alone would take a leading '+'.
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok()).filter(|count| range.contains(count)).ok_or_else(
+        || {
+            let (min, max) = (range.start(), range.end());
+            format!("expected a whole number from {min} to {max}")
+        },
+    )
+}
+
+/// Reads `true`, `false`, `1` or `0`.
+pub(crate) fn switch(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("expected 'true' or 'false'".into()),
+    }
+}
+
+/// The candidate that `typed` most likely meant, if one is near.
+pub(crate) fn nearest<'a>(
+    typed: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    /// Longer than any name; what is longer than this is no slip of the finger.
+    const TYPED_CHARS_MAX: usize = 40;
+    let typed: Vec<char> = typed.chars().take(TYPED_CHARS_MAX + 1).collect();
+    if typed.len() > TYPED_CHARS_MAX {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .map(|candidate| (edit_distance(&typed, candidate), candidate))
+        .filter(|(distance, candidate)| distance * 3 <= candidate.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// How many insertions, removals and replacements turn `from` into `to` (Levenshtein).
+fn edit_distance(from: &[char], to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=from.len()).collect();
+    for (line, wanted) in to.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = line + 1;
+        for (column, typed) in from.iter().enumerate() {
+            let replaced = diagonal + usize::from(*typed != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[from.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND_TO_DAY: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(86400);
+
+    #[test]
+    fn durations_are_read_with_their_unit() {
+        for (text, millis) in [
+            ("5s", 5000),
+            ("1500ms", 1500),
+            ("1m30s", 90_000),
+            ("1m 30s", 90_000),
+            ("24h", 86_400_000),
+        ] {
+            assert_eq!(
+                duration(text, &SECOND_TO_DAY, false),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
+        }
+        assert_eq!(duration("0", &SECOND_TO_DAY, true), Ok(Duration::ZERO));
+        assert_eq!(duration("0s", &SECOND_TO_DAY, true), Ok(Duration::ZERO));
+    }
+
+    #[test]
+    fn durations_out_of_range_or_without_unit_are_refused() {
+        let huge = format!("{}y", u64::MAX);
+        for text in
+            ["", "5", "0", "0s", "-5s", "5 parsecs", "999ms", "25h", "1e9s", "NaN", "s", &huge]
+        {
+            let reason = duration(text, &SECOND_TO_DAY, false).unwrap_err();
+            assert!(reason.starts_with("expected a duration from 1s to 1day"), "{text}: {reason}");
+        }
+        let reason = duration("x", &SECOND_TO_DAY, true).unwrap_err();
+        assert!(reason.starts_with("expected 0 or a duration"), "{reason}");
+    }
+
+    #[test]
+    fn sizes_are_read_with_and_without_unit() {
+        let any = 0..=u64::MAX;
+        for (text, size) in [
+            ("4096", 4096),
+            ("16MiB", 16 << 20),
+            ("64KB", 64_000),
+            ("1.5KiB", 1536),
+            ("2 kib", 2048),
+        ] {
+            assert_eq!(bytes(text, &any), Ok(size), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused() {
+        for text in ["", "0", "abc", "-1", "2GiB", "1e30", "99999999999999999999", "5 apples", "."]
+        {
+            let reason = bytes(text, &(1..=1 << 30)).unwrap_err();
+            assert!(reason.starts_with("expected a size from 1 B to 1.0 GiB"), "{text}: {reason}");
+        }
+    }
+
+    #[test]
+    fn counts_are_plain_digits() {
+        assert_eq!(count("10000", &(1..=10_000)), Ok(10_000));
+        for text in ["", "0", "+1", "-1", "1.0", "1_000", "10001", "4294967297", "٣"] {
+            let reason = count(text, &(1..=10_000)).unwrap_err();
+            assert_eq!(reason, "expected a whole number from 1 to 10000", "{text}");
+        }
+    }
+
+    #[test]
+    fn switches_know_four_words() {
+        assert_eq!((switch("true"), switch("1")), (Ok(true), Ok(true)));
+        assert_eq!((switch("false"), switch("0")), (Ok(false), Ok(false)));
+        assert!(switch("yes").is_err() && switch("").is_err());
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_only_when_it_is_near() {
+        let names = ["max-lag", "max-memory", "listen", "log"];
+        assert_eq!(nearest("max-lagg", names), Some("max-lag"));
+        assert_eq!(nearest("max_memory", names), Some("max-memory"));
+        assert_eq!(nearest("lisen", names), Some("listen"));
+        assert_eq!(nearest("tls-cert", names), None);
+        assert_eq!(nearest("", names), None);
+        assert_eq!(nearest(&"l".repeat(1 << 20), names), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! What all connections share: the feeds, the counters, the limits, and the answers to requests. Knows no socket.
+
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::access::OriginPolicy;
+use crate::feed::{Feeds, Owner, Wish};
+use crate::http::assets::{self, Asset, BuiltIn};
+use crate::http::{
+    self, After, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, response, route,
+};
+use crate::memory::Memory;
+use crate::metrics::{Metrics, Transport};
+use crate::net::Directory;
+use crate::session::http::{Answer, Reply};
+use crate::session::{Session, Timing, WebSocket};
+use crate::topics::Filter;
+use crate::wire::{Format, WireFormat};
+
+/// Seconds after which a refused client may come back, at the least.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+/// How much there may be of everything a client can cause.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) http: http::Limits,
+    pub(crate) clients_max: usize,
+    /// Connections from one address; 0 is no limit.
+    pub(crate) clients_per_ip_max: usize,
+    pub(crate) topics_max: usize,
+    pub(crate) inbound_bytes_max: usize,
+    pub(crate) write_timeout: Duration,
+}
+
+/// Where the page comes from.
+#[derive(Debug)]
+pub(crate) enum Site {
+    BuiltIn(BuiltIn),
+    Directory(Directory),
+    None,
+}
+
+/// How ready the gateway is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Serving,
+    Draining,
+}
+
+/// Shared by all connections of a gateway.
+pub(crate) struct Context {
+    pub(crate) feeds: Feeds,
+    pub(crate) metrics: Metrics,
+    pub(crate) memory: Memory,
+    pub(crate) timing: Timing,
+    pub(crate) limits: Limits,
+    pub(crate) origin: OriginPolicy,
+    pub(crate) format: Format,
+    pub(crate) site: Site,
+    pub(crate) phase: Phase,
+    /// Spreads when refused clients come back; only that.
+    pub(crate) refusals: u64,
+}
+
+impl Context {
+    /// Answers one request, or lets it become a WebSocket.
+    pub(super) fn serve(
+        &mut self,
+        request: &Request<'_>,
+        answer: &mut Answer,
+        ip: Option<IpAddr>,
+        serves: Serves,
+    ) -> Reply {
+        let rules = Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
+        let mut exchange = request.exchange();
+        exchange.keep_alive &= self.phase == Phase::Serving;
+        let out = &mut answer.head;
+        let after = match route(request, &rules) {
+            Err(refusal) => refusal.write(out, exchange),
+            Ok(Route::WebSocket(upgrade)) => match self.room_for_client() {
+                Ok(()) => return Reply::Upgrade(upgrade),
+                Err(refusal) => refusal.write(out, exchange),
+            },
+            Ok(Route::Page(path)) => self.serve_page(&path, request, exchange, answer),
+            Ok(Route::Health) => response::write_text(out, exchange, TEXT, b"ok\n"),
+            Ok(Route::Ready) => match self.phase {
+                Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
+                Phase::Draining => self.unavailable("draining").write(out, exchange),
+            },
+            Ok(Route::Metrics) => {
+                let text = self.metrics_text();
+                response::write_text(out, exchange, METRICS_TEXT, text.as_bytes())
+            }
+        };
+        Reply::Answered(after)
+    }
+
+    fn room_for_client(&mut self) -> Result<(), Refusal> {
+        if self.phase == Phase::Draining {
+            return Err(self.unavailable("draining"));
+        }
+        if self.metrics.clients(Transport::WebSocket) >= self.limits.clients_max {
+            return Err(self.unavailable("too many clients"));
+        }
+        Ok(())
+    }
+
+    /// 503, with a time to come back that differs from one refused client to the next.
+    pub(super) fn unavailable(&mut self, reason: &'static str) -> Refusal {
+        self.refusals = self.refusals.wrapping_add(1);
+        let seconds = response::retry_after_seconds(RETRY_AFTER_SECONDS, self.refusals);
+        Refusal::unavailable(reason, seconds)
+    }
+
+    fn serve_page(
+        &mut self,
+        path: &str,
+        request: &Request<'_>,
+        exchange: Exchange,
+        answer: &mut Answer,
+    ) -> After {
+        let asset: Option<Rc<Asset>> = match &mut self.site {
+            Site::BuiltIn(page) => page.find(path),
+            Site::Directory(directory) => directory.find(path),
+            Site::None => None,
+        };
+        let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);
+        answer.content = content;
+        after
+    }
+
+    fn metrics_text(&mut self) -> String {
+        self.metrics.gaps = self.feeds.counts().gaps;
+        self.metrics.feeds = self.feeds.len();
+        self.metrics.feed_bytes = self.memory.used_bytes();
+        let mut text = String::with_capacity(8 << 10);
+        self.metrics.write_text(&mut text);
+        text
+    }
+
+    /// Starts the session of a client that may have one.
+    pub(super) fn open_websocket(&mut self, now: Instant, upgrade: Upgrade, owner: Owner) -> Session {
+        let Upgrade { wanted, accept } = upgrade;
+        let wish = Wish {
+            filter: Filter::new(wanted.prefixes, wanted.exact),
+            wire: WireFormat::websocket(wanted.format.unwrap_or(self.format)),
+        };
+        let subscription = self.feeds.subscribe(wish, owner, wanted.since);
+        let mut response = Vec::new();
+        response::write_switching_protocols(&mut response, &accept);
+        self.metrics.client_changed(Transport::Http, Transport::WebSocket);
+        let inbound_bytes_max = self.limits.inbound_bytes_max;
+        let session = WebSocket::new(now, response, subscription, inbound_bytes_max, &self.timing);
+        Session::WebSocket(session)
+    }
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -1,0 +1,92 @@
+//! When which client is said goodbye while the gateway stops: spread, so that they do not all come back at once.
+//! Knows only keys and time.
+
+use std::time::{Duration, Instant};
+
+use super::ConnectionKey;
+
+/// Goodbyes per second if there is time: a few clients are let go of at once.
+const GOODBYES_PER_SECOND: u32 = 2_000;
+
+/// How often goodbyes are said.
+const STEP: Duration = Duration::from_millis(10);
+
+/// The time of stopping.
+#[derive(Debug)]
+pub(super) struct Drain {
+    begun: Instant,
+    /// Over how long goodbyes are spread.
+    spread: Duration,
+    /// When whoever is still there is cut off.
+    until: Instant,
+    /// Who is still to be said goodbye, the next one last.
+    waiting: Vec<ConnectionKey>,
+    count: usize,
+    next_step: Instant,
+}
+
+impl Drain {
+    /// Spreads goodbyes over half of the time at most: the rest is for clients to take what they are owed.
+    pub(super) fn new(begun: Instant, until: Instant, keys: Vec<ConnectionKey>) -> Self {
+        let count = keys.len();
+        let unhurried = Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX)
+            / GOODBYES_PER_SECOND;
+        let spread = unhurried.min(until.saturating_duration_since(begun) / 2);
+        Self { begun, spread, until, waiting: keys, count, next_step: begun }
+    }
+
+    /// Takes one client whose time has come.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<ConnectionKey> {
+        let elapsed = now.saturating_duration_since(self.begun);
+        let said = self.count - self.waiting.len();
+        let is_due = match self.spread.as_nanos() {
+            0 => true,
+            spread => said as u128 * spread <= elapsed.as_nanos() * self.count as u128,
+        };
+        if is_due && let Some(key) = self.waiting.pop() {
+            return Some(key);
+        }
+        self.next_step = now + STEP;
+        None
+    }
+
+    pub(super) fn next_deadline(&self) -> Instant {
+        if self.waiting.is_empty() { self.until } else { self.next_step.min(self.until) }
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        now >= self.until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slotmap::SlotMap;
+
+    #[test]
+    fn goodbyes_are_spread_and_a_few_are_not_kept_waiting() {
+        let mut keys = SlotMap::with_key();
+        let mut many = |count| (0..count).map(|_| keys.insert(())).collect::<Vec<ConnectionKey>>();
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut taken = |drain: &mut Drain, millis| {
+            std::iter::from_fn(|| drain.pop_due(at(millis))).count()
+        };
+
+        let mut drain = Drain::new(start, at(5_000), many(2_000));
+        assert_eq!(taken(&mut drain, 0), 1);
+        let half = taken(&mut drain, 500);
+        assert!((900..1100).contains(&half), "{half}");
+        assert_eq!(drain.next_deadline(), at(510));
+        taken(&mut drain, 1_000);
+        assert_eq!(drain.next_deadline(), at(5_000));
+
+        let mut hurried = Drain::new(start, at(200), many(2_000));
+        assert_eq!(taken(&mut hurried, 100), 2_000);
+        assert!(!hurried.is_over(at(199)) && hurried.is_over(at(200)));
+
+        let mut at_once = Drain::new(start, start, many(3));
+        assert_eq!(taken(&mut at_once, 0), 3);
+    }
+}

@@ -1,0 +1,336 @@
+//! One accepted socket from its first byte to its last: requests, then a session, then a goodbye that arrives.
+//! Moves bytes between the stream and the state machines. Knows no poller.
+//!
+//! ```text
+//!   Http ──upgrade──▶ Session ──close frame sent──▶ Lingering ──▶ Closed
+//!     └───────── last answer sent ─────────────────────▲            ▲
+//!     └───────── reset, timeout, nothing to say ────────────────────┘
+//! ```
+
+mod context;
+mod drain;
+mod table;
+
+pub(crate) use context::{Context, Limits};
+pub(crate) use table::{ConnectionKey, Connections};
+
+use std::io::ErrorKind;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use crate::error::CloseReason;
+use crate::feed::Owner;
+use crate::http::{Request, Serves};
+use crate::metrics::Transport;
+use crate::net::ByteStream;
+use crate::session::http::{Answer, Progress};
+use crate::session::{Http, Output, Session};
+
+/// Bytes that one visit may write to one client: above it a client with much to get delays the next by more than the
+/// 50 µs that the kernel needs to copy them.
+const VISIT_BYTES_MAX: usize = 256 << 10;
+
+/// Pipelined requests that one visit answers.
+const VISIT_REQUESTS_MAX: usize = 16;
+
+/// How long a connection that was said goodbye waits for the client's end, so that what was sent last is read before
+/// a reset could destroy it.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Input that is discarded while lingering; who sends more is not listening.
+const LINGER_BYTES_MAX: usize = 256 << 10;
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+}
+
+/// How a visit ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// Nothing more can be done before something happens.
+    Settled,
+    /// There is more to do; others come first.
+    Cut,
+}
+
+/// One client's connection.
+#[derive(Debug)]
+struct Connection<S> {
+    stream: S,
+    state: State,
+    ip: Option<IpAddr>,
+    serves: Serves,
+    /// Set while the socket takes nothing: when the client is given up.
+    stalled_until: Option<Instant>,
+    /// The earliest deadline that is queued for this connection.
+    scheduled: Option<Instant>,
+    /// What the poller was told.
+    registered: Interest,
+}
+
+#[derive(Debug)]
+enum State {
+    Http(Box<Http>),
+    Session(Session),
+    /// Everything was said; what still comes is discarded until the client ends its side.
+    Lingering { until: Instant, bytes_left: usize },
+    Closed,
+}
+
+impl<S: ByteStream> Connection<S> {
+    fn new(now: Instant, stream: S, ip: Option<IpAddr>, serves: Serves, context: &mut Context) -> Self {
+        context.metrics.client_opened(Transport::Http);
+        Self {
+            stream,
+            state: State::Http(Box::new(Http::new(now, &context.timing))),
+            ip,
+            serves,
+            stalled_until: None,
+            scheduled: None,
+            registered: Interest { readable: true, writable: false },
+        }
+    }
+
+    /// What the connection waits for now. The only place that decides it.
+    fn interest(&self) -> Interest {
+        let readable = match &self.state {
+            State::Http(http) => http.wants_input(),
+            State::Session(_) | State::Lingering { .. } => true,
+            State::Closed => false,
+        };
+        Interest { readable, writable: self.stalled_until.is_some() }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let own = match &self.state {
+            State::Http(http) => http.next_deadline(),
+            State::Session(session) => session.next_deadline(),
+            State::Lingering { until, .. } => Some(*until),
+            State::Closed => None,
+        };
+        [own, self.stalled_until].into_iter().flatten().min()
+    }
+
+    fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Reads once: who sends more is read again next turn, after the others.
+    fn handle_readable(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        scratch: &mut [u8],
+        context: &mut Context,
+    ) -> Visit {
+        let input = match self.stream.read(scratch) {
+            Ok(0) => {
+                self.handle_end_of_input(context);
+                return Visit::Settled;
+            }
+            Ok(len) => &mut scratch[..len],
+            Err(error) if is_transient(error.kind()) => return Visit::Settled,
+            Err(_) => {
+                self.close(CloseReason::Reset, context);
+                return Visit::Settled;
+            }
+        };
+        match &mut self.state {
+            State::Http(http) => http.handle_input(now, input, &context.timing, &context.memory),
+            State::Session(session) => session.handle_input(now, input, &context.timing),
+            State::Lingering { bytes_left, .. } => {
+                *bytes_left = bytes_left.saturating_sub(input.len());
+                if *bytes_left == 0 {
+                    self.state = State::Closed;
+                }
+            }
+            State::Closed => {}
+        }
+        self.work(now, owner, context)
+    }
+
+    fn handle_end_of_input(&mut self, context: &mut Context) {
+        match &mut self.state {
+            // A client may end its side once it has asked: it gets its answer.
+            State::Http(http) if !http.wants_input() => http.close_after_answer(),
+            State::Http(_) | State::Session(_) => self.close(CloseReason::Client, context),
+            State::Lingering { .. } | State::Closed => self.state = State::Closed,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+        if self.stalled_until.is_some_and(|until| until <= now) {
+            self.close(CloseReason::WriteTimeout, context);
+            return Visit::Settled;
+        }
+        match &mut self.state {
+            State::Http(http) => {
+                if http.next_deadline().is_some_and(|deadline| deadline <= now) {
+                    let reason = http.timeout_reason();
+                    self.close(reason, context);
+                }
+            }
+            State::Session(session) => {
+                if let Err(reason) = session.handle_timeout(now) {
+                    self.close(reason, context);
+                }
+            }
+            State::Lingering { until, .. } => {
+                if *until <= now {
+                    self.state = State::Closed;
+                }
+            }
+            State::Closed => {}
+        }
+        self.work(now, owner, context)
+    }
+
+    /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
+    fn work(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+        for _ in 0..VISIT_REQUESTS_MAX {
+            self.serve(now, owner, context);
+            if self.flush(now, context) == Visit::Cut {
+                return Visit::Cut;
+            }
+            if !matches!(&self.state, State::Http(http) if http.has_unread_input()) {
+                return Visit::Settled;
+            }
+        }
+        Visit::Cut
+    }
+
+    fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
+        let State::Http(http) = &mut self.state else { return };
+        if context.memory.is_exceeded() {
+            return self.close(CloseReason::Memory, context);
+        }
+        let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
+        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
+            context.serve(request, answer, ip, serves)
+        };
+        if let Progress::Upgraded { upgrade, mut input } = http.proceed(&limits, &mut serve) {
+            let mut session = context.open_websocket(now, upgrade, owner);
+            session.handle_input(now, &mut input, &context.timing);
+            self.state = State::Session(session);
+        }
+    }
+
+    /// Writes until there is nothing more, the socket is full, or others should come first.
+    fn flush(&mut self, now: Instant, context: &mut Context) -> Visit {
+        let mut room = VISIT_BYTES_MAX;
+        loop {
+            let output = match &mut self.state {
+                State::Http(http) => http.output(),
+                State::Session(session) => session.output(&mut context.feeds),
+                State::Lingering { .. } | State::Closed => return Visit::Settled,
+            };
+            let bytes = match output {
+                Output::Bytes(_) if room == 0 => return Visit::Cut,
+                Output::Bytes(bytes) => &bytes[..bytes.len().min(room)],
+                Output::Idle => {
+                    self.set_stalled(None, context);
+                    return Visit::Settled;
+                }
+                Output::Finished(reason) => {
+                    self.say_goodbye(now, reason, context);
+                    return Visit::Settled;
+                }
+            };
+            let wanted = bytes.len();
+            match self.stream.write(bytes) {
+                Ok(sent) => {
+                    room -= sent;
+                    self.note_sent(now, sent, context);
+                    // A short write means that the socket is full; asking it again would only say so.
+                    if sent < wanted {
+                        self.stall(now, context);
+                        return Visit::Settled;
+                    }
+                    if let Some(until) = &mut self.stalled_until {
+                        *until = now + context.limits.write_timeout;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    if self.stalled_until.is_none() {
+                        self.stall(now, context);
+                    }
+                    return Visit::Settled;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => {
+                    self.close(CloseReason::Reset, context);
+                    return Visit::Settled;
+                }
+            }
+        }
+    }
+
+    fn note_sent(&mut self, now: Instant, sent: usize, context: &mut Context) {
+        let was_stalled = self.stalled_until.is_some();
+        match &mut self.state {
+            State::Http(http) => {
+                http.advance(now, sent, &context.timing);
+                context.metrics.delivered(Transport::Http, 0, sent);
+            }
+            State::Session(session) => {
+                let messages = session.advance(now, &mut context.feeds, sent, &context.timing);
+                context.metrics.delivered(session.transport(), messages, sent);
+                if was_stalled {
+                    session.note_progress(now, &context.timing);
+                }
+            }
+            State::Lingering { .. } | State::Closed => {}
+        }
+    }
+
+    fn stall(&mut self, now: Instant, context: &mut Context) {
+        self.set_stalled(Some(now + context.limits.write_timeout), context);
+    }
+
+    fn set_stalled(&mut self, until: Option<Instant>, context: &mut Context) {
+        if self.stalled_until.is_some() != until.is_some()
+            && let State::Session(session) = &self.state
+        {
+            session.set_blocked(&mut context.feeds, until.is_some());
+        }
+        self.stalled_until = until;
+    }
+
+    /// Everything is written: ends our side, and waits a moment for the client's end. FIN, not RST, so that the client
+    /// reads what was said last even if its own input was not read.
+    fn say_goodbye(&mut self, now: Instant, reason: CloseReason, context: &mut Context) {
+        self.leave(reason, context);
+        self.state = match self.stream.shutdown_write() {
+            Ok(()) => State::Lingering { until: now + LINGER, bytes_left: LINGER_BYTES_MAX },
+            Err(_) => State::Closed,
+        };
+    }
+
+    /// Ends the connection where it is: there is nobody to tell, or no way to.
+    fn close(&mut self, reason: CloseReason, context: &mut Context) {
+        self.leave(reason, context);
+        self.state = State::Closed;
+    }
+
+    /// Gives back what the client held and counts its end, once.
+    fn leave(&mut self, reason: CloseReason, context: &mut Context) {
+        let transport = match &mut self.state {
+            State::Http(_) => Transport::Http,
+            State::Session(session) => {
+                session.end(&mut context.feeds);
+                session.transport()
+            }
+            State::Lingering { .. } | State::Closed => return,
+        };
+        self.stalled_until = None;
+        context.metrics.client_closed(transport, reason);
+        log::debug!("{} client closed: {reason}", transport.label());
+    }
+}
+
+fn is_transient(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}

@@ -1,0 +1,206 @@
+//! Why things end: start-up and run errors, and the closed sets of reasons for closes, drops and gaps. Knows nothing else.
+
+use std::fmt;
+use std::io;
+
+/// What stops the gateway from starting or running, as one line that names the thing at fault.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting has a value that cannot be used.
+    Config(ConfigError),
+    /// A ZeroMQ endpoint cannot be bound or connected.
+    Endpoint {
+        /// The endpoint as it was given.
+        endpoint: String,
+        /// What went wrong and, where it helps, what to do.
+        reason: String,
+    },
+    /// An address cannot be listened on.
+    Listen {
+        /// The address as it was given.
+        address: String,
+        /// What went wrong and, where it helps, what to do.
+        reason: String,
+    },
+    /// The operating system refused something the loop cannot run without.
+    System {
+        /// What was attempted, as a verb phrase: `cannot create the poller`.
+        action: &'static str,
+        /// The operating system's answer.
+        source: io::Error,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Endpoint { endpoint, reason } => {
+                write!(f, "cannot use ZeroMQ endpoint '{}': {reason}", endpoint.escape_debug())
+            }
+            Self::Listen { address, reason } => {
+                write!(f, "cannot listen on {}: {reason}", address.escape_debug())
+            }
+            Self::System { action, source } => write!(f, "{action}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::System { source, .. } => Some(source),
+            Self::Config(error) => Some(error),
+            Self::Endpoint { .. } | Self::Listen { .. } => None,
+        }
+    }
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+/// A setting that cannot be used: which one, what it was given, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The setting as the user wrote it: `--max-lag`, `ZMQ2WS_MAX_LAG` or `zmq2ws.toml: max-lag`.
+    pub setting: String,
+    /// The value it was given.
+    pub value: String,
+    /// Why the value cannot be used, and what can.
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: '{}': {}", self.setting, self.value.escape_debug(), self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Declares a closed set of reasons with the word that logs and metrics use for each.
+macro_rules! reasons {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            /// Every reason, in the order of declaration: `ALL[reason as usize] == reason`.
+            pub const ALL: [$name; [$($label),+].len()] = [$($name::$variant),+];
+
+            /// The word for logs and metric labels.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.label())
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why a client's connection was closed.
+    CloseReason {
+        /// The client said goodbye: a close frame, or the end of its stream.
+        Client = "client",
+        /// An HTTP exchange ended and the connection was not to be kept.
+        Done = "done",
+        /// The connection was reset or failed.
+        Reset = "reset",
+        /// A violation of the WebSocket protocol (1002).
+        Protocol = "protocol",
+        /// Text that is not UTF-8 (1007).
+        InvalidData = "invalid_data",
+        /// A message above `--max-inbound` (1009).
+        TooLarge = "too_large",
+        /// The client lagged more than `--max-lag` under `--slow-client disconnect` (1013).
+        Lag = "lag",
+        /// `--max-memory` was reached and this client lagged most (1013).
+        Memory = "memory",
+        /// The client accepted no byte for `--write-timeout`.
+        WriteTimeout = "write_timeout",
+        /// No pong within `--ping-timeout`.
+        PingTimeout = "ping_timeout",
+        /// The request head or body did not arrive within `--handshake-timeout`.
+        HandshakeTimeout = "handshake_timeout",
+        /// No further request within `--keepalive-timeout`.
+        KeepaliveTimeout = "keepalive_timeout",
+        /// The gateway stops (1001).
+        Shutdown = "shutdown",
+    }
+}
+
+impl CloseReason {
+    /// The WebSocket close code (RFC 6455 section 7.4.1), where the peer is to be told one.
+    pub fn close_code(self) -> Option<u16> {
+        match self {
+            Self::Client => Some(1000),
+            Self::Shutdown => Some(1001),
+            Self::Protocol => Some(1002),
+            Self::InvalidData => Some(1007),
+            Self::TooLarge => Some(1009),
+            Self::Lag | Self::Memory => Some(1013),
+            Self::Done
+            | Self::Reset
+            | Self::WriteTimeout
+            | Self::PingTimeout
+            | Self::HandshakeTimeout
+            | Self::KeepaliveTimeout => None,
+        }
+    }
+}
+
+reasons! {
+    /// Why an upstream message was not taken in.
+    DropReason {
+        /// Larger than `--max-message`.
+        TooLarge = "too_large",
+        /// More parts than a message may have.
+        TooManyParts = "too_many_parts",
+    }
+}
+
+reasons! {
+    /// Why messages that a client asked for did not reach it.
+    GapReason {
+        /// The client lagged more than `--max-lag`, or memory ran out.
+        Lag = "lag",
+        /// What the client asked to resume from is no longer kept.
+        History = "history",
+        /// The client resumes from an id of an earlier run.
+        Restart = "restart",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_index_their_own_table() {
+        for (index, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+        for (index, reason) in DropReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+        for (index, reason) in GapReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
+    fn errors_are_one_line_whatever_the_user_typed() {
+        let error = Error::Endpoint { endpoint: "tcp://a\nb".into(), reason: "no port".into() };
+        assert_eq!(error.to_string(), "cannot use ZeroMQ endpoint 'tcp://a\\nb': no port");
+    }
+}

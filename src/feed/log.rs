@@ -1,0 +1,255 @@
+//! The bytes of a feed: whole frames in contiguous chunks, addressed by their offset since the feed began.
+//! Knows neither subscribers nor limits.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::pool::ChunkPool;
+use crate::memory::{Charge, Memory};
+
+/// A frame of this size or more is a chunk of its own, which all feeds of its wire format share and which can outlive
+/// its place in the log. Below it copying is cheap, and a chunk's unused end stays below an eighth.
+pub(crate) const LARGE_FRAME_BYTES: usize = super::pool::CHUNK_BYTES_MAX / 8;
+
+/// One encoded frame, ready to be appended to any number of logs.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    Small(Vec<u8>),
+    Large(Rc<LargeFrame>),
+}
+
+/// A frame that is shared instead of copied.
+#[derive(Debug)]
+pub(crate) struct LargeFrame {
+    bytes: Vec<u8>,
+    _charge: Charge,
+}
+
+impl LargeFrame {
+    pub(crate) fn new(bytes: Vec<u8>, memory: &Memory) -> Rc<Self> {
+        let charge = memory.charge(bytes.capacity());
+        Rc::new(Self { bytes, _charge: charge })
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Frame {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Small(bytes) => bytes,
+            Self::Large(frame) => &frame.bytes,
+        }
+    }
+}
+
+/// The rest of a frame that is partly sent, kept beyond the frame's place in a log.
+#[derive(Debug)]
+pub(crate) enum FrameRest {
+    Copied(Vec<u8>),
+    Shared(Rc<LargeFrame>),
+}
+
+/// Frames that some subscriber has not got yet. An offset counts bytes since the log was made and is never reused.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    chunks: VecDeque<Chunk>,
+    end: u64,
+    /// Frames appended since the log was made.
+    frames: u64,
+    /// Bytes that were held when everything was last released: the size that the next chunk starts with.
+    typical_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    /// Offset of the first byte, which begins a frame.
+    start: u64,
+    /// Number of the first frame.
+    first_frame: u64,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    /// Frames of any number, and where each begins.
+    Frames(super::pool::FrameBuffer),
+    Large(Rc<LargeFrame>),
+}
+
+impl Chunk {
+    fn bytes(&self) -> &[u8] {
+        match &self.content {
+            Content::Frames(buffer) => &buffer.bytes,
+            Content::Large(frame) => &frame.bytes,
+        }
+    }
+
+    fn frame_starts(&self) -> &[u32] {
+        match &self.content {
+            Content::Frames(buffer) => &buffer.frame_starts,
+            Content::Large(_) => &[0],
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.start + self.bytes().len() as u64
+    }
+
+    /// How many frames of this chunk begin before `offset`.
+    fn frames_before(&self, offset: u64) -> usize {
+        let within = offset - self.start;
+        self.frame_starts().partition_point(|&start| u64::from(start) < within)
+    }
+}
+
+impl Log {
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The first offset that is still held; the end when nothing is.
+    pub(crate) fn start(&self) -> u64 {
+        self.chunks.front().map_or(self.end, |chunk| chunk.start)
+    }
+
+    /// Bytes that are held, with what is kept to find the frames among them.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.chunks.front().map_or(0, |chunk| self.held_bytes_from(chunk))
+    }
+
+    fn held_bytes_from(&self, chunk: &Chunk) -> usize {
+        let frames = (self.frames - chunk.first_frame) as usize;
+        (self.end - chunk.start) as usize + frames * size_of::<u32>()
+    }
+
+    pub(crate) fn append(&mut self, frame: &Frame, chunk_bytes_max: usize, pool: &mut ChunkPool) {
+        let (start, first_frame) = (self.end, self.frames);
+        let len = frame.as_bytes().len();
+        match frame {
+            Frame::Large(frame) => {
+                let content = Content::Large(Rc::clone(frame));
+                self.chunks.push_back(Chunk { start, first_frame, content });
+            }
+            Frame::Small(bytes) => {
+                let has_room = matches!(
+                    self.chunks.back(),
+                    Some(Chunk { content: Content::Frames(buffer), .. }) if buffer.has_room(len)
+                );
+                if !has_room {
+                    let wanted = self.next_chunk_bytes(len).min(chunk_bytes_max).max(len);
+                    let content = Content::Frames(pool.take(wanted));
+                    self.chunks.push_back(Chunk { start, first_frame, content });
+                }
+                if let Some(Chunk { content: Content::Frames(buffer), .. }) = self.chunks.back_mut()
+                {
+                    buffer.append(bytes);
+                }
+            }
+        }
+        self.end += len as u64;
+        self.frames += 1;
+    }
+
+    /// A lone message takes little; a backlog takes fewer and fewer, larger chunks.
+    fn next_chunk_bytes(&self, frame_len: usize) -> usize {
+        let grown = match self.chunks.back() {
+            None => self.typical_bytes,
+            Some(last) => last.bytes().len() * 4,
+        };
+        grown.max(frame_len)
+    }
+
+    /// The longest contiguous piece from `offset` on; empty at the end.
+    pub(crate) fn piece(&self, offset: u64) -> &[u8] {
+        match self.chunk_at(offset) {
+            Some(chunk) => &chunk.bytes()[(offset - chunk.start) as usize..],
+            None => &[],
+        }
+    }
+
+    /// How many frames begin before `offset`, counted from the log's beginning. The difference between two offsets is
+    /// the number of frames that begin between them.
+    pub(crate) fn frames_before(&self, offset: u64) -> u64 {
+        match self.chunk_at(offset) {
+            None => self.frames,
+            Some(chunk) if chunk.start == offset => chunk.first_frame,
+            Some(chunk) => chunk.first_frame + chunk.frames_before(offset) as u64,
+        }
+    }
+
+    /// The first offset from `offset` on at which a frame begins, or the end: `offset` itself unless it is inside a frame.
+    pub(crate) fn boundary(&self, offset: u64) -> u64 {
+        match self.chunk_at(offset) {
+            None => self.end,
+            Some(chunk) => {
+                let starts = chunk.frame_starts();
+                match starts.get(chunk.frames_before(offset)) {
+                    Some(&start) => chunk.start + u64::from(start),
+                    None => chunk.end(),
+                }
+            }
+        }
+    }
+
+    /// The bytes from `offset` to the end of the frame it is in; `None` where a frame begins.
+    pub(crate) fn frame_rest(&self, offset: u64) -> Option<(FrameRest, usize)> {
+        let boundary = self.boundary(offset);
+        if boundary == offset {
+            return None;
+        }
+        let chunk = self.chunk_at(offset)?;
+        let within = (offset - chunk.start) as usize;
+        match &chunk.content {
+            Content::Large(frame) => Some((FrameRest::Shared(Rc::clone(frame)), within)),
+            Content::Frames(buffer) => {
+                let end = (boundary - chunk.start) as usize;
+                Some((FrameRest::Copied(buffer.bytes[within..end].to_vec()), 0))
+            }
+        }
+    }
+
+    /// Where the log would start if it held at most `held_bytes_max`: the start of a chunk, or the end.
+    pub(crate) fn start_within(&self, held_bytes_max: usize) -> u64 {
+        let fits = |chunk: &&Chunk| self.held_bytes_from(chunk) <= held_bytes_max;
+        self.chunks.iter().find(fits).map_or(self.end, |chunk| chunk.start)
+    }
+
+    /// Lets go of all chunks that end at `offset` or before.
+    pub(crate) fn release_before(&mut self, offset: u64, pool: &mut ChunkPool) {
+        while self.chunks.front().is_some_and(|chunk| chunk.end() <= offset) {
+            self.release_front(pool);
+        }
+    }
+
+    /// Lets go of everything.
+    pub(crate) fn release_all(&mut self, pool: &mut ChunkPool) {
+        self.typical_bytes = self.held_bytes();
+        while !self.chunks.is_empty() {
+            self.release_front(pool);
+        }
+        // A feed that once had a long backlog does not keep the table of it.
+        if self.chunks.capacity() > 8 {
+            self.chunks.shrink_to(0);
+        }
+    }
+
+    fn release_front(&mut self, pool: &mut ChunkPool) {
+        if let Some(Chunk { content: Content::Frames(buffer), .. }) = self.chunks.pop_front() {
+            pool.put(buffer);
+        }
+    }
+
+    fn chunk_at(&self, offset: u64) -> Option<&Chunk> {
+        debug_assert!(self.start() <= offset && offset <= self.end);
+        if offset == self.end {
+            return None;
+        }
+        match self.chunks.len() {
+            1 => self.chunks.front(),
+            _ => self.chunks.get(self.chunks.partition_point(|chunk| chunk.start <= offset) - 1),
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! One feed: the encoded bytes of one filter and wire format, and a cursor into them for each subscriber.
+//! Owns the lag policy. Knows neither sockets nor sessions: a subscriber is a cursor and an owner's number.
+
+mod encoder;
+mod log;
+mod pool;
+mod registry;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use registry::{Feeds, Limits, Subscription, Wish};
+
+use std::str::FromStr;
+
+use slab::Slab;
+
+use crate::error::GapReason;
+use crate::wire::WireFormat;
+use log::{Frame, FrameRest, Log};
+use pool::ChunkPool;
+
+/// What happens to a client that lags more than `--max-lag` (`--slow-client`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LagPolicy {
+    /// It goes on with the newest message, and is told how many it missed where its format can say so.
+    Skip,
+    /// It is closed, with code 1013.
+    Disconnect,
+}
+
+impl FromStr for LagPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "skip" => Ok(Self::Skip),
+            "disconnect" => Ok(Self::Disconnect),
+            _ => Err("expected 'skip' or 'disconnect'".into()),
+        }
+    }
+}
+
+/// Who a cursor belongs to: a number that means something to the caller only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) u64);
+
+/// Messages that a subscriber did not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// How many, where that is known.
+    pub(crate) missed: Option<u64>,
+    pub(crate) reason: GapReason,
+}
+
+/// A cursor into a feed.
+///
+/// ```text
+///   log   │▒▒▒▒│▒▒▒▒▒▒│▒▒▒▒▒│▒▒▒│        frames that somebody still needs
+///         ▲        ▲            ▲
+///       start    cursor        end        a cursor at the end has got everything
+/// ```
+///
+/// A cursor that the log's start overtakes goes to the end; what it leaves behind, the rest of a frame that is partly
+/// sent and the number of frames that are lost, becomes its arrears and is sent before anything else.
+#[derive(Debug)]
+struct Subscriber {
+    owner: Owner,
+    cursor: u64,
+    arrears: Option<Box<Arrears>>,
+    /// The owner's socket takes nothing at the moment: passes leave it out, the owner comes back by itself.
+    is_blocked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Arrears {
+    /// What is left of a frame: its bytes, and how many of them are sent.
+    rest: Option<(FrameRest, usize)>,
+    gap: Option<Gap>,
+}
+
+impl Arrears {
+    /// What is to be sent first; empty when nothing of this is left.
+    fn bytes(&self) -> &[u8] {
+        match &self.rest {
+            Some((FrameRest::Copied(bytes), sent)) => &bytes[*sent..],
+            Some((FrameRest::Shared(frame), sent)) => &frame.as_bytes()[*sent..],
+            None => &[],
+        }
+    }
+
+    /// Puts a gap that is due into words.
+    fn tell_gap(&mut self, wire: WireFormat) {
+        if self.rest.is_none()
+            && let Some(gap) = self.gap.take()
+        {
+            let mut notice = Vec::new();
+            wire.write_gap(&mut notice, gap.missed, gap.reason);
+            if !notice.is_empty() {
+                self.rest = Some((FrameRest::Copied(notice), 0));
+            }
+        }
+    }
+
+    fn advance(&mut self, sent_now: usize) {
+        if let Some((_, sent)) = &mut self.rest {
+            *sent += sent_now;
+            if self.bytes().is_empty() {
+                self.rest = None;
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rest.is_none() && self.gap.is_none()
+    }
+
+    fn add_missed(&mut self, missed: u64) {
+        match &mut self.gap {
+            Some(gap) => gap.missed = gap.missed.map(|known| known + missed),
+            None => self.gap = Some(Gap { missed: Some(missed), reason: GapReason::Lag }),
+        }
+    }
+}
+
+impl Subscriber {
+    fn is_behind(&self, log: &Log) -> bool {
+        self.cursor < log.end() || self.arrears.is_some()
+    }
+}
+
+/// One walk over the subscribers of a feed, which may be spread over many turns.
+#[derive(Debug)]
+struct Pass {
+    /// The slot that was looked at last.
+    slot: Option<usize>,
+    /// The feed's end when the walk began: who was visited has been offered everything up to there.
+    end: u64,
+    /// Somebody could have taken more but had used up what a visit may send.
+    is_unfinished: bool,
+}
+
+/// What became of the subscribers that a growing feed left behind.
+#[derive(Debug, Default)]
+struct Overrun {
+    /// Gaps that began.
+    gaps: u64,
+    /// Who is to be disconnected.
+    owners: Vec<Owner>,
+}
+
+#[derive(Debug)]
+struct Feed {
+    wire: WireFormat,
+    log: Log,
+    subscribers: Slab<Subscriber>,
+    /// Subscribers whose cursor is at the end.
+    caught_up: usize,
+    pass: Option<Pass>,
+    /// Everything before was offered to every subscriber whose socket takes bytes.
+    settled: u64,
+}
+
+impl Feed {
+    fn new(wire: WireFormat) -> Self {
+        Self {
+            wire,
+            log: Log::default(),
+            subscribers: Slab::new(),
+            caught_up: 0,
+            pass: None,
+            settled: 0,
+        }
+    }
+
+    fn subscribe(&mut self, owner: Owner, gap: Option<Gap>) -> usize {
+        self.caught_up += 1;
+        let arrears = gap.map(|gap| Box::new(Arrears { rest: None, gap: Some(gap) }));
+        let cursor = self.log.end();
+        self.subscribers.insert(Subscriber { owner, cursor, arrears, is_blocked: false })
+    }
+
+    fn unsubscribe(&mut self, slot: usize, pool: &mut ChunkPool) {
+        let subscriber = self.subscribers.remove(slot);
+        self.caught_up -= usize::from(subscriber.cursor == self.log.end());
+        self.release(pool);
+    }
+
+    /// Adds a frame. Who would then lag by more than `limits` allow is left behind first, so that what is held stays
+    /// within the limit, or is one frame that is larger.
+    fn append(
+        &mut self,
+        frame: &Frame,
+        limits: &Limits,
+        pool: &mut ChunkPool,
+        overrun: &mut Overrun,
+    ) {
+        let room = limits.held_bytes_max().saturating_sub(frame.as_bytes().len());
+        if self.log.held_bytes() > room {
+            let start = self.log.start_within(room);
+            self.leave_behind(start, limits.lag_policy, overrun);
+            self.log.release_before(start, pool);
+        }
+        self.log.append(frame, limits.chunk_bytes_max(), pool);
+        self.caught_up = 0;
+    }
+
+    /// Moves every cursor before `start` to the end.
+    fn leave_behind(&mut self, start: u64, policy: LagPolicy, overrun: &mut Overrun) {
+        for (_, subscriber) in &mut self.subscribers {
+            if subscriber.cursor >= start {
+                continue;
+            }
+            let missed = self.log.frames_before(self.log.end())
+                - self.log.frames_before(self.log.boundary(subscriber.cursor));
+            let rest = self.log.frame_rest(subscriber.cursor);
+            subscriber.cursor = self.log.end();
+            self.caught_up += 1;
+            if rest.is_none() && missed == 0 {
+                continue;
+            }
+            let arrears = subscriber.arrears.get_or_insert_default();
+            if rest.is_some() {
+                arrears.rest = rest;
+            }
+            if missed > 0 {
+                overrun.gaps += u64::from(arrears.gap.is_none());
+                arrears.add_missed(missed);
+                if policy == LagPolicy::Disconnect {
+                    overrun.owners.push(subscriber.owner);
+                }
+            }
+        }
+    }
+
+    /// Leaves everyone behind who has not got everything, to free memory.
+    fn leave_all_behind(&mut self, policy: LagPolicy, pool: &mut ChunkPool, overrun: &mut Overrun) {
+        self.leave_behind(self.log.end(), policy, overrun);
+        self.release(pool);
+    }
+
+    /// What the subscriber is to be sent next, in one piece; empty when it has got everything.
+    fn pending(&mut self, slot: usize) -> &[u8] {
+        let subscriber = &mut self.subscribers[slot];
+        if let Some(arrears) = &mut subscriber.arrears {
+            arrears.tell_gap(self.wire);
+            if arrears.is_empty() {
+                subscriber.arrears = None;
+            }
+        }
+        match &subscriber.arrears {
+            Some(arrears) => arrears.bytes(),
+            None => self.log.piece(subscriber.cursor),
+        }
+    }
+
+    /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins.
+    fn frame_rest_bytes(&self, slot: usize) -> usize {
+        let subscriber = &self.subscribers[slot];
+        match subscriber.arrears.as_ref().and_then(|arrears| arrears.rest.as_ref().map(|_| arrears))
+        {
+            Some(arrears) => arrears.bytes().len(),
+            None => (self.log.boundary(subscriber.cursor) - subscriber.cursor) as usize,
+        }
+    }
+
+    /// Notes that `sent` bytes of [`Self::pending`] left, and returns how many frames began with them.
+    fn advance(&mut self, slot: usize, sent: usize, pool: &mut ChunkPool) -> u64 {
+        let subscriber = &mut self.subscribers[slot];
+        if let Some(arrears) = &mut subscriber.arrears {
+            arrears.advance(sent);
+            if arrears.is_empty() {
+                subscriber.arrears = None;
+            }
+            return 0;
+        }
+        let before = self.log.frames_before(subscriber.cursor);
+        subscriber.cursor += sent as u64;
+        let frames = self.log.frames_before(subscriber.cursor) - before;
+        if sent > 0 && subscriber.cursor == self.log.end() {
+            self.caught_up += 1;
+            self.release(pool);
+        }
+        frames
+    }
+
+    fn release(&mut self, pool: &mut ChunkPool) {
+        if self.caught_up == self.subscribers.len() {
+            self.log.release_all(pool);
+        }
+    }
+
+    /// The next subscriber of the pass that has something to get and a socket that takes it; `None` ends the pass.
+    fn next_in_pass(&mut self) -> Option<Owner> {
+        let Self { pass, log, subscribers, .. } = self;
+        let end = log.end();
+        let pass = pass.get_or_insert(Pass { slot: None, end, is_unfinished: false });
+        if let Some(visited) = pass.slot.and_then(|slot| subscribers.get(slot)) {
+            pass.is_unfinished |= !visited.is_blocked && visited.cursor < pass.end;
+        }
+        let takes_more =
+            |subscriber: &&Subscriber| !subscriber.is_blocked && subscriber.is_behind(log);
+        let next = pass.slot.map_or(0, |slot| slot + 1);
+        for slot in next..subscribers.capacity() {
+            if let Some(subscriber) = subscribers.get(slot).filter(takes_more) {
+                pass.slot = Some(slot);
+                return Some(subscriber.owner);
+            }
+        }
+        None
+    }
+
+    /// Ends the pass, and says whether another has to follow.
+    fn end_pass(&mut self) -> bool {
+        let Some(pass) = self.pass.take() else { return false };
+        if !pass.is_unfinished {
+            self.settled = pass.end;
+        }
+        pass.is_unfinished || self.log.end() > pass.end
+    }
+
+    /// Whether so much waits to be offered to subscribers with room that the feed should not grow before it was:
+    /// without this the gateway's own slowness could leave a fast client behind.
+    fn is_congested(&self, limits: &Limits) -> bool {
+        self.log.end() - self.settled > limits.lag_bytes_max as u64 / 2
+    }
+
+    #[cfg(any(test, debug_assertions))]
+    fn check_invariants(&self) {
+        let at_end = |(_, subscriber): &(usize, &Subscriber)| subscriber.cursor == self.log.end();
+        debug_assert_eq!(self.caught_up, self.subscribers.iter().filter(at_end).count());
+        for (_, subscriber) in &self.subscribers {
+            debug_assert!(
+                (self.log.start()..=self.log.end()).contains(&subscriber.cursor),
+                "a cursor is inside the log"
+            );
+        }
+        if self.caught_up == self.subscribers.len() {
+            debug_assert_eq!(self.log.held_bytes(), 0, "nothing is held that nobody needs");
+        }
+    }
+}

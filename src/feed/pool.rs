@@ -1,0 +1,87 @@
+//! Buffers for frames in a few sizes, used again instead of being allocated for every turn. Knows nothing of feeds.
+
+use crate::memory::{Charge, Memory};
+
+/// The sizes: a lone small message takes the first, a turn's batch at full rate one of the last.
+///
+/// 64 KiB is what one send may hand to the kernel before it costs more per byte, and what one client may take of a
+/// turn before the next has its chance.
+const SIZES: [usize; 4] = [1 << 10, 4 << 10, 16 << 10, 64 << 10];
+
+/// The largest buffer.
+pub(crate) const CHUNK_BYTES_MAX: usize = SIZES[SIZES.len() - 1];
+
+/// Bytes of unused buffers that are kept for each size.
+const SPARE_BYTES_MAX: usize = 256 << 10;
+
+/// The largest size of a buffer that is not above `bytes`, or the smallest there is.
+pub(crate) fn largest_size_within(bytes: usize) -> usize {
+    SIZES.into_iter().rev().find(|&size| size <= bytes).unwrap_or(SIZES[0])
+}
+
+/// A buffer of whole frames.
+#[derive(Debug)]
+pub(crate) struct FrameBuffer {
+    pub(crate) bytes: Vec<u8>,
+    /// Where each frame begins.
+    pub(crate) frame_starts: Vec<u32>,
+    class: usize,
+    charge: Charge,
+}
+
+impl FrameBuffer {
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.bytes.capacity() - self.bytes.len() >= len
+    }
+
+    /// Appends a frame, for which there must be room.
+    pub(crate) fn append(&mut self, frame: &[u8]) {
+        debug_assert!(self.has_room(frame.len()));
+        let starts_capacity = self.frame_starts.capacity();
+        self.frame_starts.push(self.bytes.len() as u32);
+        self.bytes.extend_from_slice(frame);
+        if self.frame_starts.capacity() != starts_capacity {
+            self.charge.resize(self.heap_bytes());
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.bytes.capacity() + self.frame_starts.capacity() * size_of::<u32>()
+    }
+}
+
+/// Buffers that are not in use. Spare buffers are not charged: they are bounded by a constant.
+#[derive(Debug)]
+pub(crate) struct ChunkPool {
+    memory: Memory,
+    spare: [Vec<FrameBuffer>; SIZES.len()],
+}
+
+impl ChunkPool {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { memory, spare: Default::default() }
+    }
+
+    /// An empty buffer for `bytes` or more; at most [`CHUNK_BYTES_MAX`] can be asked for.
+    pub(crate) fn take(&mut self, bytes: usize) -> FrameBuffer {
+        let class = SIZES.iter().position(|&size| size >= bytes).unwrap_or(SIZES.len() - 1);
+        let mut buffer = self.spare[class].pop().unwrap_or_else(|| FrameBuffer {
+            bytes: Vec::with_capacity(SIZES[class]),
+            frame_starts: Vec::new(),
+            class,
+            charge: self.memory.charge(0),
+        });
+        buffer.charge.resize(buffer.heap_bytes());
+        buffer
+    }
+
+    pub(crate) fn put(&mut self, mut buffer: FrameBuffer) {
+        let spare = &mut self.spare[buffer.class];
+        if (spare.len() + 1) * SIZES[buffer.class] <= SPARE_BYTES_MAX {
+            buffer.bytes.clear();
+            buffer.frame_starts.clear();
+            buffer.charge.resize(0);
+            spare.push(buffer);
+        }
+    }
+}

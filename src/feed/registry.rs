@@ -1,0 +1,340 @@
+//! All feeds: who wants what, which feeds a message goes to, and which subscribers are to be served next.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use slotmap::{SlotMap, new_key_type};
+
+use super::encoder::Encoder;
+use super::pool::{self, ChunkPool};
+use super::{Feed, Gap, LagPolicy, Overrun, Owner};
+use crate::error::{CloseReason, GapReason};
+use crate::memory::Memory;
+use crate::message::{Epoch, Id, Message, Seq};
+use crate::topics::{Filter, TopicIndex};
+use crate::wire::{Encoding, WireFormat};
+
+/// Subscribers of one feed that are served before another feed has its turn: small, so that a feed with few
+/// subscribers does not wait for one with thousands.
+const FEED_QUANTUM: usize = 32;
+
+new_key_type! { struct FeedKey; }
+
+/// How far behind a subscriber may be, and what happens then.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) lag_bytes_max: usize,
+    pub(crate) lag_policy: LagPolicy,
+}
+
+impl Limits {
+    /// What a log may hold: an eighth less, for the unused end of its last chunk, so that memory stays within the limit.
+    pub(super) fn held_bytes_max(&self) -> usize {
+        self.lag_bytes_max - self.lag_bytes_max / 8
+    }
+
+    /// What is let go of at once when somebody lags too much: a chunk, so it is a small part of what is held.
+    pub(super) fn chunk_bytes_max(&self) -> usize {
+        pool::largest_size_within(self.lag_bytes_max / 8)
+    }
+}
+
+/// What makes a feed: every distinct one that some client wants has one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Wish {
+    pub(crate) filter: Filter,
+    pub(crate) wire: WireFormat,
+}
+
+/// A cursor's place. It belongs to one session, which hands it back with [`Feeds::unsubscribe`].
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Subscription {
+    feed: FeedKey,
+    slot: u32,
+}
+
+/// What the feeds count.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct FeedCounts {
+    /// Gaps by [`GapReason`].
+    pub(crate) gaps: [u64; GapReason::ALL.len()],
+}
+
+struct Entry {
+    feed: Feed,
+    wish: Rc<Wish>,
+    is_queued: bool,
+    is_congested: bool,
+}
+
+/// Every feed of a gateway.
+pub(crate) struct Feeds {
+    feeds: SlotMap<FeedKey, Entry>,
+    by_wish: HashMap<Rc<Wish>, FeedKey>,
+    index: TopicIndex<FeedKey>,
+    encoder: Encoder,
+    pool: ChunkPool,
+    memory: Memory,
+    limits: Limits,
+    epoch: Epoch,
+    last_seq: Seq,
+    /// Feeds whose subscribers are to be served, in turn.
+    queue: VecDeque<FeedKey>,
+    /// Subscribers served of the feed at the front.
+    quantum_used: usize,
+    /// How many feeds are congested.
+    congested: usize,
+    matches: Vec<FeedKey>,
+    overrun: Overrun,
+    /// Owners to be closed, with the reason.
+    expelled: Vec<(Owner, CloseReason)>,
+    counts: FeedCounts,
+}
+
+impl Feeds {
+    pub(crate) fn new(limits: Limits, encoding: Encoding, memory: &Memory) -> Self {
+        Self {
+            feeds: SlotMap::with_key(),
+            by_wish: HashMap::new(),
+            index: TopicIndex::new(),
+            encoder: Encoder::new(encoding, memory.clone()),
+            pool: ChunkPool::new(memory.clone()),
+            memory: memory.clone(),
+            limits,
+            epoch: encoding.epoch,
+            last_seq: Seq(0),
+            queue: VecDeque::new(),
+            quantum_used: 0,
+            congested: 0,
+            matches: Vec::new(),
+            overrun: Overrun::default(),
+            expelled: Vec::new(),
+            counts: FeedCounts::default(),
+        }
+    }
+
+    /// How many feeds there are.
+    pub(crate) fn len(&self) -> usize {
+        self.feeds.len()
+    }
+
+    pub(crate) fn counts(&self) -> &FeedCounts {
+        &self.counts
+    }
+
+    /// Starts a cursor at the end of the feed for `wish`. A client that wants to go on after `since` is told of what it
+    /// cannot get.
+    pub(crate) fn subscribe(
+        &mut self,
+        wish: Wish,
+        owner: Owner,
+        since: Option<Id>,
+    ) -> Subscription {
+        let gap = since.and_then(|id| self.gap_since(id));
+        if let Some(gap) = gap {
+            self.counts.gaps[gap.reason as usize] += 1;
+        }
+        let key = match self.by_wish.get(&wish) {
+            Some(&key) => key,
+            None => self.add_feed(wish),
+        };
+        let slot = self.feeds[key].feed.subscribe(owner, gap);
+        Subscription { feed: key, slot: slot.try_into().expect("fewer than 2^32 subscribers") }
+    }
+
+    /// What lies between `since` and now; nothing is kept, so only the very last id leaves no gap.
+    fn gap_since(&self, since: Id) -> Option<Gap> {
+        if since.epoch != Some(self.epoch) || since.seq > self.last_seq {
+            Some(Gap { missed: None, reason: GapReason::Restart })
+        } else if since.seq < self.last_seq {
+            // How many of them the filter would have let through is not known.
+            Some(Gap { missed: None, reason: GapReason::History })
+        } else {
+            None
+        }
+    }
+
+    fn add_feed(&mut self, wish: Wish) -> FeedKey {
+        let wish = Rc::new(wish);
+        let key = self.feeds.insert(Entry {
+            feed: Feed::new(wish.wire),
+            wish: Rc::clone(&wish),
+            is_queued: false,
+            is_congested: false,
+        });
+        self.index.insert(&wish.filter, key);
+        self.by_wish.insert(wish, key);
+        key
+    }
+
+    /// Ends a cursor, and its feed with the last one.
+    pub(crate) fn unsubscribe(&mut self, subscription: &Subscription) {
+        let key = subscription.feed;
+        let entry = &mut self.feeds[key];
+        entry.feed.unsubscribe(subscription.slot as usize, &mut self.pool);
+        if entry.feed.subscribers.is_empty() {
+            self.congested -= usize::from(entry.is_congested);
+            self.index.remove(&entry.wish.filter, key);
+            self.by_wish.remove(&entry.wish);
+            self.feeds.remove(key);
+        }
+    }
+
+    /// Appends `message` to every feed that wants it.
+    pub(crate) fn publish(&mut self, message: &Message<'_>) {
+        self.last_seq = message.seq;
+        let mut matches = std::mem::take(&mut self.matches);
+        self.index.matches(message.matched(), &mut matches);
+        for key in matches.drain(..) {
+            let Entry { feed, is_queued, is_congested, .. } = &mut self.feeds[key];
+            let frame = self.encoder.frame(feed.wire, message);
+            feed.append(frame, &self.limits, &mut self.pool, &mut self.overrun);
+            if !std::mem::replace(is_queued, true) {
+                self.queue.push_back(key);
+            }
+            if !*is_congested && feed.is_congested(&self.limits) {
+                *is_congested = true;
+                self.congested += 1;
+            }
+        }
+        self.encoder.forget();
+        self.matches = matches;
+        self.settle_overrun(CloseReason::Lag);
+        if self.memory.is_exceeded() {
+            self.relieve_memory();
+            self.settle_overrun(CloseReason::Memory);
+        }
+    }
+
+    /// Whether publishing should pause until subscribers with room have been served ([`Self::next_owner`]).
+    pub(crate) fn is_congested(&self) -> bool {
+        self.congested > 0
+    }
+
+    /// Whether [`Self::next_owner`] has somebody to serve.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The owner that is to be served next; feeds take turns. Whoever is still behind and not blocked after being
+    /// served is returned again later.
+    pub(crate) fn next_owner(&mut self) -> Option<Owner> {
+        while let Some(&key) = self.queue.front() {
+            let Some(entry) = self.feeds.get_mut(key) else {
+                self.leave_front(false);
+                continue;
+            };
+            if self.quantum_used < FEED_QUANTUM {
+                if let Some(owner) = entry.feed.next_in_pass() {
+                    self.quantum_used += 1;
+                    return Some(owner);
+                }
+                let again = entry.feed.end_pass();
+                let is_congested = entry.feed.is_congested(&self.limits);
+                self.congested -= usize::from(entry.is_congested);
+                self.congested += usize::from(is_congested);
+                entry.is_congested = is_congested;
+                entry.is_queued = again;
+                self.leave_front(again);
+            } else {
+                self.leave_front(true);
+            }
+        }
+        None
+    }
+
+    fn leave_front(&mut self, again: bool) {
+        self.quantum_used = 0;
+        if let Some(key) = self.queue.pop_front()
+            && again
+        {
+            self.queue.push_back(key);
+        }
+    }
+
+    /// What the subscriber is to be sent next, in one piece; empty when it has got everything.
+    pub(crate) fn pending(&mut self, subscription: &Subscription) -> &[u8] {
+        self.feeds[subscription.feed].feed.pending(subscription.slot as usize)
+    }
+
+    /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins, which is where
+    /// frames of the session's own may be sent.
+    pub(crate) fn frame_rest_bytes(&self, subscription: &Subscription) -> usize {
+        self.feeds[subscription.feed].feed.frame_rest_bytes(subscription.slot as usize)
+    }
+
+    /// Notes that `sent` bytes of [`Self::pending`] left, and returns how many messages began with them.
+    pub(crate) fn advance(&mut self, subscription: &Subscription, sent: usize) -> u64 {
+        let feed = &mut self.feeds[subscription.feed].feed;
+        feed.advance(subscription.slot as usize, sent, &mut self.pool)
+    }
+
+    /// Takes the subscriber out of the passes while its socket takes nothing, and in again.
+    pub(crate) fn set_blocked(&mut self, subscription: &Subscription, is_blocked: bool) {
+        let entry = &mut self.feeds[subscription.feed];
+        entry.feed.subscribers[subscription.slot as usize].is_blocked = is_blocked;
+    }
+
+    /// The offset up to which the subscriber is owed bytes now.
+    pub(crate) fn end(&self, subscription: &Subscription) -> u64 {
+        self.feeds[subscription.feed].feed.log.end()
+    }
+
+    /// Whether the subscriber got everything before `offset`.
+    pub(crate) fn has_reached(&self, subscription: &Subscription, offset: u64) -> bool {
+        let feed = &self.feeds[subscription.feed].feed;
+        let subscriber = &feed.subscribers[subscription.slot as usize];
+        subscriber.arrears.is_none() && subscriber.cursor >= offset
+    }
+
+    /// Takes one owner that is to be closed.
+    pub(crate) fn pop_expelled(&mut self) -> Option<(Owner, CloseReason)> {
+        self.expelled.pop()
+    }
+
+    /// Frees memory: the feeds that hold most let go of everything, so those who lag most lose most. If that is not
+    /// enough, those who keep the rest of a large frame are closed.
+    fn relieve_memory(&mut self) {
+        let Self { feeds, pool, memory, limits, overrun, expelled, .. } = self;
+        let target = memory.relief_bytes();
+        let mut by_size: Vec<_> = feeds
+            .iter()
+            .map(|(key, entry)| (entry.feed.log.held_bytes(), key))
+            .filter(|(held, _)| *held > 0)
+            .collect();
+        by_size.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        for (_, key) in by_size {
+            if memory.used_bytes() <= target {
+                return;
+            }
+            feeds[key].feed.leave_all_behind(limits.lag_policy, pool, overrun);
+        }
+        if memory.used_bytes() <= target || !expelled.is_empty() {
+            return;
+        }
+        for entry in feeds.values() {
+            for (_, subscriber) in &entry.feed.subscribers {
+                if subscriber.arrears.as_ref().is_some_and(|arrears| arrears.rest.is_some()) {
+                    expelled.push((subscriber.owner, CloseReason::Memory));
+                }
+            }
+        }
+    }
+
+    fn settle_overrun(&mut self, reason: CloseReason) {
+        self.counts.gaps[GapReason::Lag as usize] += std::mem::take(&mut self.overrun.gaps);
+        self.expelled.extend(self.overrun.owners.drain(..).map(|owner| (owner, reason)));
+    }
+
+    #[cfg(any(test, debug_assertions))]
+    pub(crate) fn check_invariants(&self) {
+        debug_assert_eq!(self.feeds.len(), self.by_wish.len());
+        let congested = self.feeds.values().filter(|entry| entry.is_congested).count();
+        debug_assert_eq!(congested, self.congested);
+        for (key, entry) in &self.feeds {
+            entry.feed.check_invariants();
+            let queued = self.queue.iter().filter(|&&queued| queued == key).count();
+            debug_assert_eq!(queued, usize::from(entry.is_queued));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A message as it came from ZeroMQ: where its topic ends and its body begins, and its id. Knows no socket.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One ZeroMQ part. Small parts live inside it, large ones in libzmq's memory; neither is copied.
+pub type Part = zmq::Message;
+
+/// Counts every message that this gateway accepted, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seq(pub u64);
+
+/// Names one run of a gateway: eight characters of `0-9a-z`, new at each start.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Epoch([u8; Epoch::LEN]);
+
+impl Epoch {
+    const LEN: usize = 8;
+
+    /// The epoch for a random `seed`.
+    pub fn from_seed(mut seed: u64) -> Self {
+        Self(std::array::from_fn(|_| {
+            let digit = (seed % 36) as usize;
+            seed /= 36;
+            b"0123456789abcdefghijklmnopqrstuvwxyz"[digit]
+        }))
+    }
+
+    /// The characters.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an epoch is made of ASCII digits and letters")
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a client resumes from, `EPOCH-SEQ`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Id {
+    /// The run that gave the id; `None` for a run whose epoch cannot be this program's.
+    pub epoch: Option<Epoch>,
+    /// The message's number in that run.
+    pub seq: Seq,
+}
+
+/// A text that is not `EPOCH-SEQ`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct MalformedId;
+
+impl FromStr for Id {
+    type Err = MalformedId;
+
+    /// Reads `EPOCH-SEQ`: 1 to 16 characters of `0-9a-z`, a hyphen, and a decimal u64 without sign or leading zeros.
+    fn from_str(text: &str) -> Result<Self, MalformedId> {
+        let (epoch, seq) = text.split_once('-').ok_or(MalformedId)?;
+        let epoch_is_valid = (1..=16).contains(&epoch.len())
+            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase());
+        let seq_is_valid =
+            seq.bytes().all(|byte| byte.is_ascii_digit()) && (seq == "0" || !seq.starts_with('0'));
+        if !epoch_is_valid || !seq_is_valid {
+            return Err(MalformedId);
+        }
+        let seq = seq.parse().map_err(|_| MalformedId)?;
+        Ok(Self { epoch: epoch.as_bytes().try_into().ok().map(Epoch), seq: Seq(seq) })
+    }
+}
+
+/// Where the topic of a message is (`--topic-from`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TopicFrom {
+    /// The first of several parts; a message of one part is all body.
+    Part,
+    /// Nowhere: every part is body.
+    None,
+    /// A message of one part is split at the first occurrence of this byte; several parts are as in [`Self::Part`].
+    Delimiter(u8),
+}
+
+impl FromStr for TopicFrom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.as_bytes()) {
+            ("part", _) => Ok(Self::Part),
+            ("none", _) => Ok(Self::None),
+            (_, [delimiter]) => Ok(Self::Delimiter(*delimiter)),
+            _ => Err("expected 'part', 'none' or one ASCII character such as ':'".into()),
+        }
+    }
+}
+
+/// One message, borrowed from the parts that a source received.
+#[derive(Debug, Clone, Copy)]
+pub struct Message<'a> {
+    /// Its number.
+    pub seq: Seq,
+    topic: &'a [u8],
+    matched: &'a [u8],
+    /// The start of the body where it is not a whole part, or the only part.
+    head: Option<&'a [u8]>,
+    rest: &'a [Part],
+}
+
+impl<'a> Message<'a> {
+    /// Finds the topic in `parts`.
+    ///
+    /// # Panics
+    ///
+    /// When `parts` is empty: ZeroMQ has no message without a part.
+    pub fn from_parts(seq: Seq, parts: &'a [Part], topic_from: TopicFrom) -> Self {
+        let (first, rest) = parts.split_first().expect("a ZeroMQ message has at least one part");
+        let first: &[u8] = first;
+        let whole = |head, rest| Self { seq, topic: b"", matched: first, head, rest };
+        match topic_from {
+            TopicFrom::None => whole(None, parts),
+            _ if !rest.is_empty() => Self { seq, topic: first, matched: first, head: None, rest },
+            TopicFrom::Part => whole(None, parts),
+            TopicFrom::Delimiter(delimiter) => {
+                match first.iter().position(|&byte| byte == delimiter) {
+                    None => whole(None, parts),
+                    Some(end) => {
+                        let topic = &first[..end];
+                        Self { seq, topic, matched: topic, head: Some(&first[end + 1..]), rest }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The topic; empty where the message has none.
+    pub fn topic(&self) -> &'a [u8] {
+        self.topic
+    }
+
+    /// What filters look at: the topic, or the first part's bytes where there is no topic, as ZeroMQ itself does.
+    pub fn matched(&self) -> &'a [u8] {
+        self.matched
+    }
+
+    /// The parts of the body, in order; there is always at least one.
+    pub fn body(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+        self.head.into_iter().chain(self.rest.iter().map(|part| &**part))
+    }
+
+    /// How many parts the body has.
+    pub fn body_parts(&self) -> usize {
+        usize::from(self.head.is_some()) + self.rest.len()
+    }
+
+    /// How many bytes the body has in all its parts.
+    pub fn body_bytes(&self) -> usize {
+        self.body().map(<[u8]>::len).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(parts: &[&str]) -> Vec<Part> {
+        parts.iter().map(|part| Part::from(*part)).collect()
+    }
+
+    /// Topic, what filters see, and the body's parts joined by `|`.
+    fn seen(from: TopicFrom, texts: &[&str]) -> (String, String, String) {
+        let parts = parts(texts);
+        let message = Message::from_parts(Seq(1), &parts, from);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let body: Vec<_> = message.body().map(text).collect();
+        assert_eq!(body.len(), message.body_parts());
+        assert_eq!(body.concat().len(), message.body_bytes());
+        (text(message.topic()), text(message.matched()), body.join("|"))
+    }
+
+    fn row(topic: &str, matched: &str, body: &str) -> (String, String, String) {
+        (topic.into(), matched.into(), body.into())
+    }
+
+    #[test]
+    fn topic_from_part() {
+        assert_eq!(seen(TopicFrom::Part, &["body"]), row("", "body", "body"));
+        assert_eq!(seen(TopicFrom::Part, &["t", "a", ""]), row("t", "t", "a|"));
+        assert_eq!(seen(TopicFrom::Part, &["", ""]), row("", "", ""));
+    }
+
+    #[test]
+    fn topic_from_none() {
+        assert_eq!(seen(TopicFrom::None, &["body"]), row("", "body", "body"));
+        assert_eq!(seen(TopicFrom::None, &["t", "a"]), row("", "t", "t|a"));
+    }
+
+    #[test]
+    fn topic_from_delimiter() {
+        let colon = TopicFrom::Delimiter(b':');
+        assert_eq!(seen(colon, &["t:a:b"]), row("t", "t", "a:b"));
+        assert_eq!(seen(colon, &[":b"]), row("", "", "b"));
+        assert_eq!(seen(colon, &["t:"]), row("t", "t", ""));
+        assert_eq!(seen(colon, &["plain"]), row("", "plain", "plain"));
+        assert_eq!(seen(colon, &["a:b", "c"]), row("a:b", "a:b", "c"));
+    }
+
+    #[test]
+    fn topic_from_text() {
+        assert_eq!("part".parse(), Ok(TopicFrom::Part));
+        assert_eq!(" ".parse(), Ok(TopicFrom::Delimiter(b' ')));
+        assert!("".parse::<TopicFrom>().is_err());
+        assert!("é".parse::<TopicFrom>().is_err());
+    }
+
+    #[test]
+    fn ids_are_read_strictly() {
+        let epoch = Epoch::from_seed(u64::MAX);
+        let text = format!("{}-42", epoch.as_str());
+        assert_eq!(text.parse(), Ok(Id { epoch: Some(epoch), seq: Seq(42) }));
+        assert_eq!("k3x9-0".parse(), Ok(Id { epoch: None, seq: Seq(0) }));
+        for malformed in [
+            "",
+            "-",
+            "k-",
+            "-1",
+            "k3x9",
+            "k-01",
+            "k-+1",
+            "k--1",
+            "K-1",
+            "k-18446744073709551616",
+            "k-1 ",
+        ] {
+            assert_eq!(malformed.parse::<Id>(), Err(MalformedId), "{malformed:?}");
+        }
+    }
+}

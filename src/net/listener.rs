@@ -1,0 +1,294 @@
+//! Listening sockets: where clients connect, and how they are accepted.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+
+use super::stream::Stream;
+use crate::error::Error;
+
+/// Connections that may wait to be accepted. The kernel lowers it to net.core.somaxconn, 4096 by default.
+const BACKLOG: i32 = 4096;
+
+/// Where to listen (`--listen`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenAddr {
+    /// `HOST:PORT`; port 0 lets the system choose one.
+    Tcp(String),
+    /// `unix:PATH`.
+    Unix(PathBuf),
+    /// `systemd`: the sockets that the service manager opened.
+    Systemd,
+}
+
+impl FromStr for ListenAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = "expected HOST:PORT, [IPV6]:PORT, unix:PATH or systemd";
+        if text == "systemd" {
+            return Ok(Self::Systemd);
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            // sockaddr_un holds 108 bytes, the last of them zero.
+            return match path.len() {
+                1..108 if !path.contains('\0') => Ok(Self::Unix(path.into())),
+                _ => Err("expected unix: and a path of 1 to 107 bytes".into()),
+            };
+        }
+        let (host, port) = text.rsplit_once(':').ok_or(expected)?;
+        port.parse::<u16>().map_err(|_| format!("{expected}: the port is not a number up to 65535"))?;
+        let is_ipv6 = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || (host.contains(':') && !is_ipv6) || host.contains(['\0', '/']) {
+            return Err(expected.into());
+        }
+        Ok(Self::Tcp(text.into()))
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd => f.write_str("systemd"),
+        }
+    }
+}
+
+/// A socket that accepts clients.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    socket: OwnedFd,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(SocketAddr),
+    /// The path is removed with the listener.
+    Unix(PathBuf),
+    /// A Unix socket whose path is the service manager's.
+    Inherited,
+}
+
+/// A client that was accepted.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) stream: Stream,
+    /// `None` for a Unix socket.
+    pub(crate) ip: Option<IpAddr>,
+}
+
+impl Listener {
+    /// Opens every socket that `address` stands for: a host name may have several addresses.
+    ///
+    /// `user_timeout` is TCP_USER_TIMEOUT of the accepted sockets: for so long may bytes that were sent stay
+    /// unacknowledged.
+    pub(crate) fn open(address: &ListenAddr, user_timeout: Duration) -> Result<Vec<Self>, Error> {
+        let fail = |reason: String| Error::Listen { address: address.to_string(), reason };
+        match address {
+            ListenAddr::Tcp(text) => {
+                let resolved: Vec<_> = text
+                    .to_socket_addrs()
+                    .map_err(|error| fail(format!("cannot resolve the host: {error}")))?
+                    .collect();
+                let mut listeners: Vec<Self> = Vec::new();
+                for socket_addr in resolved {
+                    match listen_tcp(socket_addr, user_timeout) {
+                        Ok(listener) => listeners.push(listener),
+                        // `localhost` names ::1 also where IPv6 is switched off.
+                        Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if !listeners.is_empty() => {}
+                        Err(errno) => return Err(fail(listen_reason(errno))),
+                    }
+                }
+                match listeners.is_empty() {
+                    true => Err(fail("the host has no address".into())),
+                    false => Ok(listeners),
+                }
+            }
+            ListenAddr::Unix(path) => Ok(vec![listen_unix(path).map_err(fail)?]),
+            ListenAddr::Systemd => inherited_listeners(user_timeout).map_err(fail),
+        }
+    }
+
+    /// Accepts one waiting client; `None` when there is none.
+    pub(crate) fn accept(&self) -> io::Result<Option<Accepted>> {
+        loop {
+            let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+            return match rustix::net::acceptfrom_with(&self.socket, flags) {
+                Ok((socket, address)) => {
+                    let ip = address
+                        .and_then(|address| SocketAddr::try_from(address).ok())
+                        .map(|address| address.ip().to_canonical());
+                    Ok(Some(Accepted { stream: Stream::new(socket), ip }))
+                }
+                Err(Errno::WOULDBLOCK) => Ok(None),
+                // The client went away while it waited (accept(2), "Error handling").
+                Err(Errno::CONNABORTED | Errno::INTR | Errno::PROTO) => continue,
+                Err(errno) => Err(errno.into()),
+            };
+        }
+    }
+
+    /// The address for people: a URL for TCP.
+    pub(crate) fn url(&self) -> String {
+        match &self.place {
+            Place::Tcp(address) => format!("http://{address}"),
+            Place::Unix(path) => format!("unix:{}", path.display()),
+            Place::Inherited => "a Unix socket of the service manager".into(),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Place::Unix(path) = &self.place {
+            // Nothing can be done about a path that somebody else removed.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn listen_tcp(address: SocketAddr, user_timeout: Duration) -> Result<Listener, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // Without it a restarted gateway waits for the old one's connections to time out.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    set_client_options(&socket, user_timeout)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+    Ok(Listener { socket, place: Place::Tcp(address) })
+}
+
+/// Options that accepted sockets inherit from their listener, so that accepting costs one call.
+fn set_client_options(socket: &OwnedFd, user_timeout: Duration) -> Result<(), Errno> {
+    // A turn's bytes go out as they are: there is nothing to wait for.
+    sockopt::set_tcp_nodelay(socket, true)?;
+    let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, millis)
+}
+
+fn listen_reason(errno: Errno) -> String {
+    let hint = match errno {
+        Errno::ADDRINUSE => " (another program listens there; choose another port with --listen)",
+        Errno::ACCESS => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
+        Errno::ADDRNOTAVAIL => " (this machine does not have that address)",
+        _ => "",
+    };
+    format!("{}{hint}", io::Error::from(errno))
+}
+
+fn listen_unix(path: &PathBuf) -> Result<Listener, String> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err("there is something else than a socket; remove it or choose another path".into());
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err("another program listens there".into());
+        }
+        // What a gateway that was killed left behind.
+        Ok(_) => std::fs::remove_file(path).map_err(|error| error.to_string())?,
+        Err(_) => {}
+    }
+    let socket = UnixListener::bind(path).map_err(|error| error.to_string())?;
+    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+    let socket = OwnedFd::from(socket);
+    rustix::net::listen(&socket, BACKLOG).map_err(|errno| errno.to_string())?;
+    Ok(Listener { socket, place: Place::Unix(path.clone()) })
+}
+
+/// The listening sockets that were passed to this process.
+fn inherited_listeners(user_timeout: Duration) -> Result<Vec<Listener>, String> {
+    let listener = |socket: OwnedFd| {
+        let not_usable = |errno: Errno| format!("a socket that was passed cannot be used: {errno}");
+        rustix::io::ioctl_fionbio(&socket, true).map_err(not_usable)?;
+        let address = rustix::net::getsockname(&socket).map_err(not_usable)?;
+        let place = match SocketAddr::try_from(address) {
+            Ok(address) => {
+                set_client_options(&socket, user_timeout).map_err(not_usable)?;
+                Place::Tcp(address)
+            }
+            Err(_) => Place::Inherited,
+        };
+        Ok(Listener { socket, place })
+    };
+    super::inherited::take_sockets()?.into_iter().map(listener).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpStream;
+
+    #[test]
+    fn addresses_are_checked_before_they_are_used() {
+        for valid in ["127.0.0.1:0", "[::1]:80", "localhost:8080", "unix:/tmp/a", "systemd"] {
+            assert_eq!(valid.parse::<ListenAddr>().unwrap().to_string(), valid);
+        }
+        for invalid in ["", "8080", "a:b", "a:65536", ":80", "::1:80", "unix:", "http://a:1"] {
+            assert!(invalid.parse::<ListenAddr>().is_err(), "{invalid}");
+        }
+    }
+
+    fn open(text: &str) -> Result<Listener, Error> {
+        let address = text.parse().unwrap();
+        Listener::open(&address, Duration::from_secs(30)).map(|mut all| all.remove(0))
+    }
+
+    #[test]
+    fn accepted_sockets_do_not_block_and_know_their_peer() {
+        let listener = open("127.0.0.1:0").unwrap();
+        assert!(listener.accept().unwrap().is_none());
+        let address = listener.url().replace("http://", "");
+        let mut client = TcpStream::connect(&address).unwrap();
+        let mut accepted = listener.accept().unwrap().unwrap();
+        assert_eq!(accepted.ip, Some(IpAddr::from([127, 0, 0, 1])));
+        let mut buffer = [0; 8];
+        let error = super::super::ByteStream::read(&mut accepted.stream, &mut buffer).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(sockopt::tcp_nodelay(&accepted.stream).unwrap(), "inherited");
+        assert_eq!(sockopt::tcp_user_timeout(&accepted.stream).unwrap(), 30_000, "inherited");
+        client.write_all(b"x").unwrap();
+    }
+
+    #[test]
+    fn an_address_in_use_is_named_with_what_to_do() {
+        let first = open("127.0.0.1:0").unwrap();
+        let error = open(&first.url().replace("http://", "")).unwrap_err().to_string();
+        assert!(error.contains("127.0.0.1") && error.contains("--listen"), "{error}");
+    }
+
+    #[test]
+    fn a_unix_path_is_taken_over_only_from_the_dead() {
+        let path = std::env::temp_dir().join(format!("zmq2ws-listener-{}", std::process::id()));
+        let text = format!("unix:{}", path.display());
+        std::fs::write(&path, "precious").unwrap();
+        assert!(open(&text).unwrap_err().to_string().contains("else than a socket"));
+        std::fs::remove_file(&path).unwrap();
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = open(&text).unwrap();
+        assert!(open(&text).unwrap_err().to_string().contains("another program"));
+        drop(listener);
+        assert!(!path.exists());
+    }
+}

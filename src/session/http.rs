@@ -1,0 +1,268 @@
+//! HTTP/1 on one connection: requests in, one answer after the other out, until one of them turns it into something
+//! else. Decides when a request is complete, not what it is answered. Knows no socket and no clock.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::{Output, Timing};
+use crate::error::CloseReason;
+use crate::http::assets::Asset;
+use crate::http::{
+    After, BodyLength, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Upgrade,
+    parse_head,
+};
+use crate::memory::{Charge, Memory};
+
+/// A connection that speaks HTTP.
+#[derive(Debug)]
+pub(crate) struct Http {
+    /// What came and was not understood yet; no capacity while there is nothing.
+    input: Vec<u8>,
+    /// How much of `input` belongs to requests that were understood.
+    input_taken: usize,
+    /// Whether `input` has something that [`Self::proceed`] has not looked at.
+    has_unread_input: bool,
+    /// Counts `input` against `--max-memory`.
+    charge: Option<Charge>,
+    stage: Stage,
+    answer: Answer,
+    sent: usize,
+    after: After,
+    deadline: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Between requests.
+    Idle,
+    Head(HeadScanner),
+    /// The answer is ready but not to be sent before the request has ended.
+    Body(BodySkipper),
+    Answering,
+}
+
+/// What goes back to the client: bytes of its own, and a file that is shared with others.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    pub(crate) head: Vec<u8>,
+    pub(crate) content: Option<Rc<Asset>>,
+}
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// Its answer was written.
+    Answered(After),
+    /// It asks for a WebSocket and gets one. Nothing was written.
+    Upgrade(Upgrade),
+}
+
+/// How far [`Http::proceed`] got.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    /// More input is needed, or an answer is to be sent first.
+    Waiting,
+    /// The connection is a WebSocket from now on; the bytes are what came behind the request.
+    Upgraded { upgrade: Upgrade, input: Vec<u8> },
+}
+
+impl Http {
+    pub(crate) fn new(now: Instant, timing: &Timing) -> Self {
+        Self {
+            input: Vec::new(),
+            input_taken: 0,
+            has_unread_input: false,
+            charge: None,
+            stage: Stage::Head(HeadScanner::default()),
+            answer: Answer::default(),
+            sent: 0,
+            after: After::NextRequest,
+            deadline: Some(now + timing.handshake_timeout),
+        }
+    }
+
+    /// Takes what the client sent; [`Self::proceed`] looks at it.
+    pub(crate) fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &[u8],
+        timing: &Timing,
+        memory: &Memory,
+    ) {
+        if matches!(self.stage, Stage::Idle) {
+            self.begin_request(now, timing);
+        }
+        self.input.extend_from_slice(input);
+        self.has_unread_input = true;
+        let bytes = self.input.capacity();
+        self.charge.get_or_insert_with(|| memory.charge(0)).resize(bytes);
+    }
+
+    /// Works on the input until an answer is ready or more is needed. `serve` answers one request.
+    pub(crate) fn proceed(
+        &mut self,
+        limits: &Limits,
+        serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
+    ) -> Progress {
+        self.has_unread_input = false;
+        loop {
+            let input = &self.input[self.input_taken..];
+            match &mut self.stage {
+                Stage::Idle | Stage::Answering => return Progress::Waiting,
+                Stage::Head(scanner) => {
+                    let head_len = match scanner.scan(input, limits) {
+                        Ok(Some(head_len)) => head_len,
+                        Ok(None) => return Progress::Waiting,
+                        Err(refusal) => {
+                            let exchange = Exchange::refused(input);
+                            self.refuse(&refusal, exchange);
+                            continue;
+                        }
+                    };
+                    if let Some(upgrade) = self.serve_head(head_len, limits, serve) {
+                        let input = self.input.split_off(self.input_taken);
+                        return Progress::Upgraded { upgrade, input };
+                    }
+                }
+                Stage::Body(skipper) => match skipper.skip(input) {
+                    Ok(skipped) => {
+                        self.input_taken += skipped.consumed;
+                        if !skipped.is_done {
+                            self.forget_taken_input();
+                            return Progress::Waiting;
+                        }
+                        self.stage = Stage::Answering;
+                    }
+                    Err(refusal) => {
+                        self.answer = Answer::default();
+                        let exchange = Exchange::refused(b"");
+                        self.refuse(&refusal, exchange);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Serves the request whose head is the next `head_len` bytes.
+    fn serve_head(
+        &mut self,
+        head_len: usize,
+        limits: &Limits,
+        serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
+    ) -> Option<Upgrade> {
+        let head = &self.input[self.input_taken..self.input_taken + head_len];
+        let body = match parse_head(head, limits) {
+            Ok(request) => match serve(&request, &mut self.answer) {
+                Reply::Answered(after) => {
+                    self.after = after;
+                    request.body_to_skip()
+                }
+                Reply::Upgrade(upgrade) => {
+                    self.input_taken += head_len;
+                    return Some(upgrade);
+                }
+            },
+            Err(refusal) => {
+                let exchange = Exchange::refused(head);
+                self.refuse(&refusal, exchange);
+                return None;
+            }
+        };
+        self.input_taken += head_len;
+        // After a refusal that closes, nobody looks at what else comes.
+        self.stage = match (body, self.after) {
+            (BodyLength::None, _) | (_, After::Close) => Stage::Answering,
+            (body, After::NextRequest) => {
+                Stage::Body(BodySkipper::new(body, limits.body_bytes_max))
+            }
+        };
+        None
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, exchange: Exchange) {
+        self.after = refusal.write(&mut self.answer.head, exchange);
+        self.stage = Stage::Answering;
+    }
+
+    pub(crate) fn output(&self) -> Output<'_> {
+        if !matches!(self.stage, Stage::Answering) {
+            return Output::Idle;
+        }
+        let head = &self.answer.head;
+        if self.sent < head.len() {
+            return Output::Bytes(&head[self.sent..]);
+        }
+        match &self.answer.content {
+            Some(asset) if self.sent < head.len() + asset.bytes().len() => {
+                Output::Bytes(&asset.bytes()[self.sent - head.len()..])
+            }
+            _ => Output::Finished(CloseReason::Done),
+        }
+    }
+
+    /// Notes that `sent` bytes of the output left. When the answer is complete the next request may begin.
+    pub(crate) fn advance(&mut self, now: Instant, sent: usize, timing: &Timing) {
+        self.sent += sent;
+        let is_complete = matches!(self.output(), Output::Finished(_));
+        if !is_complete || self.after == After::Close {
+            return;
+        }
+        self.answer = Answer::default();
+        self.sent = 0;
+        self.forget_taken_input();
+        self.has_unread_input = !self.input.is_empty();
+        if self.input.is_empty() {
+            self.stage = Stage::Idle;
+            self.deadline = Some(now + timing.keepalive_timeout);
+        } else {
+            self.begin_request(now, timing);
+        }
+    }
+
+    fn begin_request(&mut self, now: Instant, timing: &Timing) {
+        self.stage = Stage::Head(HeadScanner::default());
+        self.deadline = Some(now + timing.handshake_timeout);
+    }
+
+    fn forget_taken_input(&mut self) {
+        self.input.drain(..self.input_taken);
+        self.input_taken = 0;
+        if self.input.is_empty() {
+            self.input = Vec::new();
+            self.charge = None;
+        }
+    }
+
+    /// Whether the client is to be listened to now: not while an answer is under way.
+    pub(crate) fn wants_input(&self) -> bool {
+        !matches!(self.stage, Stage::Answering)
+    }
+
+    /// Whether a request may be complete that came behind another one.
+    pub(crate) fn has_unread_input(&self) -> bool {
+        self.has_unread_input && self.wants_input()
+    }
+
+    /// Whether nothing is under way that the client waits for.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Idle) || (self.input.is_empty() && self.wants_input())
+    }
+
+    /// No further request is served on this connection.
+    pub(crate) fn close_after_answer(&mut self) {
+        self.after = After::Close;
+    }
+
+    /// When [`Self::timeout_reason`] applies. Who takes an answer has the time that writing may take instead.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline.filter(|_| self.wants_input())
+    }
+
+    /// Why the connection is to be closed when its deadline has come.
+    pub(crate) fn timeout_reason(&self) -> CloseReason {
+        match self.stage {
+            Stage::Idle => CloseReason::KeepaliveTimeout,
+            Stage::Head(_) | Stage::Body(_) | Stage::Answering => CloseReason::HandshakeTimeout,
+        }
+    }
+}

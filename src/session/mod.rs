@@ -1,0 +1,124 @@
+//! Protocol identities as sans-IO state machines. Bytes and time go in through `handle_*`, bytes come out of `output`;
+//! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
+
+pub(crate) mod http;
+pub(crate) mod websocket;
+
+use std::time::{Duration, Instant};
+
+use crate::error::CloseReason;
+use crate::feed::Feeds;
+use crate::metrics::Transport;
+
+pub(crate) use http::Http;
+pub(crate) use websocket::WebSocket;
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    pub(crate) handshake_timeout: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) ping_interval: Duration,
+    pub(crate) ping_timeout: Duration,
+}
+
+/// What a session wants written now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Output<'a> {
+    /// These bytes, as far as the socket takes them.
+    Bytes(&'a [u8]),
+    /// Nothing at the moment.
+    Idle,
+    /// Nothing ever again: everything was written, the sending side can be shut down.
+    Finished(CloseReason),
+}
+
+/// A client that gets messages.
+#[derive(Debug)]
+pub(crate) enum Session {
+    WebSocket(WebSocket),
+}
+
+impl Session {
+    /// The metric label.
+    pub(crate) fn transport(&self) -> Transport {
+        match self {
+            Self::WebSocket(_) => Transport::WebSocket,
+        }
+    }
+
+    /// Takes what the client sent. The bytes are changed while they are read.
+    pub(crate) fn handle_input(&mut self, now: Instant, input: &mut [u8], timing: &Timing) {
+        match self {
+            Self::WebSocket(session) => session.handle_input(now, input, timing),
+        }
+    }
+
+    /// Does what is due. Fails when the client has been silent for too long: there is nobody left to tell.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+        match self {
+            Self::WebSocket(session) => session.handle_timeout(now),
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called at the latest.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        match self {
+            Self::WebSocket(session) => session.next_deadline(),
+        }
+    }
+
+    pub(crate) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
+        match self {
+            Self::WebSocket(session) => session.output(feeds),
+        }
+    }
+
+    /// Notes that `sent` bytes of the output left, and returns how many messages began with them.
+    pub(crate) fn advance(
+        &mut self,
+        now: Instant,
+        feeds: &mut Feeds,
+        sent: usize,
+        timing: &Timing,
+    ) -> u64 {
+        match self {
+            Self::WebSocket(session) => session.advance(now, feeds, sent, timing),
+        }
+    }
+
+    /// The peer's TCP takes bytes again after a time in which it did not: it lives.
+    pub(crate) fn note_progress(&mut self, now: Instant, timing: &Timing) {
+        match self {
+            Self::WebSocket(session) => session.note_alive(now, timing),
+        }
+    }
+
+    /// Says goodbye as soon as the frame that is under way is complete.
+    pub(crate) fn close(&mut self, reason: CloseReason) {
+        match self {
+            Self::WebSocket(session) => session.close(reason),
+        }
+    }
+
+    /// Says goodbye as soon as everything is sent that the client is owed now.
+    pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
+        match self {
+            Self::WebSocket(session) => session.close_when_drained(feeds, reason),
+        }
+    }
+
+    /// Whether the socket takes bytes at the moment.
+    pub(crate) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
+        match self {
+            Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
+        }
+    }
+
+    /// Gives the cursor back. The session is of no use afterwards.
+    pub(crate) fn end(&mut self, feeds: &mut Feeds) {
+        match self {
+            Self::WebSocket(session) => session.end(feeds),
+        }
+    }
+}

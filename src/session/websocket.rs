@@ -1,0 +1,212 @@
+//! A client on WebSocket (RFC 6455): frames of its feed out, pings and closes answered, everything else dropped.
+//! Knows no socket and no clock.
+//!
+//! ```text
+//!            close frame, violation, lag, memory
+//!   Open ────────────────────────────────────────▶ Closing ──frame boundary──▶ Closed
+//!     └──────▶ Draining ──everything owed is sent──────┘        close frame
+//! ```
+
+use std::time::Instant;
+
+use super::{Output, Timing};
+use crate::error::CloseReason;
+use crate::feed::{Feeds, Subscription};
+use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    decoder: Decoder,
+    subscription: Option<Subscription>,
+    phase: Phase,
+    heartbeat: Heartbeat,
+    /// The latest ping that was not answered; an earlier one need not be (section 5.5.3).
+    ping: Option<Box<ControlPayload>>,
+    /// Bytes of this client alone, the answer to its upgrade first; no capacity while there are none.
+    outbox: Vec<u8>,
+    outbox_sent: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// To be closed when everything before the offset is sent.
+    Draining { until: u64, reason: CloseReason },
+    /// To be closed where the next frame begins.
+    Closing { code: Option<u16>, reason: CloseReason },
+    /// The close frame is in the outbox or gone; nothing may follow it (section 5.5.1).
+    Closed { reason: CloseReason },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heartbeat {
+    Quiet { ping_at: Instant },
+    /// A ping is to be sent where the next frame begins.
+    Due,
+    /// The ping is in the outbox. Its time runs when it has left, so that a backlog is not held against the client.
+    Leaving,
+    Awaiting { until: Instant },
+}
+
+impl WebSocket {
+    /// A client whose upgrade is answered by `response`.
+    pub(crate) fn new(
+        now: Instant,
+        response: Vec<u8>,
+        subscription: Subscription,
+        message_bytes_max: usize,
+        timing: &Timing,
+    ) -> Self {
+        Self {
+            decoder: Decoder::with_limit(message_bytes_max),
+            subscription: Some(subscription),
+            phase: Phase::Open,
+            heartbeat: Heartbeat::Quiet { ping_at: now + timing.ping_interval },
+            ping: None,
+            outbox: response,
+            outbox_sent: 0,
+        }
+    }
+
+    pub(super) fn handle_input(&mut self, now: Instant, mut input: &mut [u8], timing: &Timing) {
+        while matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
+            let Some(event) = self.decoder.next(&mut input) else { return };
+            self.note_alive(now, timing);
+            match event {
+                Event::Message | Event::Pong => {}
+                Event::Ping(payload) => self.ping = Some(payload),
+                Event::Close(code) => {
+                    self.phase = Phase::Closing { code, reason: CloseReason::Client };
+                }
+                Event::Violation(reason) => self.close(reason),
+            }
+        }
+    }
+
+    /// Any sign of life answers a ping: what matters is that somebody is there.
+    pub(super) fn note_alive(&mut self, now: Instant, timing: &Timing) {
+        if let Heartbeat::Awaiting { .. } = self.heartbeat {
+            self.heartbeat = Heartbeat::Quiet { ping_at: now + timing.ping_interval };
+        }
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+        match self.heartbeat {
+            Heartbeat::Quiet { ping_at } if ping_at <= now => self.heartbeat = Heartbeat::Due,
+            Heartbeat::Awaiting { until } if until <= now => return Err(CloseReason::PingTimeout),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        match self.heartbeat {
+            Heartbeat::Quiet { ping_at } => Some(ping_at),
+            Heartbeat::Awaiting { until } => Some(until),
+            Heartbeat::Due | Heartbeat::Leaving => None,
+        }
+    }
+
+    pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
+        let mut bytes_max = usize::MAX;
+        if self.outbox.is_empty() && self.has_own_frames(feeds) {
+            let rest = self.subscription.as_ref().map_or(0, |own| feeds.frame_rest_bytes(own));
+            if rest > 0 {
+                bytes_max = rest;
+            } else {
+                self.write_own_frames(feeds);
+            }
+        }
+        if !self.outbox.is_empty() {
+            return Output::Bytes(&self.outbox[self.outbox_sent..]);
+        }
+        if let Phase::Closed { reason } = self.phase {
+            return Output::Finished(reason);
+        }
+        let pending = match &self.subscription {
+            Some(subscription) => feeds.pending(subscription),
+            None => &[],
+        };
+        match pending {
+            [] => Output::Idle,
+            _ => Output::Bytes(&pending[..pending.len().min(bytes_max)]),
+        }
+    }
+
+    /// Whether frames wait that are this client's own: answers, pings, a close.
+    fn has_own_frames(&mut self, feeds: &Feeds) -> bool {
+        if let (Phase::Draining { until, reason }, Some(subscription)) =
+            (self.phase, &self.subscription)
+            && feeds.has_reached(subscription, until)
+        {
+            self.close(reason);
+        }
+        match self.phase {
+            Phase::Closed { .. } => false,
+            Phase::Closing { .. } => true,
+            Phase::Open | Phase::Draining { .. } => {
+                self.ping.is_some() || self.heartbeat == Heartbeat::Due
+            }
+        }
+    }
+
+    fn write_own_frames(&mut self, feeds: &mut Feeds) {
+        if let Some(ping) = self.ping.take() {
+            websocket::write_frame(&mut self.outbox, websocket::PONG, ping.as_bytes());
+        }
+        if let Phase::Closing { code, reason } = self.phase {
+            websocket::write_close(&mut self.outbox, code);
+            self.phase = Phase::Closed { reason };
+            self.end(feeds);
+        } else if self.heartbeat == Heartbeat::Due {
+            websocket::write_frame(&mut self.outbox, websocket::PING, b"");
+            self.heartbeat = Heartbeat::Leaving;
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        now: Instant,
+        feeds: &mut Feeds,
+        sent: usize,
+        timing: &Timing,
+    ) -> u64 {
+        if self.outbox.is_empty() {
+            return self.subscription.as_ref().map_or(0, |own| feeds.advance(own, sent));
+        }
+        self.outbox_sent += sent;
+        if self.outbox_sent == self.outbox.len() {
+            self.outbox = Vec::new();
+            self.outbox_sent = 0;
+            if self.heartbeat == Heartbeat::Leaving {
+                self.heartbeat = Heartbeat::Awaiting { until: now + timing.ping_timeout };
+            }
+        }
+        0
+    }
+
+    pub(super) fn close(&mut self, reason: CloseReason) {
+        if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
+            self.phase = Phase::Closing { code: reason.close_code(), reason };
+        }
+    }
+
+    pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
+        if let (Phase::Open, Some(subscription)) = (self.phase, &self.subscription) {
+            self.phase = Phase::Draining { until: feeds.end(subscription), reason };
+        }
+    }
+
+    pub(super) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
+        if let Some(subscription) = &self.subscription {
+            feeds.set_blocked(subscription, is_blocked);
+        }
+    }
+
+    pub(super) fn end(&mut self, feeds: &mut Feeds) {
+        if let Some(subscription) = self.subscription.take() {
+            feeds.unsubscribe(&subscription);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Opens an endpoint: options, monitor, then bind or connect, with errors that say what to do.
+//! Knows nothing of receiving.
+
+use std::ffi::CString;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::endpoint::{Attach, Endpoint, TcpHost, Transport};
+use super::ffi::{Errno, Socket};
+use super::incoming::Incoming;
+use super::journal::Journal;
+use super::link::Link;
+use super::monitor::Monitor;
+use super::{SocketKind, Source, SourceConfig, SourceCounts, ipc_file};
+use crate::error::Error;
+
+/// How patient a source is with its peers. One set of values for all; tests have less time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Between libzmq's own attempts to connect, from and to; with jitter, doubled each time.
+    pub(super) reconnect_min: Duration,
+    pub(super) reconnect_max: Duration,
+    /// For a TCP connection to be established.
+    pub(super) connect: Duration,
+    /// For a ZeroMQ handshake to be finished.
+    pub(super) handshake: Duration,
+    /// Before an endpoint that libzmq has given up is connected anew, from and to.
+    pub(super) revive_min: Duration,
+    pub(super) revive_max: Duration,
+}
+
+impl Patience {
+    /// libzmq itself says within microseconds that it goes on, so half a second of silence is
+    /// certain. An upper limit of a few seconds keeps a restarted publisher's outage short, and
+    /// 10,000 gateways from hammering one that is down.
+    pub(super) const NORMAL: Self = Self {
+        reconnect_min: Duration::from_millis(100),
+        reconnect_max: Duration::from_secs(5),
+        connect: Duration::from_secs(10),
+        handshake: Duration::from_secs(10),
+        revive_min: Duration::from_millis(500),
+        revive_max: Duration::from_secs(10),
+    };
+}
+
+/// Connections that may wait to be accepted: thousands of publishers that restart at once.
+const BACKLOG: i32 = 4096;
+
+/// The largest ZMQ_HEARTBEAT_TTL: it travels as 16 bits of tenths of a second.
+const HEARTBEAT_TTL_MS_MAX: i32 = 6_553_599;
+
+impl Source {
+    /// Opens `endpoint`. It needs to be drained before it is waited for.
+    ///
+    /// Blocks only to look up a host name.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Endpoint`] when it cannot be bound, or cannot exist. A publisher that is not there
+    /// is no error.
+    pub(crate) fn open(
+        context: &zmq::Context,
+        endpoint: &Endpoint,
+        config: &SourceConfig,
+    ) -> Result<Self, Error> {
+        Self::open_with(context, endpoint, config, Patience::NORMAL)
+    }
+
+    pub(super) fn open_with(
+        context: &zmq::Context,
+        endpoint: &Endpoint,
+        config: &SourceConfig,
+        patience: Patience,
+    ) -> Result<Self, Error> {
+        let fail = |reason| Error::Endpoint { endpoint: endpoint.to_string(), reason };
+        check_before_opening(endpoint).map_err(fail)?;
+        let no_socket = |errno| fail(format!("cannot create a ZeroMQ socket: {errno}"));
+        let kind = match config.socket {
+            SocketKind::Sub => zmq::SUB,
+            SocketKind::Pull => zmq::PULL,
+        };
+        let mut socket = Socket::new(context, kind).map_err(no_socket)?;
+        set_options(socket.zmq(), config, patience)
+            .map_err(|error| no_socket(Errno::from(error)))?;
+        let monitor = Monitor::start(context, &mut socket).map_err(no_socket)?;
+        let now = Instant::now();
+        // From here on the monitor is stopped in order, also on errors.
+        let mut source = Self {
+            socket,
+            monitor,
+            endpoint: endpoint.clone(),
+            address: endpoint.to_string(),
+            incoming: Incoming::with_limit(config.message_bytes_max),
+            link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
+            journal: Journal::new(endpoint.attach(), now),
+            counts: SourceCounts::default(),
+            needs_drain: true,
+            monitor_unread_since: Some(now),
+        };
+        source.attach().map_err(|errno| fail(explain(errno, endpoint)))?;
+        Ok(source)
+    }
+
+    fn attach(&mut self) -> Result<(), Errno> {
+        let address = c_string(&self.endpoint);
+        let socket = self.socket.zmq();
+        socket.set_ipv6(wants_ipv6(&self.endpoint))?;
+        if self.endpoint.attach() == Attach::Connect {
+            return self.socket.connect(&address);
+        }
+        match self.socket.bind(&address) {
+            // `*` is both families where the system has IPv6, and IPv4 alone where it has not.
+            Err(errno)
+                if *self.endpoint.transport() == Transport::Tcp(TcpHost::Any)
+                    && !matches!(
+                        errno.kind(),
+                        ErrorKind::AddrInUse | ErrorKind::PermissionDenied
+                    ) =>
+            {
+                self.socket.zmq().set_ipv6(false)?;
+                self.socket.bind(&address)?;
+            }
+            bound => bound?,
+        }
+        if let Ok(Ok(last_endpoint)) = self.socket.zmq().get_last_endpoint()
+            && !last_endpoint.is_empty()
+        {
+            self.address = last_endpoint;
+        }
+        Ok(())
+    }
+}
+
+/// The endpoint for libzmq.
+pub(super) fn c_string(endpoint: &Endpoint) -> CString {
+    CString::new(endpoint.as_str()).expect("an endpoint contains no control character")
+}
+
+/// Refuses what libzmq would do damage with.
+fn check_before_opening(endpoint: &Endpoint) -> Result<(), String> {
+    match (endpoint.transport(), endpoint.attach()) {
+        (Transport::Ipc, Attach::Bind) => ipc_file::check_free(endpoint.address()),
+        // libzmq aborts the process when it finds later, in its own thread, that it may not.
+        (Transport::Pgm, _) => {
+            use rustix::net::{AddressFamily, Protocol, SocketType, ipproto};
+            let protocol: Option<Protocol> = Some(ipproto::RAW);
+            match rustix::net::socket(AddressFamily::INET, SocketType::RAW, protocol) {
+                Ok(_) => Ok(()),
+                Err(_) => Err("pgm:// needs CAP_NET_RAW; epgm:// does not".into()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+fn set_options(
+    socket: &zmq::Socket,
+    config: &SourceConfig,
+    patience: Patience,
+) -> Result<(), zmq::Error> {
+    socket.set_rcvhwm(config.rcvhwm.max(0))?;
+    socket.set_maxmsgsize(part_bytes_max(config.message_bytes_max))?;
+    socket.set_reconnect_ivl(millis(patience.reconnect_min))?;
+    socket.set_reconnect_ivl_max(millis(patience.reconnect_max))?;
+    socket.set_connect_timeout(millis(patience.connect))?;
+    socket.set_handshake_ivl(millis(patience.handshake))?;
+    socket.set_backlog(BACKLOG)?;
+    if !config.heartbeat.is_zero() {
+        let three = millis(config.heartbeat.saturating_mul(3));
+        socket.set_heartbeat_ivl(millis(config.heartbeat))?;
+        socket.set_heartbeat_timeout(three)?;
+        socket.set_heartbeat_ttl(three.min(HEARTBEAT_TTL_MS_MAX))?;
+    }
+    if config.socket == SocketKind::Sub {
+        // All subscriptions are queued at once for a publisher that comes back; what does not fit
+        // would be lost.
+        let count = i32::try_from(config.subscribe.len()).unwrap_or(i32::MAX);
+        socket.set_sndhwm(count.saturating_add(1000))?;
+        if config.subscribe.is_empty() {
+            socket.set_subscribe(b"")?;
+        }
+        for prefix in &config.subscribe {
+            socket.set_subscribe(prefix)?;
+        }
+    }
+    Ok(())
+}
+
+/// ZMQ_MAXMSGSIZE, the cap on an announced part, for messages of up to `message_bytes_max`. A part
+/// above it costs the connection, so it is far above what is merely dropped; it is never below the
+/// 276 bytes that handshakes need.
+fn part_bytes_max(message_bytes_max: usize) -> i64 {
+    i64::try_from(message_bytes_max.saturating_mul(4)).unwrap_or(i64::MAX).max(1 << 20)
+}
+
+/// Whole milliseconds for libzmq, at least 1: there 0 means off.
+fn millis(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX).max(1)
+}
+
+/// ZMQ_IPV6 makes libzmq prefer IPv6 for every name, also where the publisher listens on IPv4
+/// alone, and take only the first address. So it is on for IPv6 addresses, for `*`, and for names
+/// that have no IPv4 address.
+fn wants_ipv6(endpoint: &Endpoint) -> bool {
+    match endpoint.transport() {
+        Transport::Tcp(TcpHost::Any | TcpHost::Ipv6) => true,
+        Transport::Tcp(TcpHost::Name) if endpoint.attach() == Attach::Connect => {
+            let destination = endpoint.address().rsplit(';').next().unwrap_or_default();
+            let addresses: Vec<SocketAddr> =
+                destination.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
+            !addresses.is_empty() && addresses.iter().all(SocketAddr::is_ipv6)
+        }
+        _ => false,
+    }
+}
+
+/// What went wrong and what to do.
+fn explain(errno: Errno, endpoint: &Endpoint) -> String {
+    let is_tcp = matches!(endpoint.transport(), Transport::Tcp(_));
+    let advice = match errno.kind() {
+        _ if errno.0 == zmq_sys::errno::ENOCOMPATPROTO => "this transport needs --socket sub",
+        _ if errno.0 == zmq_sys::errno::ENODEV => {
+            "no such address or interface on this machine: bind an IP address, or * for all"
+        }
+        _ if errno.0 == zmq_sys::errno::EMFILE => "too many open files, or ZeroMQ sockets",
+        ErrorKind::AddrInUse if is_tcp => "stop the other program, or choose another port",
+        ErrorKind::AddrInUse => "choose another name",
+        ErrorKind::AddrNotAvailable => "it is not an address of this machine",
+        ErrorKind::PermissionDenied if is_tcp => "ports below 1024 need CAP_NET_BIND_SERVICE",
+        ErrorKind::NotFound => "its directory does not exist",
+        _ => return errno.to_string(),
+    };
+    format!("{errno} ({advice})")
+}

@@ -1,0 +1,193 @@
+//! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
+
+pub(crate) mod json;
+pub(crate) mod utf8;
+pub(crate) mod websocket;
+
+use std::str::FromStr;
+
+use crate::error::GapReason;
+use crate::message::{Epoch, Message};
+
+/// How a message looks to a client (`--format`, `?format=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// The body alone, its parts joined.
+    Raw,
+    /// An object with id, topic and data.
+    Json,
+    /// Every part with its length in front, topic first.
+    Parts,
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "raw" => Ok(Self::Raw),
+            "json" => Ok(Self::Json),
+            "parts" => Ok(Self::Parts),
+            _ => Err("expected 'raw', 'json' or 'parts'".into()),
+        }
+    }
+}
+
+/// The WebSocket opcode of raw messages (`--payload`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payload {
+    /// Text where the body is valid UTF-8, binary otherwise.
+    Auto,
+    /// Text always; a body that is not UTF-8 is sent as binary all the same, since a peer must fail on such text.
+    Text,
+    /// Binary always.
+    Binary,
+}
+
+impl FromStr for Payload {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "text" => Ok(Self::Text),
+            "binary" => Ok(Self::Binary),
+            _ => Err("expected 'auto', 'text' or 'binary'".into()),
+        }
+    }
+}
+
+/// The bytes that go to a client's socket: a format as a transport frames it. One feed holds one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum WireFormat {
+    WebSocketRaw,
+    WebSocketJson,
+    WebSocketParts,
+}
+
+/// What encoding depends on besides the message: the same for the whole gateway.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Encoding {
+    pub(crate) epoch: Epoch,
+    pub(crate) payload: Payload,
+}
+
+impl WireFormat {
+    /// How many there are: `self as usize` is below.
+    pub(crate) const COUNT: usize = 3;
+
+    /// `format` on WebSocket.
+    pub(crate) fn websocket(format: Format) -> Self {
+        match format {
+            Format::Raw => Self::WebSocketRaw,
+            Format::Json => Self::WebSocketJson,
+            Format::Parts => Self::WebSocketParts,
+        }
+    }
+
+    /// Appends the frame for `message`.
+    pub(crate) fn write_message(
+        self,
+        out: &mut Vec<u8>,
+        encoding: &Encoding,
+        message: &Message<'_>,
+    ) {
+        match self {
+            Self::WebSocketRaw => websocket::write_frame_with(
+                out,
+                |out| message.body().for_each(|part| out.extend_from_slice(part)),
+                |body| raw_opcode(encoding.payload, body),
+            ),
+            Self::WebSocketJson => websocket::write_frame_with(
+                out,
+                |out| json::write_message(out, &encoding.epoch, message),
+                |_| websocket::TEXT,
+            ),
+            Self::WebSocketParts => websocket::write_frame_with(
+                out,
+                |out| write_parts(out, message),
+                |_| websocket::BINARY,
+            ),
+        }
+    }
+
+    /// Appends the frame that tells of a gap, where the format can: `raw` and `parts` cannot.
+    pub(crate) fn write_gap(self, out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
+        match self {
+            Self::WebSocketJson => websocket::write_frame_with(
+                out,
+                |out| json::write_gap(out, missed, reason),
+                |_| websocket::TEXT,
+            ),
+            Self::WebSocketRaw | Self::WebSocketParts => {}
+        }
+    }
+}
+
+/// A text frame must hold UTF-8 (RFC 6455 section 5.6), so what is not goes as binary whatever was asked for.
+fn raw_opcode(payload: Payload, body: &[u8]) -> tungstenite::protocol::frame::coding::OpCode {
+    match payload {
+        Payload::Auto | Payload::Text if simdutf8::basic::from_utf8(body).is_ok() => {
+            websocket::TEXT
+        }
+        Payload::Auto | Payload::Text | Payload::Binary => websocket::BINARY,
+    }
+}
+
+/// Each part, topic first, as its length in four bytes, big-endian, and its bytes. A message without a topic has an
+/// empty one here, so that the first part is always the topic.
+fn write_parts(out: &mut Vec<u8>, message: &Message<'_>) {
+    for part in std::iter::once(message.topic()).chain(message.body()) {
+        let len = u32::try_from(part.len()).expect("--max-message is below 4 GiB");
+        out.extend_from_slice(&len.to_be_bytes());
+        out.extend_from_slice(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Part, Seq, TopicFrom};
+
+    fn encoded(wire: WireFormat, payload: Payload, parts: &[&[u8]]) -> Vec<u8> {
+        let parts: Vec<Part> = parts.iter().map(|part| Part::from(*part)).collect();
+        let message = Message::from_parts(Seq(1), &parts, TopicFrom::Part);
+        let mut out = Vec::new();
+        wire.write_message(&mut out, &Encoding { epoch: Epoch::from_seed(0), payload }, &message);
+        out
+    }
+
+    #[test]
+    fn raw_is_the_joined_body_as_text_or_binary() {
+        use Payload::{Auto, Binary, Text};
+        let raw = |payload, parts: &[&[u8]]| encoded(WireFormat::WebSocketRaw, payload, parts);
+        assert_eq!(raw(Auto, &[b"t", b"a", b"b"]), b"\x81\x02ab");
+        assert_eq!(raw(Binary, &[b"t", b"a", b"b"]), b"\x82\x02ab");
+        assert_eq!(raw(Auto, &[b"t", b"\xff"]), b"\x82\x01\xff");
+        assert_eq!(raw(Text, &[b"t", b"\xff"]), b"\x82\x01\xff");
+        assert_eq!(raw(Auto, &[b"t", b"\xc3", b"\xa9"]), b"\x81\x02\xc3\xa9", "judged as a whole");
+        assert_eq!(raw(Auto, &[b""]), b"\x81\x00");
+    }
+
+    #[test]
+    fn parts_keep_their_borders() {
+        let parts = |parts: &[&[u8]]| encoded(WireFormat::WebSocketParts, Payload::Auto, parts);
+        assert_eq!(parts(&[b"t", b"", b"ab"]), b"\x82\x0f\0\0\0\x01t\0\0\0\0\0\0\0\x02ab");
+        assert_eq!(parts(&[b"ab"]), b"\x82\x0a\0\0\0\0\0\0\0\x02ab");
+    }
+
+    #[test]
+    fn only_json_tells_of_gaps() {
+        let gap = |wire: WireFormat| {
+            let mut out = Vec::new();
+            wire.write_gap(&mut out, Some(3), GapReason::Lag);
+            out
+        };
+        assert_eq!(
+            gap(WireFormat::WebSocketJson),
+            b"\x81\x23{\"gap\":{\"missed\":3,\"reason\":\"lag\"}}"
+        );
+        assert!(gap(WireFormat::WebSocketRaw).is_empty());
+        assert!(gap(WireFormat::WebSocketParts).is_empty());
+    }
+}

@@ -1,0 +1,530 @@
+//! WebSocket frames (RFC 6455 section 5): writes ours, reads a client's and keeps nothing of its data. Knows no socket.
+
+use std::io::Cursor;
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
+
+use super::utf8::Utf8Validator;
+use crate::error::CloseReason;
+
+/// The longest payload of a control frame (section 5.5).
+pub(crate) const CONTROL_BYTES_MAX: usize = 125;
+
+/// The longest header of a frame that a client sends: two bytes, eight of length, four of mask.
+const HEADER_BYTES_MAX: usize = 14;
+
+/// The longest header of a frame that we send: without a mask.
+const OWN_HEADER_BYTES_MAX: usize = 10;
+
+pub(crate) const TEXT: OpCode = OpCode::Data(Data::Text);
+pub(crate) const BINARY: OpCode = OpCode::Data(Data::Binary);
+pub(crate) const PING: OpCode = OpCode::Control(Control::Ping);
+pub(crate) const PONG: OpCode = OpCode::Control(Control::Pong);
+const CLOSE: OpCode = OpCode::Control(Control::Close);
+
+/// Appends a whole unfragmented frame.
+pub(crate) fn write_frame(out: &mut Vec<u8>, opcode: OpCode, payload: &[u8]) {
+    write_header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Appends a close frame with `code` and no reason text.
+pub(crate) fn write_close(out: &mut Vec<u8>, code: Option<u16>) {
+    match code {
+        Some(code) => write_frame(out, CLOSE, &code.to_be_bytes()),
+        None => write_frame(out, CLOSE, b""),
+    }
+}
+
+/// Appends a frame whose payload `write_payload` appends, and whose opcode is chosen when the payload is known.
+pub(crate) fn write_frame_with(
+    out: &mut Vec<u8>,
+    write_payload: impl FnOnce(&mut Vec<u8>),
+    opcode: impl FnOnce(&[u8]) -> OpCode,
+) {
+    // Room for the longest header first, then the payload; the header is written right before it, and the unused
+    // room is closed. Moving a payload by at most eight bytes is cheaper than measuring it beforehand.
+    let start = out.len();
+    out.resize(start + OWN_HEADER_BYTES_MAX, 0);
+    write_payload(out);
+    let payload_start = start + OWN_HEADER_BYTES_MAX;
+    let payload_len = out.len() - payload_start;
+    let opcode = opcode(&out[payload_start..]);
+    let mut header = [0; OWN_HEADER_BYTES_MAX];
+    let header_len = format_header(&mut header, opcode, payload_len);
+    out[start..start + header_len].copy_from_slice(&header[..header_len]);
+    if header_len < OWN_HEADER_BYTES_MAX {
+        out.copy_within(payload_start.., start + header_len);
+        out.truncate(start + header_len + payload_len);
+    }
+}
+
+fn write_header(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
+    let mut header = [0; OWN_HEADER_BYTES_MAX];
+    let header_len = format_header(&mut header, opcode, payload_len);
+    out.extend_from_slice(&header[..header_len]);
+}
+
+fn format_header(
+    header: &mut [u8; OWN_HEADER_BYTES_MAX],
+    opcode: OpCode,
+    payload_len: usize,
+) -> usize {
+    let frame = FrameHeader { opcode, ..FrameHeader::default() };
+    let mut rest = header.as_mut_slice();
+    frame.format(payload_len as u64, &mut rest).expect("a header without a mask has ten bytes");
+    OWN_HEADER_BYTES_MAX - rest.len()
+}
+
+/// What a client's frames mean to a gateway that drops what clients say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A data message ended; its content is gone.
+    Message,
+    Ping(Box<ControlPayload>),
+    Pong,
+    /// A valid close frame, with its code where it had one.
+    Close(Option<u16>),
+    /// The client broke the protocol: [`CloseReason::Protocol`], [`CloseReason::InvalidData`] or
+    /// [`CloseReason::TooLarge`]. Nothing after it is to be decoded.
+    Violation(CloseReason),
+}
+
+/// The payload of a control frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ControlPayload {
+    bytes: [u8; CONTROL_BYTES_MAX],
+    len: u8,
+}
+
+impl ControlPayload {
+    fn new() -> Box<Self> {
+        Box::new(Self { bytes: [0; CONTROL_BYTES_MAX], len: 0 })
+    }
+
+    fn append(&mut self, piece: &[u8]) {
+        let len = usize::from(self.len);
+        self.bytes[len..len + piece.len()].copy_from_slice(piece);
+        self.len += piece.len() as u8;
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// Reads a client's frames in any segmentation, in constant memory.
+///
+/// Data is validated and skipped as it passes; only the payload of an unfinished control frame is kept.
+#[derive(Debug)]
+pub(crate) struct Decoder {
+    message_bytes_max: usize,
+    state: State,
+    /// The message whose last fragment has not come yet.
+    message: Option<Kind>,
+    message_bytes: usize,
+    utf8: Utf8Validator,
+}
+
+#[derive(Debug)]
+enum State {
+    Header(HeaderBytes),
+    Data { remaining: usize, mask: Mask, is_final: bool },
+    Control { opcode: Control, remaining: u8, mask: Mask, payload: Box<ControlPayload> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Binary,
+}
+
+impl State {
+    const START: Self = Self::Header(HeaderBytes { bytes: [0; HEADER_BYTES_MAX], len: 0 });
+}
+
+impl Decoder {
+    /// A decoder that refuses messages above `message_bytes_max`, also when they come in fragments.
+    pub(crate) fn with_limit(message_bytes_max: usize) -> Self {
+        Self {
+            message_bytes_max,
+            state: State::START,
+            message: None,
+            message_bytes: 0,
+            utf8: Utf8Validator::default(),
+        }
+    }
+
+    /// Decodes until the next event or the end of `input`, and cuts off what it took. Unmasks in place.
+    pub(crate) fn next(&mut self, input: &mut &mut [u8]) -> Option<Event> {
+        loop {
+            let event = match &mut self.state {
+                State::Header(header) => {
+                    let header = header.gather(input)?;
+                    self.begin_frame(header.as_slice())
+                }
+                State::Data { remaining, mask, is_final } => {
+                    let piece = take(input, *remaining);
+                    *remaining -= piece.len();
+                    if self.message == Some(Kind::Text) {
+                        mask.apply(piece);
+                        if self.utf8.accept(piece).is_err() {
+                            return Some(Event::Violation(CloseReason::InvalidData));
+                        }
+                    }
+                    if *remaining > 0 {
+                        return None;
+                    }
+                    let is_final = *is_final;
+                    self.end_data_frame(is_final)
+                }
+                State::Control { remaining, mask, payload, .. } => {
+                    let piece = take(input, usize::from(*remaining));
+                    *remaining -= piece.len() as u8;
+                    mask.apply(piece);
+                    payload.append(piece);
+                    if *remaining > 0 {
+                        return None;
+                    }
+                    self.end_control_frame()
+                }
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    fn begin_frame(&mut self, header: &[u8]) -> Option<Event> {
+        let violation = Some(Event::Violation(CloseReason::Protocol));
+        let Ok(Some((frame, length))) = FrameHeader::parse(&mut Cursor::new(header)) else {
+            return violation;
+        };
+        // Section 5.2: no extension was agreed on, the shortest length encoding is a must, and so is the mask (5.1).
+        let has_reserved_bits = frame.rsv1 || frame.rsv2 || frame.rsv3;
+        let Some(mask) = frame.mask else { return violation };
+        if has_reserved_bits || frame.len(length) != header.len() || length >> 63 != 0 {
+            return violation;
+        }
+        let kind = match (frame.opcode, self.message) {
+            (OpCode::Control(opcode), _) => {
+                if !frame.is_final || length > CONTROL_BYTES_MAX as u64 {
+                    return violation;
+                }
+                let (remaining, mask) = (length as u8, Mask::new(mask));
+                let payload = ControlPayload::new();
+                self.state = State::Control { opcode, remaining, mask, payload };
+                return None;
+            }
+            (OpCode::Data(Data::Text), None) => Kind::Text,
+            (OpCode::Data(Data::Binary), None) => Kind::Binary,
+            (OpCode::Data(Data::Continue), Some(kind)) => kind,
+            (OpCode::Data(_), _) => return violation,
+        };
+        let room = self.message_bytes_max - self.message_bytes;
+        let Some(length) = usize::try_from(length).ok().filter(|&length| length <= room) else {
+            return Some(Event::Violation(CloseReason::TooLarge));
+        };
+        self.message = Some(kind);
+        self.message_bytes += length;
+        self.state =
+            State::Data { remaining: length, mask: Mask::new(mask), is_final: frame.is_final };
+        None
+    }
+
+    fn end_data_frame(&mut self, is_final: bool) -> Option<Event> {
+        self.state = State::START;
+        if !is_final {
+            return None;
+        }
+        self.message_bytes = 0;
+        if self.message.take() == Some(Kind::Text) && self.utf8.finish().is_err() {
+            return Some(Event::Violation(CloseReason::InvalidData));
+        }
+        Some(Event::Message)
+    }
+
+    fn end_control_frame(&mut self) -> Option<Event> {
+        match std::mem::replace(&mut self.state, State::START) {
+            State::Control { opcode, payload, .. } => Some(control_event(opcode, payload)),
+            State::Header(_) | State::Data { .. } => None,
+        }
+    }
+}
+
+fn control_event(opcode: Control, payload: Box<ControlPayload>) -> Event {
+    match opcode {
+        Control::Ping => Event::Ping(payload),
+        Control::Pong => Event::Pong,
+        Control::Close => match payload.as_bytes() {
+            [] => Event::Close(None),
+            [_] => Event::Violation(CloseReason::Protocol),
+            [high, low, reason @ ..] => {
+                let code = u16::from_be_bytes([*high, *low]);
+                if !CloseCode::from(code).is_allowed() {
+                    Event::Violation(CloseReason::Protocol)
+                } else if std::str::from_utf8(reason).is_err() {
+                    Event::Violation(CloseReason::InvalidData)
+                } else {
+                    Event::Close(Some(code))
+                }
+            }
+        },
+        Control::Reserved(_) => Event::Violation(CloseReason::Protocol),
+    }
+}
+
+/// The part of a header that has come.
+#[derive(Debug, Clone, Copy)]
+struct HeaderBytes {
+    bytes: [u8; HEADER_BYTES_MAX],
+    len: u8,
+}
+
+impl HeaderBytes {
+    /// Takes what is missing; `None` when input ended before the header did.
+    fn gather(&mut self, input: &mut &mut [u8]) -> Option<Self> {
+        loop {
+            let have = usize::from(self.len);
+            let need = if have < 2 { 2 } else { header_len(self.bytes[1]) };
+            if have == need {
+                return Some(*self);
+            }
+            let piece = take(input, need - have);
+            if piece.is_empty() {
+                return None;
+            }
+            self.bytes[have..have + piece.len()].copy_from_slice(piece);
+            self.len += piece.len() as u8;
+        }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+/// The length of a header from its second byte (section 5.2).
+fn header_len(second: u8) -> usize {
+    let length_len = match second & 0x7f {
+        126 => 2,
+        127 => 8,
+        _ => 0,
+    };
+    let mask_len = if second & 0x80 == 0 { 0 } else { 4 };
+    2 + length_len + mask_len
+}
+
+/// Cuts at most `max` bytes off the front of `input`.
+fn take<'a>(input: &mut &'a mut [u8], max: usize) -> &'a mut [u8] {
+    let all = std::mem::take(input);
+    let (piece, rest) = all.split_at_mut(max.min(all.len()));
+    *input = rest;
+    piece
+}
+
+/// A mask and how far into it the payload is (section 5.3).
+#[derive(Debug, Clone, Copy)]
+struct Mask {
+    key: [u8; 4],
+}
+
+impl Mask {
+    fn new(key: [u8; 4]) -> Self {
+        Self { key }
+    }
+
+    fn apply(&mut self, piece: &mut [u8]) {
+        for chunk in piece.chunks_mut(4) {
+            for (byte, key) in chunk.iter_mut().zip(self.key) {
+                *byte ^= key;
+            }
+        }
+        self.key.rotate_left(piece.len() % 4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_random::Random;
+
+    /// A client's frame, built from the RFC's picture and not from the code above.
+    fn frame(first: u8, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+        let mut bytes = vec![first];
+        match payload.len() {
+            len @ 0..126 => bytes.push(0x80 | len as u8),
+            len @ 126..0x1_0000 => {
+                bytes.push(0x80 | 126);
+                bytes.extend((len as u16).to_be_bytes());
+            }
+            len => {
+                bytes.push(0x80 | 127);
+                bytes.extend((len as u64).to_be_bytes());
+            }
+        }
+        bytes.extend(key);
+        bytes.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ key[i % 4]));
+        bytes
+    }
+
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        frame(first, payload, [0x12, 0xf3, 0x00, 0x7a])
+    }
+
+    fn decode_in_pieces(
+        stream: &[u8],
+        message_max: usize,
+        mut piece: impl FnMut() -> usize,
+    ) -> Vec<Event> {
+        let mut decoder = Decoder::with_limit(message_max);
+        let mut events = Vec::new();
+        let mut rest = stream.to_vec();
+        while !rest.is_empty() {
+            let mut input: Vec<u8> = rest.drain(..piece().clamp(1, rest.len())).collect();
+            let mut input = input.as_mut_slice();
+            while let Some(event) = decoder.next(&mut input) {
+                let is_last = matches!(event, Event::Violation(_) | Event::Close(_));
+                events.push(event);
+                if is_last {
+                    return events;
+                }
+            }
+            assert!(input.is_empty(), "everything is taken");
+        }
+        events
+    }
+
+    fn decode(stream: &[u8]) -> Vec<Event> {
+        decode_in_pieces(stream, 4096, || usize::MAX)
+    }
+
+    fn violation(reason: CloseReason) -> Vec<Event> {
+        vec![Event::Violation(reason)]
+    }
+
+    #[test]
+    fn data_is_skipped_and_control_frames_may_come_between_fragments() {
+        let mut stream = masked(0x81, "grüße".as_bytes());
+        stream.extend(masked(0x01, b"\xc3"));
+        stream.extend(masked(0x89, b"ping"));
+        stream.extend(masked(0x00, b""));
+        stream.extend(masked(0x80, b"\xa9"));
+        stream.extend(masked(0x82, &[0xff; 300]));
+        stream.extend(masked(0x8a, b"any pong"));
+        stream.extend(masked(0x88, b"\x03\xe8bye"));
+        let events = decode(&stream);
+        let mut ping = ControlPayload::new();
+        ping.append(b"ping");
+        let expected = [
+            Event::Message,
+            Event::Ping(ping),
+            Event::Message,
+            Event::Message,
+            Event::Pong,
+            Event::Close(Some(1000)),
+        ];
+        assert_eq!(events, expected);
+        let mut random = Random::from_env();
+        for _ in 0..200 {
+            assert_eq!(decode_in_pieces(&stream, 4096, || 1 + random.below(9)), events);
+        }
+    }
+
+    #[test]
+    fn protocol_violations() {
+        let unmasked = vec![0x81, 0x01, b'a'];
+        let reserved_bits = [0xc1, 0xa1, 0x91].map(|first| masked(first, b"a"));
+        let reserved_opcodes = [0x83, 0x87, 0x8b, 0x8f].map(|first| masked(first, b""));
+        let fragmented_control = [0x08, 0x09, 0x0a].map(|first| masked(first, b""));
+        let long_control = masked(0x89, &[0; 126]);
+        let stray_continuation = masked(0x80, b"a");
+        let nested = [masked(0x01, b"a"), masked(0x81, b"b")].concat();
+        let long_encodings = [
+            vec![0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0],
+            vec![0x82, 0x80 | 127, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0],
+            vec![0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        let closes = [
+            &b"\x03"[..],
+            b"\x00\x00",
+            b"\x03\xec",
+            b"\x03\xed",
+            b"\x03\xee",
+            b"\x07\xd0",
+            b"\x13\x88",
+        ]
+        .map(|payload| masked(0x88, payload));
+        for stream in [unmasked, long_control, stray_continuation, nested]
+            .into_iter()
+            .chain(reserved_bits)
+            .chain(reserved_opcodes)
+            .chain(fragmented_control)
+            .chain(long_encodings)
+            .chain(closes)
+        {
+            assert_eq!(decode(&stream), violation(CloseReason::Protocol), "{stream:x?}");
+        }
+    }
+
+    #[test]
+    fn text_must_be_utf8_and_fails_early() {
+        assert_eq!(decode(&masked(0x81, b"\xff")), violation(CloseReason::InvalidData));
+        assert_eq!(decode(&masked(0x81, b"\xc3")), violation(CloseReason::InvalidData));
+        assert_eq!(decode(&masked(0x01, b"\xc0")), violation(CloseReason::InvalidData));
+        assert_eq!(decode(&masked(0x88, b"\x03\xe8\xff")), violation(CloseReason::InvalidData));
+        assert_eq!(decode(&masked(0x82, b"\xff")), [Event::Message]);
+        let announced = masked(0x81, &[b"\xff".as_slice(), &[b'a'; 200]].concat());
+        assert_eq!(decode(&announced[..9]), violation(CloseReason::InvalidData));
+    }
+
+    #[test]
+    fn messages_above_the_limit_are_refused_when_they_are_announced() {
+        assert_eq!(decode_in_pieces(&masked(0x82, &[0; 16]), 16, || 1), [Event::Message]);
+        let huge = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+        assert_eq!(decode(&huge), violation(CloseReason::TooLarge));
+        let fragments = [masked(0x02, &[0; 9]), masked(0x80, &[0; 8])].concat();
+        assert_eq!(decode_in_pieces(&fragments, 16, || 3), violation(CloseReason::TooLarge));
+        let two = [masked(0x82, &[0; 16]), masked(0x82, &[0; 16])].concat();
+        assert_eq!(decode_in_pieces(&two, 16, || 5), [Event::Message, Event::Message]);
+    }
+
+    #[test]
+    fn own_frames_are_what_tungstenite_formats() {
+        use tungstenite::protocol::frame::Frame;
+        for len in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
+            let payload = vec![b'x'; len];
+            let mut expected = Vec::new();
+            Frame::message(payload.clone(), TEXT, true).format(&mut expected).unwrap();
+            let mut written = b"before".to_vec();
+            write_frame(&mut written, TEXT, &payload);
+            write_frame_with(&mut written, |out| out.extend_from_slice(&payload), |_| TEXT);
+            assert_eq!(&written[..6], b"before");
+            assert_eq!(&written[6..6 + expected.len()], expected);
+            assert_eq!(&written[6 + expected.len()..], expected);
+        }
+    }
+
+    #[test]
+    fn random_streams_mean_the_same_in_any_segmentation() {
+        let mut random = Random::from_env();
+        for _ in 0..3000 {
+            let mut stream = Vec::new();
+            for _ in 0..random.below(6) {
+                let first = [0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88][random.below(9)];
+                let payload =
+                    if random.chance(3) { random.bytes(3) } else { vec![b'a'; random.below(140)] };
+                let key = [random.next() as u8, random.next() as u8, 3, 4];
+                stream.extend(frame(first, &payload, key));
+            }
+            if random.chance(4) && !stream.is_empty() {
+                let at = random.below(stream.len());
+                stream[at] = random.next() as u8;
+            }
+            let whole = decode_in_pieces(&stream, 200, || usize::MAX);
+            assert_eq!(decode_in_pieces(&stream, 200, || 1), whole);
+            assert_eq!(decode_in_pieces(&stream, 200, || 1 + random.below(20)), whole);
+        }
+    }
+}
