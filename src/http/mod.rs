@@ -4,7 +4,7 @@
 //! A connection repeats, for each request, in this order:
 //!
 //! 1. [`HeadScanner::scan`] over what has arrived, until it gives the length of a head;
-//! 2. [`parse_head`], then [`route`]; either may give a [`Refusal`] instead;
+//! 2. [`parse_head`], then [`route()`]; either may give a [`Refusal`] instead;
 //! 3. write the answer, but hold it back while [`BodySkipper::skip`] discards the request's body;
 //! 4. send it, and go on with the bytes behind the body where it said [`After::NextRequest`].
 //!

@@ -242,7 +242,8 @@ impl<'a> Head<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes the fields that depend on the exchange, the blank line, and the content where the exchange has it.
+    /// Writes the fields that depend on the exchange, the blank line, and the content where the
+    /// exchange has it.
     pub(super) fn finish(self, exchange: Exchange, content: &[u8]) -> After {
         let out = self.finish_fields(exchange, content.len());
         if !exchange.head_only {
@@ -251,15 +252,16 @@ impl<'a> Head<'a> {
         exchange.after()
     }
 
-    /// Writes the fields that depend on the exchange and the blank line. The content, of `content_len` bytes, is the
-    /// caller's to send, if the exchange has it.
+    /// Writes the fields that depend on the exchange and the blank line. The content, of
+    /// `content_len` bytes, is the caller's to send, if the exchange has it.
     pub(super) fn finish_before(self, exchange: Exchange, content_len: usize) -> After {
         self.finish_fields(exchange, content_len);
         exchange.after()
     }
 
     fn finish_fields(mut self, exchange: Exchange, content_len: usize) -> &'a mut Vec<u8> {
-        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is nothing to get wrong.
+        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is
+        // nothing to get wrong.
         if self.status != Status::NotModified {
             self.field("Content-Length", &content_len.to_string());
         }
