@@ -75,8 +75,9 @@ impl BuiltIn {
     }
 }
 
-/// Appends the head of the answer to a request for a file, or all of it where it has no file in it: 200, 304, 404 where
-/// there is no `asset`, or 405. The file that is to follow comes back, so that those who download it share its bytes.
+/// Appends the head of the answer to a request for a file, or all of it where it has no file in it:
+/// 200, 304, 404 where there is no `asset`, or 405. The file that is to follow comes back, so that
+/// those who download it share its bytes.
 pub(crate) fn write_page(
     out: &mut Vec<u8>,
     request: &Request<'_>,
@@ -100,7 +101,8 @@ pub(crate) fn write_page(
 fn write_head(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Status) -> After {
     let mut head = Head::start(out, status);
     head.field("ETag", &asset.etag);
-    // Kept, but asked for again each time, which costs a 304: a new version of the program is seen at once.
+    // Kept, but asked for again each time, which costs a 304: a new version of the program is seen
+    // at once.
     head.field("Cache-Control", "no-cache");
     if asset.owner == Owner::Program {
         head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
@@ -277,7 +279,7 @@ mod tests {
 
     #[test]
     fn conditions() {
-        let asset = Asset::from_file("a", b"content".to_vec());
+        let asset = Rc::new(Asset::from_file("a", b"content".to_vec()));
         let tag = &asset.etag;
         for (lines, is_fresh) in [
             (format!("If-None-Match: {tag}\r\n"), true),
@@ -292,7 +294,7 @@ mod tests {
             ("If-None-Match:\r\n".into(), false),
             ("If-None-Match: \"*\"\r\n".into(), false),
         ] {
-            let text = get(&lines, asset.as_ref());
+            let text = get(&lines, Some(&asset));
             let status = if is_fresh { "HTTP/1.1 304 " } else { "HTTP/1.1 200 " };
             assert!(text.starts_with(status), "{lines:?} {text}");
             assert!(text.contains(&format!("\r\nETag: {tag}\r\n")));

@@ -4,7 +4,7 @@
 //! A connection repeats, for each request, in this order:
 //!
 //! 1. [`HeadScanner::scan`] over what has arrived, until it gives the length of a head;
-//! 2. [`parse_head`], then [`route`]; either may give a [`Refusal`] instead;
+//! 2. [`parse_head`], then [`route()`]; either may give a [`Refusal`] instead;
 //! 3. write the answer, but hold it back while [`BodySkipper::skip`] discards the request's body;
 //! 4. send it, and go on with the bytes behind the body where it said [`After::NextRequest`].
 //!
@@ -17,6 +17,7 @@ pub(crate) mod assets;
 mod body;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod headers;
 mod query;
 mod request;
 pub(crate) mod response;
@@ -25,8 +26,9 @@ mod scanner;
 mod target;
 
 pub(crate) use body::{BodyLength, BodySkipper};
+pub(crate) use headers::Field;
 pub(crate) use query::Wanted;
-pub(crate) use request::{Field, Method, Request, Version, parse_head};
+pub(crate) use request::{Method, Request, Version, parse_head};
 pub(crate) use response::{
     After, Exchange, Refusal, Status, retry_after_seconds, write_switching_protocols, write_text,
 };

@@ -1,8 +1,10 @@
 //! Parses a request head: what is asked, of whom, and where the body ends. Refuses whatever two
 //! readers could read differently. Knows no path, no route and no answer's form.
 
+use super::headers::{Field, Headers};
+use super::scanner::blank_bytes;
 use super::target::{Target, is_authority};
-use super::{BodyLength, Exchange, HEADERS_MAX, Limits, Refusal, Status, trim_spaces};
+use super::{BodyLength, Exchange, HEADERS_MAX, Limits, Refusal, Status};
 
 /// A request's method (RFC 9110 section 9, RFC 5789).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,27 +39,6 @@ pub(crate) enum Version {
     Http10,
     /// HTTP/1.1
     Http11,
-}
-
-/// A header field that makes sense only once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field<'a> {
-    /// No line has it.
-    Absent,
-    /// One line has it, with this value.
-    Once(&'a [u8]),
-    /// Several lines have it.
-    Repeated,
-}
-
-impl<'a> Field<'a> {
-    /// The value, where there is exactly one.
-    pub(crate) fn once(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Once(value) => Some(value),
-            Self::Absent | Self::Repeated => None,
-        }
-    }
 }
 
 /// A request head that was understood.
@@ -152,7 +133,7 @@ pub(crate) fn parse_head<'a>(head: &'a [u8], limits: &Limits) -> Result<Request<
         return Err(bad("malformed request line"));
     };
     let count = parsed.headers.len();
-    let headers = Headers { lines, count };
+    let headers = Headers::new(lines, count);
 
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     if target.len() > limits.target_bytes_max {
@@ -205,7 +186,8 @@ fn syntax_refusal(error: httparse::Error, head: &[u8]) -> Refusal {
 
 /// Whether the request line ends in a version as HTTP writes versions (RFC 9112 section 2.3).
 fn names_other_version(head: &[u8]) -> bool {
-    let line = head.trim_ascii_start().split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let line = &head[blank_bytes(head)..];
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let mut words = line.split(|&byte| byte == b' ');
     let version = words.nth(2).unwrap_or_default();
@@ -262,38 +244,6 @@ fn keeps_alive(headers: &Headers<'_>, version: Version) -> bool {
     match version {
         Version::Http11 => !has(b"close"),
         Version::Http10 => has(b"keep-alive") && !has(b"close"),
-    }
-}
-
-/// The header lines of one request.
-#[derive(Debug)]
-struct Headers<'a> {
-    lines: [httparse::Header<'a>; HEADERS_MAX],
-    count: usize,
-}
-
-impl<'a> Headers<'a> {
-    fn lines(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.lines[..self.count]
-            .iter()
-            .filter(move |line| line.name.eq_ignore_ascii_case(name))
-            .map(|line| trim_spaces(line.value))
-    }
-
-    fn field(&self, name: &str) -> Field<'a> {
-        let mut lines = self.lines(name);
-        match (lines.next(), lines.next()) {
-            (None, _) => Field::Absent,
-            (Some(value), None) => Field::Once(value),
-            (Some(_), Some(_)) => Field::Repeated,
-        }
-    }
-
-    fn list(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.lines(name)
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .map(trim_spaces)
-            .filter(|element| !element.is_empty())
     }
 }
 

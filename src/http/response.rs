@@ -8,6 +8,7 @@
 //! Nothing that a client sent is ever repeated in an answer: every reason is a constant.
 
 use super::Version;
+use super::scanner::blank_bytes;
 
 /// The statuses that this server answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl Exchange {
     /// The exchange of a request that was not understood, from what arrived of its head: it ends
     /// here.
     pub(crate) fn refused(head: &[u8]) -> Self {
-        let line = head.trim_ascii_start();
+        let line = &head[blank_bytes(head)..];
         Self { version: Version::Http11, keep_alive: false, head_only: line.starts_with(b"HEAD ") }
     }
 
@@ -241,7 +242,8 @@ impl<'a> Head<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes the fields that depend on the exchange, the blank line, and the content where the exchange has it.
+    /// Writes the fields that depend on the exchange, the blank line, and the content where the
+    /// exchange has it.
     pub(super) fn finish(self, exchange: Exchange, content: &[u8]) -> After {
         let out = self.finish_fields(exchange, content.len());
         if !exchange.head_only {
@@ -250,15 +252,16 @@ impl<'a> Head<'a> {
         exchange.after()
     }
 
-    /// Writes the fields that depend on the exchange and the blank line. The content, of `content_len` bytes, is the
-    /// caller's to send, if the exchange has it.
+    /// Writes the fields that depend on the exchange and the blank line. The content, of
+    /// `content_len` bytes, is the caller's to send, if the exchange has it.
     pub(super) fn finish_before(self, exchange: Exchange, content_len: usize) -> After {
         self.finish_fields(exchange, content_len);
         exchange.after()
     }
 
     fn finish_fields(mut self, exchange: Exchange, content_len: usize) -> &'a mut Vec<u8> {
-        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is nothing to get wrong.
+        // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is
+        // nothing to get wrong.
         if self.status != Status::NotModified {
             self.field("Content-Length", &content_len.to_string());
         }
@@ -352,6 +355,7 @@ mod tests {
         let (text, _) = written(|out| write_text(out, head, TEXT, b"ready\n"));
         assert!(text.contains("Content-Length: 6\r\n") && text.ends_with("\r\n\r\n"), "{text}");
         assert!(Exchange::refused(b"\r\nHEAD / HTTP/1.1").head_only);
+        assert!(!Exchange::refused(b" HEAD / HTTP/1.1").head_only);
         assert!(!Exchange::refused(b"HEADER / HTTP/1.1").head_only);
     }
 

@@ -12,8 +12,6 @@ const BLANK_BYTES_MAX: usize = 16;
 /// request with a new one.
 #[derive(Debug, Default)]
 pub(crate) struct HeadScanner {
-    /// Where the request line starts: behind the blank lines.
-    start: u32,
     /// No head ends before this offset.
     searched: u32,
 }
@@ -35,38 +33,23 @@ impl HeadScanner {
         limits: &Limits,
     ) -> Result<Option<usize>, Refusal> {
         let head_max = &buffered[..buffered.len().min(limits.head_bytes_max)];
-        let end = if self.skip_blank_lines(head_max)? { self.find_end(head_max) } else { None };
-        match end {
-            None if buffered.len() >= limits.head_bytes_max => {
-                Err(self.too_large(head_max, limits))
+        let end = match &head_max[blank_bytes(head_max)..] {
+            [] | [b'\r'] => None,
+            [byte, ..] if is_token_byte(*byte) => self.find_end(head_max),
+            [b'\n', ..] | [b'\r', b'\n', ..] => {
+                return Err(refuse("too many blank lines before the request"));
             }
+            _ => return Err(refuse("not an HTTP request")),
+        };
+        match end {
+            None if buffered.len() >= limits.head_bytes_max => Err(too_large(head_max, limits)),
             end => Ok(end),
         }
     }
 
-    /// Whether the request line has begun.
-    fn skip_blank_lines(&mut self, buffered: &[u8]) -> Result<bool, Refusal> {
-        loop {
-            let start = self.start as usize;
-            let blank = match buffered.get(start..).unwrap_or_default() {
-                [] | [b'\r'] => return Ok(false),
-                [b'\n', ..] => 1,
-                [b'\r', b'\n', ..] => 2,
-                [byte, ..] if is_token_byte(*byte) => {
-                    self.searched = self.searched.max(self.start);
-                    return Ok(true);
-                }
-                _ => return Err(Refusal::closing(Status::BadRequest, "not an HTTP request")),
-            };
-            if start + blank > BLANK_BYTES_MAX {
-                return Err(Refusal::closing(Status::BadRequest, "blank lines before the request"));
-            }
-            self.start += blank as u32;
-        }
-    }
-
     fn find_end(&mut self, buffered: &[u8]) -> Option<usize> {
-        let mut searched = self.searched as usize;
+        // The LF of a blank line in front must not be taken for the end of the request line.
+        let mut searched = (self.searched as usize).max(blank_bytes(buffered));
         let end = loop {
             let rest = buffered.get(searched..).unwrap_or_default();
             let Some(line_end) = rest.iter().position(|&byte| byte == b'\n') else {
@@ -88,16 +71,36 @@ impl HeadScanner {
         self.searched = u32::try_from(searched).unwrap_or(u32::MAX);
         end
     }
+}
 
-    /// 414 where the request line alone is to blame, else 431.
-    fn too_large(&self, head: &[u8], limits: &Limits) -> Refusal {
-        let line = head.get(self.start as usize..).unwrap_or_default();
-        let line_bytes = line.iter().position(|&byte| byte == b'\n').unwrap_or(line.len());
-        if line_bytes > limits.target_bytes_max {
-            Refusal::closing(Status::UriTooLong, "the request target is too long")
-        } else {
-            Refusal::closing(Status::HeaderFieldsTooLarge, "the request head is too large")
+/// How many bytes of `input` are blank lines before a request line, as far as they are tolerated.
+pub(super) fn blank_bytes(input: &[u8]) -> usize {
+    let mut end = 0;
+    loop {
+        let line = match &input[end..] {
+            [b'\n', ..] => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return end,
+        };
+        if end + line > BLANK_BYTES_MAX {
+            return end;
         }
+        end += line;
+    }
+}
+
+fn refuse(reason: &'static str) -> Refusal {
+    Refusal::closing(Status::BadRequest, reason)
+}
+
+/// 414 where the request line alone is to blame, else 431.
+fn too_large(head: &[u8], limits: &Limits) -> Refusal {
+    let line = &head[blank_bytes(head)..];
+    let line_bytes = line.iter().position(|&byte| byte == b'\n').unwrap_or(line.len());
+    if line_bytes > limits.target_bytes_max {
+        Refusal::closing(Status::UriTooLong, "the request target is too long")
+    } else {
+        Refusal::closing(Status::HeaderFieldsTooLarge, "the request head is too large")
     }
 }
 
@@ -185,6 +188,6 @@ mod tests {
 
     #[test]
     fn a_scanner_is_small() {
-        assert!(size_of::<HeadScanner>() <= 8);
+        assert!(size_of::<HeadScanner>() <= 4);
     }
 }
