@@ -194,12 +194,15 @@ fn a_failed_bind_leaves_nothing_behind() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let text = format!("tcp://{}", taken.local_addr().unwrap());
     let context = zmq::Context::new();
-    // More than a context has sockets, three for each source.
-    for _ in 0..1100 {
-        assert!(Source::open(&context, &endpoint(&text, Attach::Bind), &sub()).is_err());
+    let end = Instant::now() + PATIENCE_OF_TESTS;
+    let mut refusals = 0;
+    // A context has 1,023 sockets, and a source takes three. Closed ones come back a little later.
+    while refusals < 400 {
+        assert!(Instant::now() < end, "after {refusals}: sockets are not given back");
+        let opened = Source::open(&context, &endpoint(&text, Attach::Bind), &sub());
+        let error = opened.err().unwrap().to_string();
+        refusals += usize::from(error.contains("stop the other program"));
     }
-    drop(taken);
-    open(&context, &text, Attach::Bind, &sub());
 }
 
 #[test]

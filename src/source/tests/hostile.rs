@@ -3,6 +3,7 @@
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use super::*;
@@ -353,4 +354,52 @@ fn a_flood_of_connections_leaves_the_count_right() {
     flood.join().unwrap();
     drive_until(&mut source, |counts| counts.disconnects == 3000);
     assert_eq!(source.counts().connections, 0);
+}
+
+#[test]
+fn closing_amid_a_flood_of_connections_ends() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let text = format!("tcp://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let address = text.strip_prefix("tcp://").unwrap().to_owned();
+    let (stop, stopped) = mpsc::channel::<()>();
+    let flood = thread::spawn(move || {
+        while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            let _ = TcpStream::connect(&address);
+        }
+    });
+    let (done, end) = mpsc::channel();
+    thread::spawn(move || {
+        for _ in 0..50 {
+            let context = zmq::Context::new();
+            // The port is still in use for a moment after each end.
+            let mut source = std::iter::repeat_with(|| {
+                Source::open(&context, &endpoint(&text, Attach::Bind), &config(SocketKind::Sub))
+            })
+            .find_map(Result::ok)
+            .expect("an endless iterator");
+            drive_until(&mut source, |counts| counts.disconnects > 0);
+        }
+        done.send(()).unwrap();
+    });
+    assert_eq!(end.recv_timeout(PATIENCE_OF_TESTS), Ok(()), "libzmq's I/O thread is stuck");
+    drop(stop);
+    flood.join().unwrap();
+}
+
+#[test]
+fn connecting_anew_asks_to_be_drained() {
+    let context = zmq::Context::new();
+    let socket = sender(&context, zmq::PUB);
+    socket.bind("inproc://anew").unwrap();
+    let mut source = open(&context, "inproc://anew", Attach::Connect, &config(SocketKind::Sub));
+    receive_from(&mut source, &socket);
+    while source.drain(BUDGET, &mut |_| {}) == Drained::More {}
+    // libzmq reports nothing about inproc, so the end is made up.
+    let now = Instant::now();
+    source.link.handle_event(now, Event::Down);
+    source.handle_timeout(now + HURRY.revive_min);
+    assert_eq!(source.counts().revived, 1);
+    assert!(source.needs_drain());
+    receive_from(&mut source, &socket);
 }
