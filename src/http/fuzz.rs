@@ -1,9 +1,10 @@
 //! The whole front door as a fuzzer sees it: requests in, answers out, the same in any
 //! segmentation. For tests only.
 
+use super::response::{write_switching_protocols, write_text};
 use super::{
     After, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Route, Rules, Serves,
-    assets, parse_head, route, write_switching_protocols, write_text,
+    assets, parse_head, route,
 };
 use crate::access::OriginPolicy;
 

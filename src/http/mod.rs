@@ -29,9 +29,7 @@ pub(crate) use body::{BodyLength, BodySkipper};
 pub(crate) use headers::Field;
 pub(crate) use query::Wanted;
 pub(crate) use request::{Method, Request, Version, parse_head};
-pub(crate) use response::{
-    After, Exchange, Refusal, Status, retry_after_seconds, write_switching_protocols, write_text,
-};
+pub(crate) use response::{After, Exchange, Refusal, Status};
 pub(crate) use route::{Route, Rules, Serves, Upgrade, route};
 pub(crate) use scanner::HeadScanner;
 
