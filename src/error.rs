@@ -87,14 +87,14 @@ macro_rules! reasons {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$doc])* $variant,)+ }
+        pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
             /// Every reason, in the order of declaration: `ALL[reason as usize] == reason`.
-            pub const ALL: [$name; [$($label),+].len()] = [$($name::$variant),+];
+            pub(crate) const ALL: [$name; [$($label),+].len()] = [$($name::$variant),+];
 
             /// The word for logs and metric labels.
-            pub const fn label(self) -> &'static str {
+            pub(crate) const fn label(self) -> &'static str {
                 match self { $(Self::$variant => $label,)+ }
             }
         }
@@ -141,7 +141,7 @@ reasons! {
 
 impl CloseReason {
     /// The WebSocket close code (RFC 6455 section 7.4.1), where the peer is to be told one.
-    pub fn close_code(self) -> Option<u16> {
+    pub(crate) fn close_code(self) -> Option<u16> {
         match self {
             Self::Client => Some(1000),
             Self::Shutdown => Some(1001),

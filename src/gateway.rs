@@ -1,7 +1,6 @@
 //! The gateway as a whole: a configuration becomes sockets, and sockets become a loop that runs.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -43,9 +42,9 @@ const OTHER_CONNECTIONS: usize = 128;
 /// let gateway = Gateway::new(settings.into_config()?)?;
 /// println!("clients connect to {}", gateway.listen_addresses()[0]);
 /// let handle = gateway.handle();
-/// let thread = std::thread::spawn(|| {
-///     let gateway = gateway; // not Send: see below
-/// });
+/// // Anywhere, at any time:
+/// handle.shutdown();
+/// gateway.run()?;
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
 pub struct Gateway {
@@ -175,7 +174,9 @@ fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
     let for_clients = if config.metrics.is_some() { Serves::Clients } else { Serves::All };
     let mut doors = Vec::new();
     let addresses = config.listen.iter().map(|address| (address, for_clients));
-    for (address, serves) in addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation))) {
+    for (address, serves) in
+        addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation)))
+    {
         let listeners = Listener::open(address, config.write_timeout)?;
         doors.extend(listeners.into_iter().map(|listener| (listener, serves)));
     }

@@ -28,3 +28,22 @@ pub use message::TopicFrom;
 pub use net::ListenAddr;
 pub use source::{Attach, Endpoint, SocketKind};
 pub use wire::{Format, Payload};
+
+/// Entry points that take any bytes, for the targets in `fuzz/`. Seeded tests beside the code run over the same ones.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// The configuration file.
+    pub fn config(input: &[u8]) {
+        crate::config::fuzz_config(input);
+    }
+
+    /// Requests on one connection.
+    pub fn requests(input: &[u8]) {
+        crate::http::fuzz::fuzz_requests(input);
+    }
+
+    /// What a WebSocket client sends.
+    pub fn frames(input: &[u8]) {
+        crate::wire::websocket::fuzz_frames(input);
+    }
+}

@@ -4,21 +4,21 @@ use std::fmt;
 use std::str::FromStr;
 
 /// One ZeroMQ part. Small parts live inside it, large ones in libzmq's memory; neither is copied.
-pub type Part = zmq::Message;
+pub(crate) type Part = zmq::Message;
 
 /// Counts every message that this gateway accepted, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Seq(pub u64);
+pub(crate) struct Seq(pub u64);
 
 /// Names one run of a gateway: eight characters of `0-9a-z`, new at each start.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Epoch([u8; Epoch::LEN]);
+pub(crate) struct Epoch([u8; Epoch::LEN]);
 
 impl Epoch {
     const LEN: usize = 8;
 
     /// The epoch for a random `seed`.
-    pub fn from_seed(mut seed: u64) -> Self {
+    pub(crate) fn from_seed(mut seed: u64) -> Self {
         Self(std::array::from_fn(|_| {
             let digit = (seed % 36) as usize;
             seed /= 36;
@@ -27,7 +27,7 @@ impl Epoch {
     }
 
     /// The characters.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("an epoch is made of ASCII digits and letters")
     }
 }
@@ -40,7 +40,7 @@ impl fmt::Debug for Epoch {
 
 /// What a client resumes from, `EPOCH-SEQ`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Id {
+pub(crate) struct Id {
     /// The run that gave the id; `None` for a run whose epoch cannot be this program's.
     pub epoch: Option<Epoch>,
     /// The message's number in that run.
@@ -49,7 +49,7 @@ pub struct Id {
 
 /// A text that is not `EPOCH-SEQ`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct MalformedId;
+pub(crate) struct MalformedId;
 
 impl FromStr for Id {
     type Err = MalformedId;
@@ -95,7 +95,7 @@ impl FromStr for TopicFrom {
 
 /// One message, borrowed from the parts that a source received.
 #[derive(Debug, Clone, Copy)]
-pub struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// Its number.
     pub seq: Seq,
     topic: &'a [u8],
@@ -111,7 +111,7 @@ impl<'a> Message<'a> {
     /// # Panics
     ///
     /// When `parts` is empty: ZeroMQ has no message without a part.
-    pub fn from_parts(seq: Seq, parts: &'a [Part], topic_from: TopicFrom) -> Self {
+    pub(crate) fn from_parts(seq: Seq, parts: &'a [Part], topic_from: TopicFrom) -> Self {
         let (first, rest) = parts.split_first().expect("a ZeroMQ message has at least one part");
         let first: &[u8] = first;
         let whole = |head, rest| Self { seq, topic: b"", matched: first, head, rest };
@@ -132,27 +132,27 @@ impl<'a> Message<'a> {
     }
 
     /// The topic; empty where the message has none.
-    pub fn topic(&self) -> &'a [u8] {
+    pub(crate) fn topic(&self) -> &'a [u8] {
         self.topic
     }
 
     /// What filters look at: the topic, or the first part's bytes where there is no topic, as ZeroMQ itself does.
-    pub fn matched(&self) -> &'a [u8] {
+    pub(crate) fn matched(&self) -> &'a [u8] {
         self.matched
     }
 
     /// The parts of the body, in order; there is always at least one.
-    pub fn body(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
+    pub(crate) fn body(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         self.head.into_iter().chain(self.rest.iter().map(|part| &**part))
     }
 
     /// How many parts the body has.
-    pub fn body_parts(&self) -> usize {
+    pub(crate) fn body_parts(&self) -> usize {
         usize::from(self.head.is_some()) + self.rest.len()
     }
 
     /// How many bytes the body has in all its parts.
-    pub fn body_bytes(&self) -> usize {
+    pub(crate) fn body_bytes(&self) -> usize {
         self.body().map(<[u8]>::len).sum()
     }
 }

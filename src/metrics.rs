@@ -120,16 +120,17 @@ impl Metrics {
                 text.sample("zmq2ws_clients_closed_total", &labels, value);
             }
         }
-        let delivered: [(_, _, fn(&ClientMetrics) -> u64); 2] = [
-            ("zmq2ws_messages_delivered_total", "Messages sent to clients.", |m| m.delivered_messages),
-            ("zmq2ws_bytes_delivered_total", "Bytes sent to clients.", |m| m.delivered_bytes),
-        ];
-        for (name, help, value) in delivered {
-            text.family(name, "counter", help);
-            for transport in Transport::ALL {
-                let value = value(&self.clients[transport as usize]);
-                text.sample(name, &[("transport", transport.label())], value);
-            }
+        let name = "zmq2ws_messages_delivered_total";
+        text.family(name, "counter", "Messages sent to clients.");
+        for transport in Transport::ALL {
+            let value = self.clients[transport as usize].delivered_messages;
+            text.sample(name, &[("transport", transport.label())], value);
+        }
+        let name = "zmq2ws_bytes_delivered_total";
+        text.family(name, "counter", "Bytes sent to clients.");
+        for transport in Transport::ALL {
+            let value = self.delivered_bytes(transport);
+            text.sample(name, &[("transport", transport.label())], value);
         }
         self.write_upstream(&mut text);
         text.family("zmq2ws_gaps_total", "counter", "Gaps in what clients got, and why.");
@@ -199,7 +200,8 @@ impl Metrics {
         text.sample("zmq2ws_turn_seconds_bucket", &[("le", "+Inf")], total);
         let sum = self.turns.sum_seconds;
         // Writing to a String cannot fail.
-        let _ = writeln!(text.out, "zmq2ws_turn_seconds_sum {sum}\nzmq2ws_turn_seconds_count {total}");
+        let _ =
+            writeln!(text.out, "zmq2ws_turn_seconds_sum {sum}\nzmq2ws_turn_seconds_count {total}");
     }
 }
 

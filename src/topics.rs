@@ -35,12 +35,6 @@ impl Filter {
         self.prefixes.iter().any(|prefix| topic.starts_with(prefix))
             || self.exact.iter().any(|exact| &**exact == topic)
     }
-
-    /// Bytes on the heap, as far as they can be told.
-    pub(crate) fn heap_bytes(&self) -> usize {
-        let slot = size_of::<Box<[u8]>>();
-        self.prefixes.iter().chain(&self.exact).map(|topic| slot + topic.len()).sum()
-    }
 }
 
 /// Finds the keys whose filter matches a topic, in time that does not depend on those that do not match.

@@ -159,8 +159,8 @@ impl Settings {
 }
 
 /// What a fuzzer feeds: any bytes as a configuration file.
-#[doc(hidden)]
-pub fn fuzz_config(input: &[u8]) {
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_config(input: &[u8]) {
     if let Ok(text) = std::str::from_utf8(input)
         && let Ok(settings) = Settings::from_toml(text, "fuzz.toml")
     {

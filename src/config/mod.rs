@@ -15,7 +15,8 @@ use crate::net::ListenAddr;
 use crate::source::{Endpoint, SocketKind};
 use crate::wire::{Format, Payload};
 
-pub use layers::fuzz_config;
+#[cfg(fuzzing)]
+pub(crate) use layers::fuzz_config;
 pub use resolve::DEFAULT_BIND;
 pub use settings::Settings;
 pub use values::Text;

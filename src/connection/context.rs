@@ -72,7 +72,8 @@ impl Context {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Reply {
-        let rules = Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
+        let rules =
+            Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
         let out = &mut answer.head;
@@ -152,11 +153,16 @@ impl Context {
     }
 
     /// Starts the session of a client that may have one.
-    pub(super) fn open_websocket(&mut self, now: Instant, upgrade: Upgrade, owner: Owner) -> Session {
+    pub(super) fn open_websocket(
+        &mut self,
+        now: Instant,
+        upgrade: Upgrade,
+        owner: Owner,
+    ) -> Session {
         let Upgrade { wanted, accept } = upgrade;
         let wish = Wish {
             filter: Filter::new(wanted.prefixes, wanted.exact),
-            wire: WireFormat::websocket(wanted.format.unwrap_or(self.format)),
+            wire: WireFormat::WebSocket(wanted.format.unwrap_or(self.format)),
         };
         let subscription = self.feeds.subscribe(wish, owner, wanted.since);
         let mut response = Vec::new();

@@ -29,8 +29,8 @@ impl Drain {
     /// Spreads goodbyes over half of the time at most: the rest is for clients to take what they are owed.
     pub(super) fn new(begun: Instant, until: Instant, keys: Vec<ConnectionKey>) -> Self {
         let count = keys.len();
-        let unhurried = Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX)
-            / GOODBYES_PER_SECOND;
+        let unhurried =
+            Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / GOODBYES_PER_SECOND;
         let spread = unhurried.min(until.saturating_duration_since(begun) / 2);
         Self { begun, spread, until, waiting: keys, count, next_step: begun }
     }
@@ -70,9 +70,8 @@ mod tests {
         let mut many = |count| (0..count).map(|_| keys.insert(())).collect::<Vec<ConnectionKey>>();
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let mut taken = |drain: &mut Drain, millis| {
-            std::iter::from_fn(|| drain.pop_due(at(millis))).count()
-        };
+        let taken =
+            |drain: &mut Drain, millis| std::iter::from_fn(|| drain.pop_due(at(millis))).count();
 
         let mut drain = Drain::new(start, at(5_000), many(2_000));
         assert_eq!(taken(&mut drain, 0), 1);

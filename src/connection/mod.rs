@@ -76,12 +76,21 @@ enum State {
     Http(Box<Http>),
     Session(Session),
     /// Everything was said; what still comes is discarded until the client ends its side.
-    Lingering { until: Instant, bytes_left: usize },
+    Lingering {
+        until: Instant,
+        bytes_left: usize,
+    },
     Closed,
 }
 
 impl<S: ByteStream> Connection<S> {
-    fn new(now: Instant, stream: S, ip: Option<IpAddr>, serves: Serves, context: &mut Context) -> Self {
+    fn new(
+        now: Instant,
+        stream: S,
+        ip: Option<IpAddr>,
+        serves: Serves,
+        context: &mut Context,
+    ) -> Self {
         context.metrics.client_opened(Transport::Http);
         Self {
             stream,
@@ -168,8 +177,7 @@ impl<S: ByteStream> Connection<S> {
         }
         match &mut self.state {
             State::Http(http) => {
-                if http.next_deadline().is_some_and(|deadline| deadline <= now) {
-                    let reason = http.timeout_reason();
+                if let Err(reason) = http.handle_timeout(now) {
                     self.close(reason, context);
                 }
             }
@@ -208,9 +216,8 @@ impl<S: ByteStream> Connection<S> {
             return self.close(CloseReason::Memory, context);
         }
         let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
-        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
-            context.serve(request, answer, ip, serves)
-        };
+        let mut serve =
+            |request: &Request<'_>, answer: &mut Answer| context.serve(request, answer, ip, serves);
         if let Progress::Upgraded { upgrade, mut input } = http.proceed(&limits, &mut serve) {
             let mut session = context.open_websocket(now, upgrade, owner);
             session.handle_input(now, &mut input, &context.timing);

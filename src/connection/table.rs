@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
-use super::drain::Drain;
 use super::context::Phase;
+use super::drain::Drain;
 use super::{Connection, Context, Interest, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
@@ -207,7 +207,9 @@ impl<S: ByteStream> Connections<S> {
         for key in keys {
             self.visit(key, |connection, context| {
                 match &mut connection.state {
-                    State::Http(http) if http.is_idle() => connection.close(CloseReason::Shutdown, context),
+                    State::Http(http) if http.is_idle() => {
+                        connection.close(CloseReason::Shutdown, context);
+                    }
                     State::Http(http) => http.close_after_answer(),
                     State::Session(_) => sessions.push(key),
                     State::Lingering { .. } | State::Closed => {}

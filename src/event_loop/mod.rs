@@ -41,9 +41,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 enum Phase {
     Serving,
     /// Told to stop: nobody new is accepted, what waits in the sources is taken in until the time given.
-    Stopping { take_in_until: Instant, until: Instant },
+    Stopping {
+        take_in_until: Instant,
+        until: Instant,
+    },
     /// Clients are said goodbye.
-    Draining { until: Instant },
+    Draining {
+        until: Instant,
+    },
     Stopped,
 }
 

@@ -22,7 +22,7 @@ impl Encoder {
     /// The frame of `message`, which must be the same one until [`Self::forget`].
     pub(super) fn frame(&mut self, wire: WireFormat, message: &Message<'_>) -> &Frame {
         let Self { encoding, memory, frames, spare } = self;
-        frames[wire as usize].get_or_insert_with(|| {
+        frames[wire.index()].get_or_insert_with(|| {
             let mut bytes = spare.pop().unwrap_or_default();
             // Most formats add little to a message, so that a large one is seldom moved while it is encoded.
             bytes.reserve(message.body_bytes() + message.topic().len() + 64);

@@ -325,18 +325,18 @@ impl Feed {
         self.log.end() - self.settled > limits.lag_bytes_max as u64 / 2
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(test)]
     fn check_invariants(&self) {
         let at_end = |(_, subscriber): &(usize, &Subscriber)| subscriber.cursor == self.log.end();
-        debug_assert_eq!(self.caught_up, self.subscribers.iter().filter(at_end).count());
+        assert_eq!(self.caught_up, self.subscribers.iter().filter(at_end).count());
         for (_, subscriber) in &self.subscribers {
-            debug_assert!(
+            assert!(
                 (self.log.start()..=self.log.end()).contains(&subscriber.cursor),
                 "a cursor is inside the log"
             );
         }
         if self.caught_up == self.subscribers.len() {
-            debug_assert_eq!(self.log.held_bytes(), 0, "nothing is held that nobody needs");
+            assert_eq!(self.log.held_bytes(), 0, "nothing is held that nobody needs");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! All feeds: who wants what, which feeds a message goes to, and which subscribers are to be served next.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
@@ -302,7 +303,7 @@ impl Feeds {
             .map(|(key, entry)| (entry.feed.log.held_bytes(), key))
             .filter(|(held, _)| *held > 0)
             .collect();
-        by_size.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        by_size.sort_unstable_by_key(|&(held, _)| Reverse(held));
         for (_, key) in by_size {
             if memory.used_bytes() <= target {
                 return;
@@ -326,15 +327,15 @@ impl Feeds {
         self.expelled.extend(self.overrun.owners.drain(..).map(|owner| (owner, reason)));
     }
 
-    #[cfg(any(test, debug_assertions))]
+    #[cfg(test)]
     pub(crate) fn check_invariants(&self) {
-        debug_assert_eq!(self.feeds.len(), self.by_wish.len());
+        assert_eq!(self.feeds.len(), self.by_wish.len());
         let congested = self.feeds.values().filter(|entry| entry.is_congested).count();
-        debug_assert_eq!(congested, self.congested);
+        assert_eq!(congested, self.congested);
         for (key, entry) in &self.feeds {
             entry.feed.check_invariants();
             let queued = self.queue.iter().filter(|&&queued| queued == key).count();
-            debug_assert_eq!(queued, usize::from(entry.is_queued));
+            assert_eq!(queued, usize::from(entry.is_queued));
         }
     }
 }

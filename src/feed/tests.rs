@@ -8,7 +8,7 @@ use crate::memory::Memory;
 use crate::message::{Epoch, Id, Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
 use crate::topics::Filter;
-use crate::wire::{Encoding, Payload};
+use crate::wire::{Encoding, Format, Payload};
 
 struct Rig {
     feeds: Feeds,
@@ -36,7 +36,7 @@ impl Rig {
 
     fn subscribe(&mut self, prefix: &str, owner: u64) -> Subscription {
         let filter = Filter::new(vec![prefix.into()], vec![]);
-        let wish = Wish { filter, wire: WireFormat::WebSocketJson };
+        let wish = Wish { filter, wire: WireFormat::WebSocket(Format::Json) };
         self.feeds.subscribe(wish, Owner(owner), None)
     }
 
@@ -297,7 +297,7 @@ fn resuming_is_answered_with_what_is_known() {
     let epoch = Epoch::from_seed(EPOCH_SEED);
     let mut first = |id: String| {
         let filter = Filter::new(vec![], vec![]);
-        let wish = Wish { filter, wire: WireFormat::WebSocketJson };
+        let wish = Wish { filter, wire: WireFormat::WebSocket(Format::Json) };
         let subscription = rig.feeds.subscribe(wish, Owner(0), Some(id.parse().unwrap()));
         let bytes = rig.send_all(&subscription);
         String::from_utf8_lossy(&bytes).into_owned()

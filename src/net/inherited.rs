@@ -22,7 +22,10 @@ pub(super) fn take_sockets() -> Result<Vec<OwnedFd>, String> {
     let for_us = variable("LISTEN_PID") == Some(std::process::id().to_string());
     let count: RawFd = variable("LISTEN_FDS").and_then(|count| count.parse().ok()).unwrap_or(0);
     if !for_us || !(1..=COUNT_MAX).contains(&count) {
-        return Err("no sockets were passed (LISTEN_PID, LISTEN_FDS); start this from a .socket unit".into());
+        return Err(
+            "no sockets were passed (LISTEN_PID, LISTEN_FDS); start this from a .socket unit"
+                .into(),
+        );
     }
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err("the sockets that were passed are in use already".into());

@@ -47,7 +47,8 @@ impl FromStr for ListenAddr {
             };
         }
         let (host, port) = text.rsplit_once(':').ok_or(expected)?;
-        port.parse::<u16>().map_err(|_| format!("{expected}: the port is not a number up to 65535"))?;
+        port.parse::<u16>()
+            .map_err(|_| format!("{expected}: the port is not a number up to 65535"))?;
         let is_ipv6 = host.starts_with('[') && host.ends_with(']');
         if host.is_empty() || (host.contains(':') && !is_ipv6) || host.contains(['\0', '/']) {
             return Err(expected.into());
@@ -200,7 +201,9 @@ fn listen_reason(errno: Errno) -> String {
 fn listen_unix(path: &PathBuf) -> Result<Listener, String> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
-            return Err("there is something else than a socket; remove it or choose another path".into());
+            return Err(
+                "there is something else than a socket; remove it or choose another path".into()
+            );
         }
         Ok(_) if UnixStream::connect(path).is_ok() => {
             return Err("another program listens there".into());

@@ -8,8 +8,8 @@ use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::http::assets::Asset;
 use crate::http::{
-    After, BodyLength, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Upgrade,
-    parse_head,
+    After, BodyLength, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Status,
+    Upgrade, parse_head,
 };
 use crate::memory::{Charge, Memory};
 
@@ -28,6 +28,8 @@ pub(crate) struct Http {
     answer: Answer,
     sent: usize,
     after: After,
+    /// Why the connection ends when its last answer is sent.
+    end: CloseReason,
     deadline: Option<Instant>,
 }
 
@@ -77,6 +79,7 @@ impl Http {
             answer: Answer::default(),
             sent: 0,
             after: After::NextRequest,
+            end: CloseReason::Done,
             deadline: Some(now + timing.handshake_timeout),
         }
     }
@@ -169,12 +172,9 @@ impl Http {
             }
         };
         self.input_taken += head_len;
-        // After a refusal that closes, nobody looks at what else comes.
-        self.stage = match (body, self.after) {
-            (BodyLength::None, _) | (_, After::Close) => Stage::Answering,
-            (body, After::NextRequest) => {
-                Stage::Body(BodySkipper::new(body, limits.body_bytes_max))
-            }
+        self.stage = match body {
+            BodyLength::None => Stage::Answering,
+            body => Stage::Body(BodySkipper::new(body, limits.body_bytes_max)),
         };
         None
     }
@@ -196,7 +196,7 @@ impl Http {
             Some(asset) if self.sent < head.len() + asset.bytes().len() => {
                 Output::Bytes(&asset.bytes()[self.sent - head.len()..])
             }
-            _ => Output::Finished(CloseReason::Done),
+            _ => Output::Finished(self.end),
         }
     }
 
@@ -258,11 +258,23 @@ impl Http {
         self.deadline.filter(|_| self.wants_input())
     }
 
-    /// Why the connection is to be closed when its deadline has come.
-    pub(crate) fn timeout_reason(&self) -> CloseReason {
+    /// Does what is due. Fails where nothing was asked, so that there is nothing to answer either.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+        if self.next_deadline().is_none_or(|deadline| deadline > now) {
+            return Ok(());
+        }
         match self.stage {
-            Stage::Idle => CloseReason::KeepaliveTimeout,
-            Stage::Head(_) | Stage::Body(_) | Stage::Answering => CloseReason::HandshakeTimeout,
+            Stage::Idle => Err(CloseReason::KeepaliveTimeout),
+            Stage::Head(_) if self.input.is_empty() => Err(CloseReason::HandshakeTimeout),
+            Stage::Head(_) | Stage::Body(_) => {
+                self.answer = Answer::default();
+                self.end = CloseReason::HandshakeTimeout;
+                let reason = "the request took too long to arrive";
+                let refusal = Refusal::closing(Status::RequestTimeout, reason);
+                self.refuse(&refusal, Exchange::refused(b""));
+                Ok(())
+            }
+            Stage::Answering => Ok(()),
         }
     }
 }

@@ -32,21 +32,33 @@ pub(crate) struct WebSocket {
 enum Phase {
     Open,
     /// To be closed when everything before the offset is sent.
-    Draining { until: u64, reason: CloseReason },
+    Draining {
+        until: u64,
+        reason: CloseReason,
+    },
     /// To be closed where the next frame begins.
-    Closing { code: Option<u16>, reason: CloseReason },
+    Closing {
+        code: Option<u16>,
+        reason: CloseReason,
+    },
     /// The close frame is in the outbox or gone; nothing may follow it (section 5.5.1).
-    Closed { reason: CloseReason },
+    Closed {
+        reason: CloseReason,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heartbeat {
-    Quiet { ping_at: Instant },
+    Quiet {
+        ping_at: Instant,
+    },
     /// A ping is to be sent where the next frame begins.
     Due,
     /// The ping is in the outbox. Its time runs when it has left, so that a backlog is not held against the client.
     Leaving,
-    Awaiting { until: Instant },
+    Awaiting {
+        until: Instant,
+    },
 }
 
 impl WebSocket {

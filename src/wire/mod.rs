@@ -60,9 +60,7 @@ impl FromStr for Payload {
 /// The bytes that go to a client's socket: a format as a transport frames it. One feed holds one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WireFormat {
-    WebSocketRaw,
-    WebSocketJson,
-    WebSocketParts,
+    WebSocket(Format),
 }
 
 /// What encoding depends on besides the message: the same for the whole gateway.
@@ -73,15 +71,13 @@ pub(crate) struct Encoding {
 }
 
 impl WireFormat {
-    /// How many there are: `self as usize` is below.
+    /// How many there are.
     pub(crate) const COUNT: usize = 3;
 
-    /// `format` on WebSocket.
-    pub(crate) fn websocket(format: Format) -> Self {
-        match format {
-            Format::Raw => Self::WebSocketRaw,
-            Format::Json => Self::WebSocketJson,
-            Format::Parts => Self::WebSocketParts,
+    /// The place in a table of [`Self::COUNT`].
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::WebSocket(format) => format as usize,
         }
     }
 
@@ -93,17 +89,17 @@ impl WireFormat {
         message: &Message<'_>,
     ) {
         match self {
-            Self::WebSocketRaw => websocket::write_frame_with(
+            Self::WebSocket(Format::Raw) => websocket::write_frame_with(
                 out,
                 |out| message.body().for_each(|part| out.extend_from_slice(part)),
                 |body| raw_opcode(encoding.payload, body),
             ),
-            Self::WebSocketJson => websocket::write_frame_with(
+            Self::WebSocket(Format::Json) => websocket::write_frame_with(
                 out,
                 |out| json::write_message(out, &encoding.epoch, message),
                 |_| websocket::TEXT,
             ),
-            Self::WebSocketParts => websocket::write_frame_with(
+            Self::WebSocket(Format::Parts) => websocket::write_frame_with(
                 out,
                 |out| write_parts(out, message),
                 |_| websocket::BINARY,
@@ -114,12 +110,12 @@ impl WireFormat {
     /// Appends the frame that tells of a gap, where the format can: `raw` and `parts` cannot.
     pub(crate) fn write_gap(self, out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
         match self {
-            Self::WebSocketJson => websocket::write_frame_with(
+            Self::WebSocket(Format::Json) => websocket::write_frame_with(
                 out,
                 |out| json::write_gap(out, missed, reason),
                 |_| websocket::TEXT,
             ),
-            Self::WebSocketRaw | Self::WebSocketParts => {}
+            Self::WebSocket(Format::Raw | Format::Parts) => {}
         }
     }
 }
@@ -160,7 +156,8 @@ mod tests {
     #[test]
     fn raw_is_the_joined_body_as_text_or_binary() {
         use Payload::{Auto, Binary, Text};
-        let raw = |payload, parts: &[&[u8]]| encoded(WireFormat::WebSocketRaw, payload, parts);
+        let raw =
+            |payload, parts: &[&[u8]]| encoded(WireFormat::WebSocket(Format::Raw), payload, parts);
         assert_eq!(raw(Auto, &[b"t", b"a", b"b"]), b"\x81\x02ab");
         assert_eq!(raw(Binary, &[b"t", b"a", b"b"]), b"\x82\x02ab");
         assert_eq!(raw(Auto, &[b"t", b"\xff"]), b"\x82\x01\xff");
@@ -171,7 +168,8 @@ mod tests {
 
     #[test]
     fn parts_keep_their_borders() {
-        let parts = |parts: &[&[u8]]| encoded(WireFormat::WebSocketParts, Payload::Auto, parts);
+        let parts =
+            |parts: &[&[u8]]| encoded(WireFormat::WebSocket(Format::Parts), Payload::Auto, parts);
         assert_eq!(parts(&[b"t", b"", b"ab"]), b"\x82\x0f\0\0\0\x01t\0\0\0\0\0\0\0\x02ab");
         assert_eq!(parts(&[b"ab"]), b"\x82\x0a\0\0\0\0\0\0\0\x02ab");
     }
@@ -184,10 +182,10 @@ mod tests {
             out
         };
         assert_eq!(
-            gap(WireFormat::WebSocketJson),
+            gap(WireFormat::WebSocket(Format::Json)),
             b"\x81\x23{\"gap\":{\"missed\":3,\"reason\":\"lag\"}}"
         );
-        assert!(gap(WireFormat::WebSocketRaw).is_empty());
-        assert!(gap(WireFormat::WebSocketParts).is_empty());
+        assert!(gap(WireFormat::WebSocket(Format::Raw)).is_empty());
+        assert!(gap(WireFormat::WebSocket(Format::Parts)).is_empty());
     }
 }

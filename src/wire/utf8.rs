@@ -24,7 +24,7 @@ impl Utf8Validator {
                 Ok(_) => self.pending_len = 0,
                 Err(error) if error.error_len().is_some() => return Err(InvalidUtf8),
                 Err(_) => {
-                    debug_assert!(self.pending_len < 4, "four bytes are a character or invalid")
+                    debug_assert!(self.pending_len < 4, "four bytes are a character or invalid");
                 }
             }
         }

@@ -345,6 +345,44 @@ impl Mask {
     }
 }
 
+/// Decodes `input` as what a client sends, in one piece and in pieces.
+///
+/// # Panics
+///
+/// When the events differ, or anything below panics: both are what a fuzzer looks for.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn fuzz_frames(input: &[u8]) {
+    let whole = decode_in_pieces(input, 4096, || usize::MAX);
+    assert_eq!(decode_in_pieces(input, 4096, || 1), whole);
+    let mut sizes = input.iter().map(|&byte| usize::from(byte % 29)).cycle();
+    assert_eq!(decode_in_pieces(input, 4096, || sizes.next().unwrap_or(1)), whole);
+}
+
+/// All events of `stream` up to the one that ends it.
+#[cfg(any(test, fuzzing))]
+fn decode_in_pieces(
+    stream: &[u8],
+    message_bytes_max: usize,
+    mut piece: impl FnMut() -> usize,
+) -> Vec<Event> {
+    let mut decoder = Decoder::with_limit(message_bytes_max);
+    let mut events = Vec::new();
+    let mut rest = stream.to_vec();
+    while !rest.is_empty() {
+        let mut input: Vec<u8> = rest.drain(..piece().clamp(1, rest.len())).collect();
+        let mut input = input.as_mut_slice();
+        while let Some(event) = decoder.next(&mut input) {
+            let is_last = matches!(event, Event::Violation(_) | Event::Close(_));
+            events.push(event);
+            if is_last {
+                return events;
+            }
+        }
+        assert!(input.is_empty(), "everything is taken");
+    }
+    events
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -371,29 +409,6 @@ mod tests {
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         frame(first, payload, [0x12, 0xf3, 0x00, 0x7a])
-    }
-
-    fn decode_in_pieces(
-        stream: &[u8],
-        message_max: usize,
-        mut piece: impl FnMut() -> usize,
-    ) -> Vec<Event> {
-        let mut decoder = Decoder::with_limit(message_max);
-        let mut events = Vec::new();
-        let mut rest = stream.to_vec();
-        while !rest.is_empty() {
-            let mut input: Vec<u8> = rest.drain(..piece().clamp(1, rest.len())).collect();
-            let mut input = input.as_mut_slice();
-            while let Some(event) = decoder.next(&mut input) {
-                let is_last = matches!(event, Event::Violation(_) | Event::Close(_));
-                events.push(event);
-                if is_last {
-                    return events;
-                }
-            }
-            assert!(input.is_empty(), "everything is taken");
-        }
-        events
     }
 
     fn decode(stream: &[u8]) -> Vec<Event> {
@@ -522,9 +537,7 @@ mod tests {
                 let at = random.below(stream.len());
                 stream[at] = random.next() as u8;
             }
-            let whole = decode_in_pieces(&stream, 200, || usize::MAX);
-            assert_eq!(decode_in_pieces(&stream, 200, || 1), whole);
-            assert_eq!(decode_in_pieces(&stream, 200, || 1 + random.below(20)), whole);
+            fuzz_frames(&stream);
         }
     }
 }
