@@ -81,7 +81,8 @@ impl Gateway {
     ///
     /// For the first endpoint, address or folder that cannot be used.
     pub fn with_context(config: Config, zmq: &zmq::Context) -> Result<Self, Error> {
-        let clients_max = clients_that_fit(config.clients_max);
+        let clients_wanted = config.clients_max;
+        let clients_max = clients_that_fit(clients_wanted);
         let listeners = open_listeners(&config)?;
         let sources = open_sources(&config, zmq)?;
         let parts = Parts {
@@ -93,6 +94,12 @@ impl Gateway {
             lag_bytes_max: config.lag_bytes_max,
             context: context(config, clients_max)?,
         };
+        if clients_max < clients_wanted {
+            log::warn!(
+                "at most {clients_max} clients instead of {clients_wanted}: this process may have no more \
+                 descriptors (raise the hard limit, for example LimitNOFILE=, or lower --max-clients)"
+            );
+        }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
         Ok(Self { event_loop })
@@ -160,14 +167,7 @@ impl AsFd for Gateway {
 fn clients_that_fit(wanted: usize) -> usize {
     let others = OTHER_CONNECTIONS as u64 + OTHER_DESCRIPTORS;
     let limit = raise_descriptor_limit(wanted as u64 + others);
-    let fit = usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX).max(1);
-    if fit < wanted {
-        log::warn!(
-            "--max-clients is {fit} instead of {wanted}: this process may have {limit} descriptors \
-             (raise the hard limit, for example with 'ulimit -Hn' or LimitNOFILE=)"
-        );
-    }
-    wanted.min(fit)
+    wanted.min(usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX).max(1))
 }
 
 fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
