@@ -106,7 +106,8 @@ impl<S: ByteStream> Connection<S> {
     /// What the connection waits for now. The only place that decides it.
     fn interest(&self) -> Interest {
         let readable = match &self.state {
-            State::Http(http) => http.wants_input(),
+            // Neither more requests nor their end while some are left to answer.
+            State::Http(http) => http.wants_input() && !http.has_unread_input(),
             State::Session(_) | State::Lingering { .. } => true,
             State::Closed => false,
         };
