@@ -35,10 +35,11 @@ const VISIT_REQUESTS_MAX: usize = 16;
 
 /// How long a connection that was said goodbye waits for the client's end, so that what was sent last is read before
 /// a reset could destroy it.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
-/// Input that is discarded while lingering; who sends more is not listening.
-const LINGER_BYTES_MAX: usize = 256 << 10;
+/// Input that is discarded while lingering: what a client may have under way that sends before it reads. Who sends more
+/// is not listening.
+const LINGER_BYTES_MAX: usize = 32 << 20;
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
