@@ -144,8 +144,8 @@ impl<S: ByteStream> Connection<S> {
             }
             Ok(len) => &mut scratch[..len],
             Err(error) if is_transient(error.kind()) => return Visit::Settled,
-            Err(_) => {
-                self.close(CloseReason::Reset, context);
+            Err(error) => {
+                self.close(reason_of(error.kind()), context);
                 return Visit::Settled;
             }
         };
@@ -269,8 +269,8 @@ impl<S: ByteStream> Connection<S> {
                     return Visit::Settled;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.close(CloseReason::Reset, context);
+                Err(error) => {
+                    self.close(reason_of(error.kind()), context);
                     return Visit::Settled;
                 }
             }
@@ -337,6 +337,14 @@ impl<S: ByteStream> Connection<S> {
         self.stalled_until = None;
         context.metrics.client_closed(transport, reason);
         log::debug!("{} client closed: {reason}", transport.label());
+    }
+}
+
+/// Why a connection failed. The kernel, too, gives up who takes nothing for the write timeout, by TCP_USER_TIMEOUT.
+fn reason_of(kind: ErrorKind) -> CloseReason {
+    match kind {
+        ErrorKind::TimedOut => CloseReason::WriteTimeout,
+        _ => CloseReason::Reset,
     }
 }
 
