@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Published, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
 use crate::access::OriginPolicy;
-use crate::connection::{ConnectionKey, Connections, Context, Interest, Limits, Phase, Site};
+use crate::connection::{
+    Budget, ConnectionKey, Connections, Context, Interest, Limits, Phase, Site,
+};
 use crate::error::GapReason;
 use crate::feed::{self, Feeds, LagPolicy};
 use crate::http::{self, Serves};
@@ -67,6 +69,11 @@ impl World {
                 topics_max: 128,
                 inbound_bytes_max: 4096,
                 write_timeout: 30 * SECOND,
+            },
+            budget: Budget {
+                visit_bytes_max: 1 + random.below(5_000),
+                turn_visits_max: 1 + random.below(20),
+                turn_bytes_max: 1 + random.below(20_000) as u64,
             },
             origin: OriginPolicy::SameHost,
             format: Format::Raw,
