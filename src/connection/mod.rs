@@ -10,6 +10,8 @@
 mod context;
 mod drain;
 mod table;
+#[cfg(test)]
+mod review_tests;
 
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};

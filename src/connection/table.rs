@@ -99,6 +99,11 @@ impl<S: ByteStream> Connections<S> {
         Some(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn get(&self, key: ConnectionKey) -> Option<&Connection<S>> {
+        self.connections.get(key)
+    }
+
     /// The stream of a connection, for who registers it with a poller.
     pub(crate) fn stream(&self, key: ConnectionKey) -> Option<&S> {
         self.connections.get(key).map(|connection| &connection.stream)

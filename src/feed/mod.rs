@@ -7,6 +7,8 @@ mod pool;
 mod registry;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod review_tests;
 
 pub(crate) use registry::{Feeds, Limits, Subscription, Wish};
 
