@@ -20,7 +20,7 @@ use crate::source::{Source, SourceConfig};
 use crate::wire::Encoding;
 
 /// Descriptors beside those of clients: ZeroMQ's own connections, listeners, files, standard streams.
-const OTHER_DESCRIPTORS: u64 = 256;
+const OTHER_DESCRIPTORS: usize = 256;
 
 /// Connections that may exist beside `--max-clients`: requests, refusals, health checks.
 const OTHER_CONNECTIONS: usize = 128;
@@ -85,7 +85,7 @@ impl Gateway {
     /// For the first endpoint, address or folder that cannot be used.
     pub fn with_context(config: Config, zmq: &zmq::Context) -> Result<Self, Error> {
         let clients_wanted = config.clients_max;
-        let clients_max = clients_that_fit(clients_wanted);
+        let Room { clients_max, connections_max } = room_for(clients_wanted);
         let listeners = open_listeners(&config)?;
         let sources = open_sources(&config, zmq)?;
         let parts = Parts {
@@ -93,7 +93,7 @@ impl Gateway {
             listeners,
             topic_from: config.topic_from,
             drain: config.drain,
-            connections_max: clients_max + OTHER_CONNECTIONS,
+            connections_max,
             lag_bytes_max: config.lag_bytes_max,
             context: context(config, clients_max)?,
         };
@@ -166,11 +166,26 @@ impl AsFd for Gateway {
     }
 }
 
-/// `wanted`, or as many clients as there are descriptors for.
-fn clients_that_fit(wanted: usize) -> usize {
-    let others = OTHER_CONNECTIONS as u64 + OTHER_DESCRIPTORS;
-    let limit = raise_descriptor_limit(wanted as u64 + others);
-    wanted.min(usize::try_from(limit.saturating_sub(others)).unwrap_or(usize::MAX).max(1))
+/// What there are descriptors for.
+#[derive(Debug, PartialEq, Eq)]
+struct Room {
+    clients_max: usize,
+    connections_max: usize,
+}
+
+fn room_for(clients_wanted: usize) -> Room {
+    let wanted = clients_wanted + OTHER_CONNECTIONS + OTHER_DESCRIPTORS;
+    let limit = raise_descriptor_limit(wanted as u64);
+    room_within(usize::try_from(limit).unwrap_or(usize::MAX), clients_wanted)
+}
+
+/// Shares `descriptors` out. Where there are few, ZeroMQ keeps half: out of descriptors it could not reconnect, and would
+/// spin while somebody waits to be accepted.
+fn room_within(descriptors: usize, clients_wanted: usize) -> Room {
+    let connections_max = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
+    let others = OTHER_CONNECTIONS.min(connections_max / 2);
+    let clients_max = clients_wanted.min(connections_max - others);
+    Room { clients_max, connections_max: clients_max + others }
 }
 
 fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
@@ -244,4 +259,19 @@ fn site(config: &SiteConfig, memory: &Memory) -> Result<Site, ConfigError> {
         }
         SiteConfig::None => Site::None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_shared_out_so_that_some_are_left() {
+        let room = |clients_max, connections_max| Room { clients_max, connections_max };
+        assert_eq!(room_within(20_000, 100_000), room(19_616, 19_744));
+        assert_eq!(room_within(20_000, 10), room(10, 138));
+        assert_eq!(room_within(1_024, 100_000), room(640, 768));
+        assert_eq!(room_within(80, 100_000), room(20, 40));
+        assert_eq!(room_within(usize::MAX, 1), room(1, 129));
+    }
 }

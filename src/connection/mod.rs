@@ -36,10 +36,11 @@ const VISIT_REQUESTS_MAX: usize = 16;
 
 /// How long a connection that was said goodbye waits for the client's end, so that what was sent last is read before
 /// a reset could destroy it.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(5);
 
-/// Input that is discarded while lingering; who sends more is not listening.
-const LINGER_BYTES_MAX: usize = 256 << 10;
+/// Input that is discarded while lingering: what a client may have under way that sends before it reads. Who sends more
+/// is not listening.
+const LINGER_BYTES_MAX: usize = 32 << 20;
 
 /// What a connection waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,8 @@ impl<S: ByteStream> Connection<S> {
     /// What the connection waits for now. The only place that decides it.
     fn interest(&self) -> Interest {
         let readable = match &self.state {
-            State::Http(http) => http.wants_input(),
+            // Neither more requests nor their end while some are left to answer.
+            State::Http(http) => http.wants_input() && !http.has_unread_input(),
             State::Session(_) | State::Lingering { .. } => true,
             State::Closed => false,
         };
@@ -157,8 +159,8 @@ impl<S: ByteStream> Connection<S> {
             }
             Ok(len) => &mut scratch[..len],
             Err(error) if is_transient(error.kind()) => return SETTLED,
-            Err(_) => {
-                self.close(CloseReason::Reset, context);
+            Err(error) => {
+                self.close(reason_of(error.kind()), context);
                 return SETTLED;
             }
         };
@@ -291,8 +293,8 @@ impl<S: ByteStream> Connection<S> {
                     return visit;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.close(CloseReason::Reset, context);
+                Err(error) => {
+                    self.close(reason_of(error.kind()), context);
                     return visit;
                 }
             }
@@ -374,6 +376,14 @@ impl<S: ByteStream> Connection<S> {
         self.stalled_until = None;
         context.metrics.client_closed(transport, reason);
         log::debug!("{} client closed: {reason}", transport.label());
+    }
+}
+
+/// Why a connection failed. The kernel, too, gives up who takes nothing for the write timeout, by TCP_USER_TIMEOUT.
+fn reason_of(kind: ErrorKind) -> CloseReason {
+    match kind {
+        ErrorKind::TimedOut => CloseReason::WriteTimeout,
+        _ => CloseReason::Reset,
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 /// A turn that takes so much longer than it should was not slow: the process was stopped, or its machine suspended.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
-/// Gives the time of a turn. After a pause of the process everything that had a deadline still has the time it had left,
-/// instead of everyone being found dead at once.
+/// Gives the time of a turn. After a pause of the process everything that had a deadline still has the time it had left
+/// when the wait began, instead of everyone being found dead at once.
 #[derive(Debug)]
 pub(super) struct Clock {
     /// When the last turn began, in real time.
@@ -36,7 +36,8 @@ impl Clock {
             let excess = real_now.saturating_duration_since(self.last).saturating_sub(due);
             if excess >= PAUSE_MIN {
                 log::info!("the loop stood still for {excess:.1?}; all deadlines are moved");
-                self.paused += excess;
+                // All of the wait: what was due at its end had no chance, since nothing was read meanwhile.
+                self.paused += real_now - self.last;
             }
         }
         self.last = real_now;
@@ -65,7 +66,7 @@ mod tests {
         let mut clock = Clock::new(start);
         assert_eq!(clock.turn_begins(at(900), Some(Duration::ZERO)), at(900));
         assert_eq!(clock.turn_begins(at(5_900), Some(Duration::from_secs(5))), at(5_900));
-        assert_eq!(clock.turn_begins(at(65_900), Some(Duration::from_secs(10))), at(15_900));
-        assert_eq!(clock.turn_begins(at(66_000), None), at(16_000));
+        assert_eq!(clock.turn_begins(at(65_900), Some(Duration::from_secs(10))), at(5_900));
+        assert_eq!(clock.turn_begins(at(66_000), None), at(6_000));
     }
 }

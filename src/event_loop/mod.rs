@@ -45,6 +45,9 @@ const DRAIN_STEP_APPENDS_MAX: usize = 16 << 10;
 /// How long nobody is accepted after the descriptors ran out, unless a connection ends sooner.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// How often it is said that nobody is accepted: a full process can be full for days.
+const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
 /// What a gateway does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -93,6 +96,8 @@ pub(crate) struct EventLoop {
     clock: Clock,
     /// When accepting goes on after it was paused.
     accept_again: Option<Instant>,
+    /// Until when the log has been told often enough.
+    accept_warned_until: Option<Instant>,
     connections_max: usize,
     topic_from: TopicFrom,
     last_seq: Seq,
@@ -142,6 +147,7 @@ impl EventLoop {
             scratch: vec![0; SCRATCH_BYTES].into(),
             clock: Clock::new(now),
             accept_again: None,
+            accept_warned_until: None,
             connections_max: parts.connections_max,
             topic_from: parts.topic_from,
             last_seq: Seq(0),
@@ -279,8 +285,9 @@ impl EventLoop {
     /// Stops accepting until a connection ends or some time has passed. Those inside are served on; those outside wait
     /// in the listener's queue.
     fn pause_accepting(&mut self, now: Instant, reason: &str) {
-        if self.accept_again.is_none() {
-            log::warn!("nobody is accepted for a moment: {reason}");
+        if self.accept_warned_until.is_none_or(|until| until <= now) {
+            log::warn!("nobody is accepted until connections end: {reason}");
+            self.accept_warned_until = Some(now + ACCEPT_WARNING_INTERVAL);
         }
         self.accept_again = Some(now + ACCEPT_PAUSE);
         self.set_accepting(false);

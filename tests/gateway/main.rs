@@ -1,0 +1,12 @@
+//! The gateway over real sockets: what its users and its enemies meet.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
+
+mod figures;
+mod http;
+mod messages;
+mod operation;
+mod overload;
+#[path = "../support/mod.rs"]
+mod support;
+mod timeouts;
+mod websocket;

@@ -1,0 +1,152 @@
+//! What tests over real sockets share: a gateway to talk to, clients and publishers that wait for
+//! conditions instead of times.
+#![allow(dead_code, reason = "each test target uses a part of this")]
+
+pub(crate) mod http;
+pub(crate) mod process;
+pub(crate) mod publisher;
+pub(crate) mod websocket;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Long enough for a loaded machine; only a failing test waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks every few milliseconds until there is an answer.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
+        thread::sleep(Duration::from_millis(3));
+    }
+}
+
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_for(what, || is_so().then_some(()));
+}
+
+/// Lets real time pass: for tests of what happens, or must not, in a given time.
+pub(crate) fn pass(time: Duration) {
+    let end = Instant::now() + time;
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
+        thread::sleep(left);
+    }
+}
+
+/// Lets this process have `wanted` descriptors, or as many as it may, and says how many.
+pub(crate) fn raise_descriptor_limit(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let current =
+        wanted.min(limit.maximum.unwrap_or(u64::MAX)).max(limit.current.unwrap_or(u64::MAX));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..limit }).unwrap();
+    current
+}
+
+/// Tests that need thousands of descriptors or a quiet machine run one after the other.
+pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A folder of its own for each test, removed at the end.
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(crate) fn new() -> Self {
+        static FOLDERS: AtomicU32 = AtomicU32::new(0);
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("zmq2ws-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path of a file in it, as text.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A gateway on a thread of this process, stopped when dropped.
+pub(crate) struct Local {
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics_address: Option<SocketAddr>,
+    pub(crate) endpoints: Vec<String>,
+    handle: zmq2ws::Handle,
+    thread: Option<JoinHandle<Result<(), zmq2ws::Error>>>,
+}
+
+impl Local {
+    /// Starts it with these settings beside a free port, in a ZeroMQ context of the test's, and with
+    /// what only a host program may set.
+    pub(crate) fn start(
+        context: &zmq::Context,
+        toml: &str,
+        configure: impl FnOnce(&mut zmq2ws::Config) + Send + 'static,
+    ) -> Self {
+        let toml = format!("listen = ['127.0.0.1:0']\ndrain = '2s'\n{toml}");
+        let context = context.clone();
+        let (started, start) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut config = zmq2ws::Settings::from_toml(&toml, "test")?.into_config()?;
+            configure(&mut config);
+            let gateway = zmq2ws::Gateway::with_context(config, &context)?;
+            let addresses = |urls: Vec<String>| -> Vec<SocketAddr> {
+                urls.iter()
+                    .map(|url| url.strip_prefix("http://").unwrap().parse().unwrap())
+                    .collect()
+            };
+            let (clients, metrics) = (gateway.listen_addresses(), gateway.metrics_addresses());
+            let metrics = addresses(metrics).first().copied();
+            let parts = (addresses(clients)[0], metrics, gateway.endpoints(), gateway.handle());
+            started.send(parts).unwrap();
+            gateway.run()
+        });
+        let Ok((address, metrics_address, endpoints, handle)) = start.recv() else {
+            panic!("the gateway did not start: {:?}", thread.join());
+        };
+        Self { address, metrics_address, endpoints, handle, thread: Some(thread) }
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn shutdown(&self) {
+        self.handle.shutdown();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        self.handle.shutdown();
+        self.thread.take().unwrap().join().unwrap().unwrap();
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.handle.shutdown();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
