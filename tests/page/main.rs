@@ -217,12 +217,14 @@ fn a_gateway_that_comes_back_is_found_again() {
     browser.wait_for("rows().length === 1");
     assert_eq!(browser.complaints(), NO_COMPLAINTS);
 
+    // The waits are drawn at random; in the middle of their range they are 750, 1250 and 2250 ms.
+    browser.eval("void (Math.random = () => 0.5)");
     let address = gateway.page.clone();
     drop(gateway);
     browser.wait_for("state() === 'waiting'");
     let detail = browser.eval("document.getElementById('detail').textContent");
     assert!(detail.as_str().unwrap().starts_with("in "), "{detail}");
-    browser.wait_for("attempts.length >= 4");
+    browser.wait_for("attempts.length >= 3");
     assert_ne!(browser.eval("state()"), "live");
 
     let gateway = Gateway::start_at(&address);
@@ -237,12 +239,10 @@ fn a_gateway_that_comes_back_is_found_again() {
     browser.wait_for("rows()[0].body === 'after' && figure('count') === 2");
     assert_eq!(browser.eval("rows().length"), 3);
 
-    // Neither at once nor regularly: a gateway that starts does not meet all its readers in step.
-    let waits =
-        browser.eval("attempts.slice(1).map(({ at }, index) => at - attempts[index].at).slice(1)");
+    let waits = browser.eval("[2, 3].map((index) => attempts[index].at - attempts[index - 1].at)");
     let waits: Vec<f64> = waits.as_array().unwrap().iter().filter_map(Value::as_f64).collect();
-    // A failure to connect follows its attempt within moments, so the attempts are the waits apart.
-    assert!(waits.iter().all(|&wait| wait >= 499.0), "{waits:?}");
+    // A timer's millisecond may be short; a loaded machine makes them longer.
+    assert!(waits[0] >= 1_249.0 && waits[1] >= 2_249.0, "{waits:?}");
     let url = browser.eval("attempts.at(-1).url");
     assert!(url.as_str().unwrap().contains("since="), "{url}");
 }
