@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Context, Limits, Phase, Site};
+use crate::connection::{Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, Parts, Stopper};
 use crate::feed::{self, Feeds};
@@ -218,6 +218,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
             inbound_bytes_max: config.inbound_bytes_max,
             write_timeout: config.write_timeout,
         },
+        budget: Budget::default(),
         site: site(&config.site)?,
         origin: config.origin,
         format: config.format,

@@ -12,6 +12,8 @@ mod message;
 mod metrics;
 mod net;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod source;
 #[cfg(test)]
 mod test_random;

@@ -1,6 +1,7 @@
 //! Randomness for tests: small, seeded, printed when a test fails. Never part of the program.
 
 /// A splitmix64 generator (Steele, Lea, Flood 2014): good enough to choose cases, and the same on every machine.
+#[derive(Debug)]
 pub(crate) struct Random {
     seed: u64,
     state: u64,

@@ -33,6 +33,25 @@ pub(crate) struct Limits {
     pub(crate) write_timeout: Duration,
 }
 
+/// How much is done before something else has its chance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    /// Bytes that one visit writes to one client: above it a client with much to get delays the next by more than the
+    /// 50 µs that the kernel needs to copy them.
+    pub(crate) visit_bytes_max: usize,
+    /// Clients that one turn serves: 2 ms at the 8 µs of a small send. Between two turns new clients are accepted, pings
+    /// are sent and sources are read, so this bounds what a huge broadcast adds to everything else's latency.
+    pub(crate) turn_visits_max: usize,
+    /// Bytes that one turn writes, for the same reason: 2 ms at 2 GB/s.
+    pub(crate) turn_bytes_max: u64,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { visit_bytes_max: 256 << 10, turn_visits_max: 256, turn_bytes_max: 4 << 20 }
+    }
+}
+
 /// Where the page comes from.
 #[derive(Debug)]
 pub(crate) enum Site {
@@ -55,6 +74,7 @@ pub(crate) struct Context {
     pub(crate) memory: Memory,
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
+    pub(crate) budget: Budget,
     pub(crate) origin: OriginPolicy,
     pub(crate) format: Format,
     pub(crate) site: Site,

@@ -10,8 +10,10 @@
 mod context;
 mod drain;
 mod table;
+#[cfg(test)]
+mod review_tests;
 
-pub(crate) use context::{Context, Limits, Phase, Site};
+pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};
 
 use std::io::ErrorKind;
@@ -25,10 +27,6 @@ use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::session::http::{Answer, Progress};
 use crate::session::{Http, Output, Session};
-
-/// Bytes that one visit may write to one client: above it a client with much to get delays the next by more than the
-/// 50 µs that the kernel needs to copy them.
-const VISIT_BYTES_MAX: usize = 256 << 10;
 
 /// Pipelined requests that one visit answers.
 const VISIT_REQUESTS_MAX: usize = 16;
@@ -227,7 +225,7 @@ impl<S: ByteStream> Connection<S> {
 
     /// Writes until there is nothing more, the socket is full, or others should come first.
     fn flush(&mut self, now: Instant, context: &mut Context) -> Visit {
-        let mut room = VISIT_BYTES_MAX;
+        let mut room = context.budget.visit_bytes_max;
         loop {
             let output = match &mut self.state {
                 State::Http(http) => http.output(),

@@ -17,13 +17,6 @@ use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::timers::Timers;
 
-/// Clients that one turn serves: 2 ms at the 8 µs of a small send. Between two turns new clients are accepted, pings
-/// are sent and sources are read, so this bounds what a huge broadcast adds to everything else's latency.
-const TURN_VISITS_MAX: usize = 256;
-
-/// Bytes that one turn writes, for the same reason: 2 ms at 2 GB/s.
-const TURN_BYTES_MAX: u64 = 4 << 20;
-
 new_key_type! {
     /// A connection. A key that outlives its connection finds nothing.
     pub(crate) struct ConnectionKey;
@@ -106,6 +99,11 @@ impl<S: ByteStream> Connections<S> {
         Some(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn get(&self, key: ConnectionKey) -> Option<&Connection<S>> {
+        self.connections.get(key)
+    }
+
     /// The stream of a connection, for who registers it with a poller.
     pub(crate) fn stream(&self, key: ConnectionKey) -> Option<&S> {
         self.connections.get(key).map(|connection| &connection.stream)
@@ -153,12 +151,13 @@ impl<S: ByteStream> Connections<S> {
         for key in std::mem::take(&mut self.again) {
             self.visit(key, |connection, context| connection.work(now, key.owner(), context));
         }
-        for _ in 0..TURN_VISITS_MAX {
+        let budget = self.context.budget;
+        for _ in 0..budget.turn_visits_max {
             let Some(owner) = self.context.feeds.next_owner() else { break };
             let key = ConnectionKey::of_owner(owner);
             self.visit(key, |connection, context| connection.flush(now, context));
             let bytes = self.context.metrics.delivered_bytes(Transport::WebSocket) - bytes_before;
-            if bytes > TURN_BYTES_MAX {
+            if bytes > budget.turn_bytes_max {
                 break;
             }
         }

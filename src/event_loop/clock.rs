@@ -64,4 +64,13 @@ mod tests {
         assert_eq!(clock.turn_begins(at(65_900), Some(Duration::from_secs(10))), at(15_900));
         assert_eq!(clock.turn_begins(at(66_000), None), at(16_000));
     }
+
+    /// A host that waits in its own loop calls `turn` with a timeout of zero: its waiting is no pause.
+    #[test]
+    fn review_the_time_that_a_host_waits_is_time() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut clock = Clock::new(start);
+        assert_eq!(clock.turn_begins(at(25_000), Some(Duration::ZERO)), at(25_000));
+    }
 }

@@ -7,6 +7,8 @@ mod pool;
 mod registry;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod review_tests;
 
 pub(crate) use registry::{Feeds, Limits, Subscription, Wish};
 
@@ -211,8 +213,9 @@ impl Feed {
             if subscriber.cursor >= start {
                 continue;
             }
-            let missed = self.log.frames_before(self.log.end())
-                - self.log.frames_before(self.log.boundary(subscriber.cursor));
+            // A frame that is partly sent began before the cursor.
+            let missed =
+                self.log.frames_before(self.log.end()) - self.log.frames_before(subscriber.cursor);
             let rest = self.log.frame_rest(subscriber.cursor);
             subscriber.cursor = self.log.end();
             self.caught_up += 1;

@@ -328,6 +328,14 @@ impl Feeds {
     }
 
     #[cfg(test)]
+    pub(crate) fn leave_everyone_behind(&mut self) {
+        let Self { feeds, pool, limits, overrun, .. } = self;
+        for entry in feeds.values_mut() {
+            entry.feed.leave_all_behind(limits.lag_policy, pool, overrun);
+        }
+    }
+
+    #[cfg(test)]
     pub(crate) fn check_invariants(&self) {
         assert_eq!(self.feeds.len(), self.by_wish.len());
         let congested = self.feeds.values().filter(|entry| entry.is_congested).count();

@@ -53,7 +53,9 @@ const HEARTBEAT_TTL_MS_MAX: i32 = 6_553_599;
 impl Source {
     /// Opens `endpoint`. It needs to be drained before it is waited for.
     ///
-    /// Blocks only to look up a host name.
+    /// Blocks only to look up a host name. An inproc name that nobody has bound yet is waited for; a
+    /// source that is closed meanwhile holds its ZeroMQ socket until the context ends, and inproc is
+    /// not connected anew when the publisher goes: ZeroMQ tells nobody.
     ///
     /// # Errors
     ///

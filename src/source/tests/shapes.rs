@@ -1,7 +1,7 @@
 //! Every socket type, transport and shape of message.
 
 use super::*;
-use crate::source::incoming::PARTS_MAX;
+use crate::source::incoming::{PARTS_MAX, SLOT_BYTES_KEPT_MAX, SLOTS_KEPT_MAX};
 use crate::test_random::Random;
 
 /// A source and a sender on `text`, of `kind`, the source attached by `attach`.
@@ -176,19 +176,32 @@ fn a_drain_stops_at_its_budget_and_says_so() {
 }
 
 #[test]
-fn slots_keep_no_parts_and_cost_no_new_memory() {
+fn slots_are_used_again_and_let_large_and_many_parts_go() {
     let (_context, mut source, socket) = inproc_pull(64 << 20);
     let mut addresses = std::collections::HashSet::new();
     for round in 0..100 {
-        let large = if round == 50 { 32 << 20 } else { 10 };
-        socket.send_multipart([vec![1; 10], vec![2; large]], 0).unwrap();
-        let _ = source.drain(BUDGET, &mut |parts| {
-            assert_eq!(parts.len(), 2);
-            addresses.insert(parts.as_ptr());
-        });
-        assert!(source.incoming.parts().is_empty());
+        let (count, size) = match round {
+            50 => (2, 32 << 20),
+            60 => (PARTS_MAX, 1 << 10),
+            70 => (PARTS_MAX + 1, 1 << 10),
+            80 => (3, 32 << 20),
+            _ => (2, 10),
+        };
+        socket.send_multipart(vec![vec![1; size]; count], 0).unwrap();
+        while source.needs_drain() || source.counts().messages == 0 {
+            let _ = source.drain(BUDGET, &mut |parts| {
+                assert_eq!(parts.len(), count);
+                if count == 2 {
+                    addresses.insert(parts.as_ptr());
+                }
+            });
+        }
+        let (slots, bytes) = source.incoming.slots_held();
+        assert!(slots <= SLOTS_KEPT_MAX && bytes <= SLOT_BYTES_KEPT_MAX, "{slots} {bytes}");
+        source.needs_drain = true;
     }
-    assert_eq!(addresses.len(), 1, "the slots stay where they are");
+    assert_eq!(source.counts().messages + source.counts().dropped.iter().sum::<u64>(), 100);
+    assert!(addresses.len() <= 3, "the slots moved only to make room for more");
 }
 
 #[test]

@@ -1,0 +1,326 @@
+//! Findings of the review: each test fails on the code it was written against.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::access::OriginPolicy;
+use crate::feed::{self, Feeds, LagPolicy};
+use crate::http::assets::BuiltIn;
+use crate::memory::Memory;
+use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
+use crate::metrics::Metrics;
+use crate::session::Timing;
+use crate::wire::{Encoding, Format, Payload};
+
+/// The far end of a simulated stream.
+#[derive(Default)]
+struct Peer {
+    input: Vec<u8>,
+    input_ended: bool,
+    output: Vec<u8>,
+    /// Bytes that the socket still takes.
+    room: usize,
+    is_shut: bool,
+}
+
+#[derive(Clone)]
+struct Sim(Rc<RefCell<Peer>>);
+
+impl ByteStream for Sim {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut peer = self.0.borrow_mut();
+        let count = peer.input.len().min(buffer.len());
+        if count == 0 && !peer.input_ended {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        buffer[..count].copy_from_slice(&peer.input[..count]);
+        peer.input.drain(..count);
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut peer = self.0.borrow_mut();
+        let count = bytes.len().min(peer.room);
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        peer.room -= count;
+        peer.output.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().is_shut = true;
+        Ok(())
+    }
+}
+
+struct Rig {
+    connections: Connections<Sim>,
+    now: Instant,
+    scratch: Vec<u8>,
+    seq: u64,
+    clients: Vec<(ConnectionKey, Sim)>,
+}
+
+impl Rig {
+    fn new(lag_bytes_max: usize, memory_bytes_max: usize) -> Self {
+        Self::with_policy(lag_bytes_max, memory_bytes_max, LagPolicy::Skip)
+    }
+
+    fn with_policy(
+        lag_bytes_max: usize,
+        memory_bytes_max: usize,
+        lag_policy: LagPolicy,
+    ) -> Self {
+        let memory = Memory::with_limit(memory_bytes_max);
+        let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
+        let feed_limits = feed::Limits { lag_bytes_max, lag_policy };
+        let context = Context {
+            feeds: Feeds::new(feed_limits, encoding, &memory),
+            metrics: Metrics::default(),
+            memory,
+            timing: Timing {
+                handshake_timeout: Duration::from_secs(10),
+                keepalive_timeout: Duration::from_secs(60),
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+            },
+            limits: Limits {
+                http: crate::http::Limits::default(),
+                clients_max: 100_000,
+                clients_per_ip_max: 0,
+                topics_max: 128,
+                inbound_bytes_max: 4096,
+                write_timeout: Duration::from_secs(30),
+            },
+            origin: OriginPolicy::default(),
+            format: Format::Raw,
+            site: Site::BuiltIn(BuiltIn::new()),
+            phase: Phase::Serving,
+            refusals: 0,
+        };
+        Self {
+            connections: Connections::new(context),
+            now: Instant::now(),
+            scratch: vec![0; 16 << 10],
+            seq: 0,
+            clients: Vec::new(),
+        }
+    }
+
+    fn connect(&mut self, input: &[u8]) -> usize {
+        let peer = Peer { input: input.to_vec(), room: usize::MAX, ..Peer::default() };
+        let sim = Sim(Rc::new(RefCell::new(peer)));
+        let ip = Some(IpAddr::from([127, 0, 0, 1]));
+        let key = self.connections.accept(self.now, sim.clone(), ip, Serves::All).unwrap();
+        self.clients.push((key, sim));
+        self.clients.len() - 1
+    }
+
+    fn websocket(&mut self) -> usize {
+        let client = self.connect(
+            b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        self.turn();
+        assert!(self.take_output(client).starts_with(b"HTTP/1.1 101"));
+        client
+    }
+
+    fn peer(&self, client: usize) -> std::cell::RefMut<'_, Peer> {
+        self.clients[client].1.0.borrow_mut()
+    }
+
+    fn take_output(&self, client: usize) -> Vec<u8> {
+        std::mem::take(&mut self.peer(client).output)
+    }
+
+    fn publish(&mut self, bytes: usize) {
+        self.seq += 1;
+        let body = vec![b'x'; bytes];
+        let parts = [Part::from("t"), Part::from(&body[..])];
+        let message = Message::from_parts(Seq(self.seq), &parts, TopicFrom::Part);
+        self.connections.context.feeds.publish(&message);
+    }
+
+    /// What the event loop does, with a poller that tells everything that is so.
+    fn turn(&mut self) {
+        for index in 0..self.clients.len() {
+            let (key, sim) = self.clients[index].clone();
+            let Some(connection) = self.connections.get(key) else { continue };
+            let interest = connection.registered;
+            let peer = sim.0.borrow();
+            let readable = !peer.input.is_empty() || peer.input_ended;
+            let writable = peer.room > 0;
+            drop(peer);
+            if readable && interest.readable {
+                self.connections.handle_readable(self.now, key, &mut self.scratch);
+            }
+            if writable && interest.writable {
+                self.connections.handle_writable(self.now, key);
+            }
+        }
+        self.connections.fire_timers(self.now);
+        self.connections.flush(self.now);
+        while self.connections.pop_changed().is_some() {}
+        while self.connections.pop_closed().is_some() {}
+    }
+
+    fn turns(&mut self, count: usize) {
+        (0..count).for_each(|_| self.turn());
+    }
+}
+
+const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+
+fn answers(output: &[u8]) -> usize {
+    output.windows(15).filter(|window| *window == b"HTTP/1.1 200 OK").count()
+}
+
+#[test]
+fn a_client_that_pipelines_is_read_no_faster_than_it_is_answered() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let client = rig.connect(&REQUEST.repeat(200_000));
+    let (mut used_max, mut answers_max) = (0, 0);
+    for _ in 0..100 {
+        rig.turn();
+        used_max = used_max.max(rig.connections.context.memory.used_bytes());
+        answers_max = answers_max.max(answers(&rig.take_output(client)));
+    }
+    assert!(
+        answers_max <= 2 * VISIT_REQUESTS_MAX && used_max <= 64 << 10,
+        "{answers_max} answers in one turn, {used_max} bytes of requests held for one client"
+    );
+}
+
+#[test]
+fn pipelined_requests_before_a_half_close_are_all_answered() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let client = rig.connect(&REQUEST.repeat(40));
+    rig.peer(client).input_ended = true;
+    rig.turns(20);
+    assert_eq!(answers(&rig.take_output(client)), 40);
+}
+
+#[test]
+fn what_one_turn_writes_does_not_grow_from_turn_to_turn() {
+    let mut rig = Rig::new(1 << 20, 4 << 30);
+    let count = 20;
+    let clients: Vec<_> = (0..count).map(|_| rig.websocket()).collect();
+    rig.publish(16 << 20);
+    let mut written = Vec::new();
+    for _ in 0..200 {
+        rig.turn();
+        let bytes: usize = clients.iter().map(|&client| rig.take_output(client).len()).sum();
+        if bytes == 0 {
+            break;
+        }
+        written.push(bytes >> 20);
+    }
+    let most = *written.iter().max().unwrap();
+    assert!(most <= 8, "MiB in each turn, 4 are allowed: {written:?}");
+}
+
+/// Default format: raw, which cannot tell of a gap.
+#[test]
+fn a_raw_client_with_a_gap_is_said_goodbye_when_it_has_got_the_rest() {
+    let mut rig = Rig::new(1_000, 512 << 20);
+    let client = rig.websocket();
+    rig.peer(client).room = 10;
+    rig.publish(500);
+    rig.turn();
+    // Stalls inside the frame, and is left behind by one that is larger than the lag allowed.
+    rig.publish(100_000);
+    rig.turn();
+    // The feed holds the large frame for it: let it be left behind once more, by relief.
+    rig.connections.context.feeds.leave_everyone_behind();
+    let until = rig.now + Duration::from_secs(5);
+    rig.connections.stop_serving();
+    rig.connections.begin_drain(rig.now, until);
+    rig.turn();
+    rig.peer(client).room = usize::MAX;
+    rig.turns(5);
+    let output = rig.take_output(client);
+    assert!(output.len() >= 504, "the frame is complete: {}", output.len());
+    assert!(output.ends_with(b"\x88\x02\x03\xe9"), "no 1001 in what the client got");
+}
+
+#[test]
+fn pings_that_are_due_together_are_spread_over_turns() {
+    let mut rig = Rig::new(1_000, 512 << 20);
+    let clients: Vec<_> = (0..5_000).map(|_| rig.websocket_fast()).collect();
+    rig.turn();
+    for &client in &clients {
+        rig.take_output(client);
+    }
+    rig.now += Duration::from_secs(26);
+    rig.turn();
+    let pinged = clients.iter().filter(|&&client| !rig.peer(client).output.is_empty()).count();
+    assert!(pinged <= 1_000, "{pinged} pings in one turn");
+}
+
+/// Memory that requests hold is taken from who holds it, and others are told.
+#[test]
+fn heads_that_never_end_do_not_lock_out_others() {
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+    for (bytes, count) in [(8_000, 200), (500, 10), (60, 30), (9, 50)] {
+        head.resize(8_000, b'x');
+        for _ in 0..count {
+            rig.connect(&head[..bytes]);
+        }
+    }
+    rig.turn();
+    let innocent = rig.connect(REQUEST);
+    rig.turns(3);
+    let output = rig.take_output(innocent);
+    assert!(output.starts_with(b"HTTP/1.1 "), "the innocent got {} bytes", output.len());
+}
+
+/// A feed's relief must not be paid by those who lag while it is requests that hold the memory.
+#[test]
+fn heads_that_never_end_take_nothing_from_subscribers() {
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    let client = rig.websocket();
+    rig.peer(client).room = 0;
+    rig.publish(10_000);
+    rig.turn();
+    let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+    head.resize(8_000, b'x');
+    for _ in 0..200 {
+        rig.connect(&head);
+    }
+    rig.turn();
+    rig.publish(10);
+    let gaps: u64 = rig.connections.context.feeds.counts().gaps.iter().sum();
+    assert_eq!(gaps, 0);
+}
+
+impl Rig {
+    fn websocket_fast(&mut self) -> usize {
+        let client = self.connect(
+            b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        );
+        let key = self.clients[client].0;
+        self.connections.handle_readable(self.now, key, &mut self.scratch);
+        client
+    }
+}
+
+/// CONTRACT.md, `--max-memory`: "skipped or closed first, and told"; the socket has room for the four bytes.
+#[test]
+fn who_is_closed_for_memory_is_told_1013() {
+    let mut rig = Rig::with_policy(16 << 20, 1 << 20, LagPolicy::Disconnect);
+    let client = rig.websocket();
+    rig.publish(700_000);
+    rig.publish(700_000);
+    rig.turns(3);
+    let output = rig.take_output(client);
+    assert!(output.ends_with(b"\x88\x02\x03\xf5"), "{} bytes and no 1013", output.len());
+}

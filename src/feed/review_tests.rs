@@ -1,0 +1,164 @@
+//! Findings of the review: each test fails on the code it was written against.
+
+use super::*;
+use crate::memory::Memory;
+use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
+use crate::topics::Filter;
+use crate::wire::{Encoding, Format, Payload};
+
+struct Rig {
+    feeds: Feeds,
+    memory: Memory,
+    seq: u64,
+}
+
+impl Rig {
+    fn new(lag_bytes_max: usize, memory_bytes_max: usize) -> Self {
+        let memory = Memory::with_limit(memory_bytes_max);
+        let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
+        let limits = Limits { lag_bytes_max, lag_policy: LagPolicy::Skip };
+        Self { feeds: Feeds::new(limits, encoding, &memory), memory, seq: 0 }
+    }
+
+    fn publish(&mut self, topic: &str, bytes: usize) {
+        self.seq += 1;
+        let body = vec![b'x'; bytes];
+        let parts = [Part::from(topic), Part::from(&body[..])];
+        self.feeds.publish(&Message::from_parts(Seq(self.seq), &parts, TopicFrom::Part));
+    }
+
+    fn subscribe(&mut self, prefix: &str, owner: u64) -> Subscription {
+        let filter = Filter::new(vec![prefix.into()], vec![]);
+        let wish = Wish { filter, wire: WireFormat::WebSocket(Format::Raw) };
+        self.feeds.subscribe(wish, Owner(owner), None)
+    }
+
+    fn send(&mut self, subscription: &Subscription, max: usize) -> usize {
+        let mut sent = 0;
+        loop {
+            let piece = self.feeds.pending(subscription).len().min(max - sent);
+            if piece == 0 {
+                return sent;
+            }
+            self.feeds.advance(subscription, piece);
+            sent += piece;
+        }
+    }
+
+    /// As the loop does: everyone with room is served until there is nothing to do.
+    fn serve_everyone(&mut self, clients: &[Subscription]) {
+        while let Some(Owner(owner)) = self.feeds.next_owner() {
+            self.send(&clients[owner as usize], usize::MAX);
+        }
+    }
+
+    fn gaps(&self) -> u64 {
+        self.feeds.counts().gaps.iter().sum()
+    }
+}
+
+/// The source pauses only when the feed says so: what it takes in until then must not push out what nobody was offered.
+#[test]
+fn who_keeps_up_loses_nothing_to_messages_of_half_the_lag_allowed() {
+    for sizes in [&[500_000, 500_000][..], &[30_000, 30_000, 30_000, 900_000], &[60_000, 2_000_000]] {
+        let mut rig = Rig::new(1 << 20, 1 << 30);
+        let clients = [rig.subscribe("", 0)];
+        for &bytes in sizes.iter().cycle().take(20) {
+            if rig.feeds.is_congested() {
+                rig.serve_everyone(&clients);
+            }
+            rig.publish("t", bytes);
+        }
+        assert_eq!(rig.gaps(), 0, "{sizes:?}");
+    }
+}
+
+/// As above, when it is `--max-memory` that is reached first: many filters, each with a client that takes everything.
+#[test]
+fn who_keeps_up_loses_nothing_to_max_memory() {
+    let mut rig = Rig::new(1 << 20, 8 << 20);
+    let clients: Vec<_> =
+        (0..64).map(|n| rig.subscribe(&"t".repeat(n + 1), n as u64)).collect();
+    for _ in 0..1_000 {
+        if rig.feeds.is_congested() {
+            rig.serve_everyone(&clients);
+        }
+        rig.publish(&"t".repeat(100), 1_000);
+    }
+    assert_eq!(rig.gaps(), 0);
+}
+
+/// Below `LARGE_FRAME_BYTES` everyone who is left behind inside a frame gets a copy of its rest.
+#[test]
+fn rests_of_frames_count_against_max_memory() {
+    let mut rig = Rig::new(20_000, 1 << 30);
+    let stalled: Vec<_> = (0..1_000).map(|n| rig.subscribe("", n)).collect();
+    rig.publish("t", 8_000);
+    for subscription in &stalled {
+        assert_eq!(rig.send(subscription, 100), 100);
+    }
+    for _ in 0..5 {
+        rig.publish("t", 8_000);
+    }
+    let held: usize = stalled.iter().map(|own| rig.feeds.pending(own).len()).sum();
+    let used = rig.memory.used_bytes();
+    assert!(held <= used || used >= 8_000 * 1_000, "{held} bytes of rests are held, {used} are counted");
+}
+
+/// "Those who keep the rest of a large frame are closed": not those who keep fifty bytes.
+#[test]
+fn relief_does_not_close_who_holds_next_to_nothing() {
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    let innocent = rig.subscribe("a", 0);
+    let guilty = rig.subscribe("b", 1);
+    rig.publish("a", 60);
+    rig.send(&innocent, 10);
+    rig.publish("b", 960_000);
+    rig.send(&guilty, 10);
+    rig.publish("b", 900_000);
+    rig.send(&guilty, 10);
+    rig.publish("b", 10);
+    let expelled: Vec<_> = std::iter::from_fn(|| rig.feeds.pop_expelled()).collect();
+    assert!(!expelled.iter().any(|(owner, _)| *owner == Owner(0)), "{expelled:?}");
+}
+
+/// A pass must cost what there is, not what there once was.
+#[test]
+fn a_pass_costs_the_same_after_a_crowd_has_left() {
+    let mut feed = Feed::new(WireFormat::WebSocket(Format::Raw));
+    let mut pool = ChunkPool::new(Memory::with_limit(1 << 30));
+    for owner in 0..100_000 {
+        feed.subscribe(Owner(owner), None);
+    }
+    for slot in 1..100_000 {
+        feed.unsubscribe(slot, &mut pool);
+    }
+    let begun = std::time::Instant::now();
+    for _ in 0..100 {
+        assert_eq!(feed.next_in_pass(), None);
+        feed.end_pass();
+    }
+    eprintln!("one pass over one subscriber: {:?}", begun.elapsed() / 100);
+    assert!(feed.subscribers.capacity() < 1_000, "{} slots are looked at", feed.subscribers.capacity());
+}
+
+/// Prefixes as deep as a request may be long; a thread of the host has 2 MiB of stack.
+#[test]
+fn deep_prefixes_do_not_exhaust_the_stack() {
+    let mut rig = Rig::new(1 << 20, 1 << 30);
+    let clients: Vec<_> =
+        (0..6_000).map(|n| rig.subscribe(&"a".repeat(n + 1), n as u64)).collect();
+    rig.publish(&"a".repeat(6_000), 10);
+    for subscription in clients.iter().take(3_000).rev() {
+        rig.feeds.unsubscribe(subscription);
+    }
+}
+
+/// A client chooses how much its filter takes: up to 6 KiB of topics, each with its own boxes, nodes and tables.
+#[test]
+fn filters_count_against_max_memory() {
+    let mut rig = Rig::new(1 << 20, 1 << 30);
+    let clients: Vec<_> =
+        (0..100).map(|n| rig.subscribe(&format!("{n}{}", "x".repeat(6_000)), n)).collect();
+    assert!(rig.memory.used_bytes() > 100 * 6_000, "{} filters are free", clients.len());
+}

@@ -1,0 +1,294 @@
+//! A simulated client: what it asks for, how it behaves, and what it must have seen in the end.
+
+use super::pipe::SharedPipe;
+use crate::message::Id;
+use crate::test_random::Random;
+use crate::wire::Format;
+
+/// A published message, as the oracle knows it.
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) topic: String,
+    pub(super) body_bytes: usize,
+}
+
+/// What a client read, frame by frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Seen {
+    Message(usize),
+    Gap(usize),
+    Ping,
+    Pong,
+    Close(u16),
+}
+
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) pipe: SharedPipe,
+    prefixes: Vec<&'static str>,
+    exact: Vec<&'static str>,
+    format: Format,
+    received: Vec<u8>,
+    /// How many bytes it reads at a time; 0 while it is stalled.
+    appetite: usize,
+    /// The close code that it has to get for what it did.
+    pub(super) expected_close: Option<u16>,
+    /// It left by itself, so that what it was sent may end anywhere.
+    has_left: bool,
+    answers_pings: bool,
+    /// How much of `received` was searched for pings.
+    searched: usize,
+}
+
+const TOPICS: [&str; 6] = ["a", "ab", "abc", "b", "ba", ""];
+
+/// A masked frame; the mask is as good as any.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
+    bytes.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ [1, 2, 3, 4][i % 4]));
+    bytes
+}
+
+pub(super) fn random_topic(random: &mut Random) -> &'static str {
+    TOPICS[random.below(TOPICS.len())]
+}
+
+impl Client {
+    /// Connects and asks for something, perhaps with a request in front.
+    pub(super) fn new(random: &mut Random, pipe: SharedPipe) -> Self {
+        let mut some = |max: usize| -> Vec<&'static str> {
+            (0..random.below(max)).map(|_| random_topic(random)).collect()
+        };
+        let (prefixes, exact) = (some(3), some(3));
+        let format = [Format::Raw, Format::Json, Format::Parts][random.below(3)];
+        let client = Self {
+            pipe,
+            prefixes,
+            exact,
+            format,
+            received: Vec::new(),
+            appetite: 1 + random.below(5_000),
+            expected_close: None,
+            has_left: false,
+            answers_pings: !random.chance(10),
+            searched: 0,
+        };
+        let request = client.request(random);
+        client.send(&request);
+        client
+    }
+
+    fn request(&self, random: &mut Random) -> Vec<u8> {
+        let mut query = match self.format {
+            Format::Raw => "format=raw".to_owned(),
+            Format::Json => "format=json".to_owned(),
+            Format::Parts => "format=parts".to_owned(),
+        };
+        self.prefixes.iter().for_each(|topic| query += &format!("&topic={topic}"));
+        self.exact.iter().for_each(|topic| query += &format!("&exact={topic}"));
+        let mut request = String::new();
+        if random.chance(5) {
+            request += "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+        }
+        request += &format!(
+            "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        request.into_bytes()
+    }
+
+    pub(super) fn send(&self, bytes: &[u8]) {
+        self.pipe.borrow_mut().to_server.extend(bytes);
+    }
+
+    /// Does something that clients do.
+    pub(super) fn act(&mut self, random: &mut Random, misbehaves: bool) {
+        if self.expected_close.is_some() || self.has_left {
+            return;
+        }
+        match random.below(if misbehaves { 14 } else { 5 }) {
+            0 => self.appetite = 0,
+            1 => self.appetite = 1 + random.below(20_000),
+            2 => self.send(&frame(0x89, b"are you there")),
+            3 => self.send(&frame(0x81, "what clients say goes nowhere é".as_bytes())),
+            4 => self.send(&frame(0x8a, b"")),
+            5 => {
+                // A text in fragments with a ping in between, and half of what comes next.
+                self.send(&frame(0x01, b"\xc3"));
+                self.send(&frame(0x89, b""));
+                self.send(&frame(0x80, b"\xa9"));
+            }
+            6 => self.misbehave(&frame(0xc1, b"reserved bit"), 1002),
+            7 => self.misbehave(&frame(0x81, b"\xff\xfe"), 1007),
+            8 => {
+                self.misbehave(&[0x82, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4], 1009)
+            }
+            9 => self.misbehave(&frame(0x88, b"\x03\xe8"), 1000),
+            10 => {
+                self.has_left = true;
+                self.pipe.borrow_mut().client_ended = true;
+            }
+            11 => {
+                self.has_left = true;
+                self.pipe.borrow_mut().is_reset = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends `bytes`, for which `code` is the answer, and sometimes a lot more.
+    fn misbehave(&mut self, bytes: &[u8], code: u16) {
+        self.send(bytes);
+        self.send(&[0xaa; 3_000]);
+        self.expected_close = Some(code);
+    }
+
+    /// Reads what its appetite allows, and answers pings.
+    pub(super) fn read(&mut self, random: &mut Random) {
+        let appetite = if self.appetite == 0 { 0 } else { 1 + random.below(self.appetite) };
+        self.read_at_most(appetite);
+    }
+
+    pub(super) fn read_at_most(&mut self, max: usize) {
+        {
+            let mut pipe = self.pipe.borrow_mut();
+            let len = pipe.to_client.len().min(max);
+            if len == 0 {
+                return;
+            }
+            self.received.extend(pipe.to_client.drain(..len));
+        }
+        // Bodies are ASCII, so that these bytes are a ping, or a length and a pong too many.
+        let pings =
+            self.received[self.searched..].windows(2).filter(|two| two == b"\x89\x00").count();
+        self.searched = self.received.len() - 1;
+        for _ in 0..if self.answers_pings { pings } else { 0 } {
+            self.send(&frame(0x8a, b""));
+        }
+    }
+
+    /// From now on it reads as fast as it can, and behaves.
+    pub(super) fn recover(&mut self) {
+        self.appetite = usize::MAX / 2;
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        self.has_left
+    }
+
+    fn wants(&self, topic: &str) -> bool {
+        (self.prefixes.is_empty() && self.exact.is_empty())
+            || self.prefixes.iter().any(|prefix| topic.starts_with(prefix))
+            || self.exact.contains(&topic)
+    }
+
+    /// Compares what was received with what was owed. `is_alive` is whether the gateway still serves the client, which
+    /// then must have got everything; `may_miss` is whether anybody was left behind.
+    pub(super) fn check(&self, published: &[Published], is_alive: bool, may_miss: bool) {
+        let Some(upgraded_at) = self.pipe.borrow().upgraded_at else { return };
+        let is_owed = |number: &usize| self.wants(&published[*number - 1].topic);
+        let mut owed = (upgraded_at + 1..=published.len()).filter(is_owed);
+        let Some(seen) = self.seen(published) else {
+            assert!(!is_alive, "a client that is served got its upgrade");
+            return;
+        };
+        let mut closed_with = None;
+        for item in seen {
+            assert_eq!(closed_with, None, "nothing follows a close: {item:?}");
+            match item {
+                Seen::Message(number) if self.format == Format::Json || !may_miss => {
+                    assert_eq!(owed.next(), Some(number), "the next message that is owed");
+                }
+                Seen::Message(number) => {
+                    assert!(owed.by_ref().any(|next| next == number), "in order, and owed");
+                }
+                Seen::Gap(missed) => {
+                    assert!(missed > 0);
+                    assert_eq!(owed.by_ref().take(missed).count(), missed, "told, and owed");
+                }
+                Seen::Ping | Seen::Pong => {}
+                Seen::Close(code) => closed_with = Some(code),
+            }
+        }
+        if is_alive && (self.format == Format::Json || !may_miss) {
+            assert_eq!(owed.next(), None, "neither delivered nor told");
+        }
+        if let (Some(expected), Some(code)) = (self.expected_close, closed_with) {
+            assert!(code == expected || code == 1013 || code == 1001, "{code}, not {expected}");
+        }
+    }
+
+    /// The close code that was received.
+    pub(super) fn close_code(&self, published: &[Published]) -> Option<u16> {
+        match self.seen(published)?.last() {
+            Some(Seen::Close(code)) => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// The frames received; `None` where there was no upgrade. What is not whole at the end is left out.
+    fn seen(&self, published: &[Published]) -> Option<Vec<Seen>> {
+        let mut bytes = self.received.as_slice();
+        loop {
+            let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+            let is_upgrade = bytes.starts_with(b"HTTP/1.1 101");
+            bytes = &bytes[head..];
+            if is_upgrade {
+                break;
+            }
+            // The answer to the request in front.
+            bytes = bytes.strip_prefix(b"ok\n")?;
+        }
+        let mut seen = Vec::new();
+        while let Some((first, payload, rest)) = take_frame(bytes) {
+            seen.push(self.read_frame(first, payload, published));
+            bytes = rest;
+        }
+        Some(seen)
+    }
+
+    fn read_frame(&self, first: u8, payload: &[u8], published: &[Published]) -> Seen {
+        let number_of = |body: &[u8]| {
+            let text = std::str::from_utf8(body).unwrap();
+            let number: usize = text.split('|').next().unwrap().parse().unwrap();
+            assert_eq!(body.len(), published[number - 1].body_bytes, "the whole body");
+            number
+        };
+        match (first, self.format) {
+            (0x89, _) => Seen::Ping,
+            (0x8a, _) => Seen::Pong,
+            (0x88, _) => Seen::Close(u16::from_be_bytes([payload[0], payload[1]])),
+            (0x81, Format::Raw) => Seen::Message(number_of(payload)),
+            (0x81, Format::Json) => {
+                let json: serde_json::Value = serde_json::from_slice(payload).unwrap();
+                if let Some(gap) = json.get("gap") {
+                    return Seen::Gap(gap["missed"].as_u64().unwrap() as usize);
+                }
+                let number = number_of(json["data"].as_str().unwrap().as_bytes());
+                let id: Id = json["id"].as_str().unwrap().parse().unwrap();
+                assert_eq!(id.seq.0, number as u64);
+                assert_eq!(json["topic"], published[number - 1].topic.as_str());
+                Seen::Message(number)
+            }
+            (0x82, Format::Parts) => {
+                let topic_len = u32::from_be_bytes(payload[..4].try_into().unwrap()) as usize;
+                let number = number_of(&payload[4 + topic_len + 4..]);
+                assert_eq!(&payload[4..4 + topic_len], published[number - 1].topic.as_bytes());
+                Seen::Message(number)
+            }
+            other => panic!("no such frame is ever sent: {other:?}"),
+        }
+    }
+}
+
+/// Cuts one unmasked frame off the front.
+fn take_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    assert!(second < 0x80, "a server does not mask");
+    let (len, start) = match second {
+        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
+        len => (usize::from(len), 2),
+    };
+    Some((first, bytes.get(start..start + len)?, &bytes[start + len..]))
+}

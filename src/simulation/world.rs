@@ -1,0 +1,254 @@
+//! A simulated gateway with its clients and its time: does in a turn what the event loop does, with pipes for sockets.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Published, random_topic};
+use super::pipe::{Pipe, SharedPipe, SimStream};
+use crate::access::OriginPolicy;
+use crate::connection::{
+    Budget, ConnectionKey, Connections, Context, Interest, Limits, Phase, Site,
+};
+use crate::error::GapReason;
+use crate::feed::{self, Feeds, LagPolicy};
+use crate::http::{self, Serves};
+use crate::memory::Memory;
+use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
+use crate::metrics::Metrics;
+use crate::session::Timing;
+use crate::test_random::Random;
+use crate::wire::{Encoding, Format, Payload};
+
+/// What kind of world it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) lag_bytes_max: usize,
+    pub(super) lag_policy: LagPolicy,
+    pub(super) memory_bytes_max: usize,
+    /// What fits between the gateway and a client.
+    pub(super) pipe_bytes_max: usize,
+    /// Whether clients break the protocol, reset and leave.
+    pub(super) misbehaves: bool,
+}
+
+pub(super) struct World {
+    rules: Rules,
+    now: Instant,
+    connections: Connections<SimStream>,
+    registered: HashMap<ConnectionKey, (SharedPipe, Interest)>,
+    clients: Vec<Client>,
+    published: Vec<Published>,
+    published_count: Rc<Cell<usize>>,
+    waiting: Vec<(String, Vec<u8>)>,
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl World {
+    pub(super) fn new(random: &mut Random, rules: Rules) -> Self {
+        let memory = Memory::with_limit(rules.memory_bytes_max);
+        let encoding = Encoding { epoch: Epoch::from_seed(random.next()), payload: Payload::Auto };
+        let feed_limits =
+            feed::Limits { lag_bytes_max: rules.lag_bytes_max, lag_policy: rules.lag_policy };
+        let context = Context {
+            feeds: Feeds::new(feed_limits, encoding, &memory),
+            metrics: Metrics::default(),
+            memory,
+            timing: Timing {
+                handshake_timeout: 10 * SECOND,
+                keepalive_timeout: 60 * SECOND,
+                ping_interval: 25 * SECOND,
+                ping_timeout: 20 * SECOND,
+            },
+            limits: Limits {
+                http: http::Limits::default(),
+                clients_max: 100_000,
+                clients_per_ip_max: 0,
+                topics_max: 128,
+                inbound_bytes_max: 4096,
+                write_timeout: 30 * SECOND,
+            },
+            budget: Budget {
+                visit_bytes_max: 1 + random.below(5_000),
+                turn_visits_max: 1 + random.below(20),
+                turn_bytes_max: 1 + random.below(20_000) as u64,
+            },
+            origin: OriginPolicy::SameHost,
+            format: Format::Raw,
+            site: Site::None,
+            phase: Phase::Serving,
+            refusals: 0,
+        };
+        Self {
+            rules,
+            now: Instant::now(),
+            connections: Connections::new(context),
+            registered: HashMap::new(),
+            clients: Vec::new(),
+            published: Vec::new(),
+            published_count: Rc::default(),
+            waiting: Vec::new(),
+        }
+    }
+
+    pub(super) fn connect(&mut self, random: &mut Random, clients_max: usize) {
+        if self.clients.len() >= clients_max {
+            return;
+        }
+        let room = 1 + random.below(self.rules.pipe_bytes_max);
+        let pipe = Pipe::new(room, Rc::clone(&self.published_count), random.next());
+        self.clients.push(Client::new(random, Rc::clone(&pipe)));
+        let stream = SimStream(Rc::clone(&pipe));
+        let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
+        let interest = Interest { readable: true, writable: false };
+        self.registered.insert(key, (pipe, interest));
+    }
+
+    /// A message waits upstream.
+    pub(super) fn publish(&mut self, random: &mut Random) {
+        let topic = random_topic(random).to_owned();
+        let size = [20, 200, 2_000, 30_000][random.below(4)];
+        let filler = "x".repeat(random.below(size));
+        let number = self.published.len() + self.waiting.len() + 1;
+        self.waiting.push((topic, format!("{number}|{filler}").into_bytes()));
+    }
+
+    /// Some clients do something.
+    pub(super) fn act(&mut self, random: &mut Random) {
+        for _ in 0..random.below(4) {
+            if !self.clients.is_empty() {
+                let at = random.below(self.clients.len());
+                self.clients[at].act(random, self.rules.misbehaves);
+            }
+        }
+    }
+
+    pub(super) fn pass_seconds(&mut self, random: &mut Random) {
+        self.now += SECOND * random.below(12) as u32;
+    }
+
+    /// One turn of the loop, then clients read.
+    pub(super) fn turn(&mut self, random: &mut Random) {
+        self.now += Duration::from_millis(random.below(20) as u64);
+        let mut scratch = [0; 512];
+        for (key, readable, writable) in self.ready() {
+            if readable {
+                self.connections.handle_readable(self.now, key, &mut scratch);
+            }
+            if writable {
+                self.connections.handle_writable(self.now, key);
+            }
+        }
+        self.take_in();
+        self.connections.fire_timers(self.now);
+        self.connections.flush(self.now);
+        self.reap();
+        if random.chance(20) {
+            self.connections.context.feeds.check_invariants();
+        }
+        let used = self.connections.context.memory.used_bytes();
+        assert!(used <= self.rules.memory_bytes_max, "{used} bytes are used");
+        for client in &mut self.clients {
+            client.read(random);
+        }
+    }
+
+    fn ready(&self) -> Vec<(ConnectionKey, bool, bool)> {
+        let readiness = |(key, (pipe, interest)): (&ConnectionKey, &(SharedPipe, Interest))| {
+            let pipe = pipe.borrow();
+            let readable = interest.readable && pipe.is_readable();
+            let writable = interest.writable && pipe.is_writable();
+            (readable || writable).then_some((*key, readable, writable))
+        };
+        self.registered.iter().filter_map(readiness).collect()
+    }
+
+    fn take_in(&mut self) {
+        for (topic, body) in std::mem::take(&mut self.waiting) {
+            if self.connections.context.feeds.is_congested() {
+                self.waiting.push((topic, body));
+                continue;
+            }
+            // What waits behind a message that could not be taken in is still in order.
+            if !self.waiting.is_empty() {
+                self.waiting.push((topic, body));
+                continue;
+            }
+            let body_bytes = body.len();
+            let parts = [Part::from(topic.as_bytes()), Part::from(body)];
+            self.published.push(Published { topic, body_bytes });
+            self.published_count.set(self.published.len());
+            let seq = Seq(self.published.len() as u64);
+            let message = Message::from_parts(seq, &parts, TopicFrom::Part);
+            self.connections.context.feeds.publish(&message);
+        }
+    }
+
+    fn reap(&mut self) {
+        while let Some((key, _, interest)) = self.connections.pop_changed() {
+            self.registered.get_mut(&key).unwrap().1 = interest;
+        }
+        while let Some(stream) = self.connections.pop_closed() {
+            self.registered.retain(|_, (pipe, _)| !Rc::ptr_eq(pipe, &stream.0));
+        }
+    }
+
+    /// Nothing new happens, everyone reads; then every client's account must be right, and nothing may be left behind.
+    pub(super) fn finish(mut self, random: &mut Random) {
+        self.clients.iter_mut().for_each(Client::recover);
+        let mut quiet_turns = 0;
+        let mut turns = 0;
+        while quiet_turns < 3 {
+            self.turn(random);
+            let is_quiet = self.waiting.is_empty()
+                && self.ready().is_empty()
+                && !self.connections.has_work()
+                && self.clients.iter().all(|client| client.pipe.borrow().to_client.is_empty());
+            quiet_turns = if is_quiet { quiet_turns + 1 } else { 0 };
+            turns += 1;
+            assert!(turns < 300_000, "the loop spins");
+        }
+        self.check_accounts();
+        self.say_goodbye(random);
+        assert_eq!(self.connections.len(), 0, "nobody is left");
+        let context = &self.connections.context;
+        assert_eq!(context.feeds.len(), 0, "no feed is left");
+        assert_eq!(context.memory.used_bytes(), 0, "no memory is held");
+    }
+
+    fn check_accounts(&self) {
+        let gaps = self.connections.context.feeds.counts().gaps[GapReason::Lag as usize];
+        for client in &self.clients {
+            let pipe = client.pipe.borrow();
+            let is_alive = !pipe.server_ended && !client.has_left();
+            drop(pipe);
+            client.check(&self.published, is_alive, gaps > 0);
+        }
+    }
+
+    fn say_goodbye(&mut self, random: &mut Random) {
+        let alive: Vec<bool> =
+            self.clients.iter().map(|client| !client.pipe.borrow().server_ended).collect();
+        self.connections.stop_serving();
+        self.connections.begin_drain(self.now, self.now + 20 * SECOND);
+        let mut turns = 0;
+        while self.connections.len() > 0 {
+            self.turn(random);
+            for client in &mut self.clients {
+                let mut pipe = client.pipe.borrow_mut();
+                pipe.client_ended |= pipe.server_ended && pipe.to_client.is_empty();
+            }
+            turns += 1;
+            assert!(turns < 100_000, "the drain ends");
+        }
+        for (client, was_alive) in self.clients.iter_mut().zip(alive) {
+            client.read_at_most(usize::MAX);
+            let was_served = was_alive && client.pipe.borrow().upgraded_at.is_some();
+            if was_served && !client.has_left() {
+                assert_eq!(client.close_code(&self.published), Some(1001), "{client:?}");
+            }
+        }
+    }
+}

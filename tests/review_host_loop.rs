@@ -1,0 +1,37 @@
+//! Finding of the review: a gateway inside a host's loop, as CONTRACT.md section 7 promises it.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use zmq2ws::{Gateway, Settings};
+
+#[test]
+fn a_host_that_waits_for_the_descriptor_and_the_deadline_neither_spins_nor_stops_the_clock() {
+    let settings = Settings::from_toml(
+        "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']\nhandshake-timeout = '2s'",
+        "test.toml",
+    )
+    .unwrap();
+    let mut gateway = Gateway::new(settings.into_config().unwrap()).unwrap();
+    let address = gateway.listen_addresses()[0].replace("http://", "");
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let begun = Instant::now();
+    let mut turns = 0;
+    // Says nothing, so it is closed after two seconds.
+    while !matches!(client.read(&mut [0; 64]), Ok(0)) && begun.elapsed() < Duration::from_secs(8) {
+        let wait = gateway.next_deadline().map_or(Duration::from_secs(1), |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        // Up to the next whole millisecond and a little more, as any host does.
+        let wait = Timespec::try_from(wait + Duration::from_millis(1)).unwrap();
+        poll(&mut [PollFd::new(&gateway.as_fd(), PollFlags::IN)], Some(&wait)).unwrap();
+        gateway.turn(Some(Duration::ZERO)).unwrap();
+        turns += 1;
+    }
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_secs(3) && turns < 100, "{turns} turns in {taken:?}");
+}
