@@ -134,6 +134,8 @@ reasons! {
         HandshakeTimeout = "handshake_timeout",
         /// No further request within `--keepalive-timeout`.
         KeepaliveTimeout = "keepalive_timeout",
+        /// It waited without becoming a client, and there was no room for newcomers.
+        Evicted = "evicted",
         /// The gateway stops (1001).
         Shutdown = "shutdown",
     }
@@ -151,6 +153,7 @@ impl CloseReason {
             Self::Lag | Self::Memory => Some(1013),
             Self::Done
             | Self::Reset
+            | Self::Evicted
             | Self::WriteTimeout
             | Self::PingTimeout
             | Self::HandshakeTimeout

@@ -25,6 +25,9 @@ const OTHER_DESCRIPTORS: usize = 256;
 /// Connections that may exist beside `--max-clients`: requests, refusals, health checks.
 const OTHER_CONNECTIONS: usize = 128;
 
+/// One part in so many of `--max-memory` is for requests that are not complete.
+const REQUEST_MEMORY_SHARE: usize = 8;
+
 /// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
 ///
 /// Nothing happens unless somebody calls [`Self::run`] or [`Self::turn`]. Dropping a gateway closes everything at once;
@@ -210,7 +213,8 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
 }
 
 fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
-    let memory = Memory::with_limit(config.memory_bytes_max);
+    let request_bytes_max = config.memory_bytes_max / REQUEST_MEMORY_SHARE;
+    let memory = Memory::with_limit(config.memory_bytes_max - request_bytes_max);
     let epoch = Epoch::from_seed(RandomState::new().hash_one(0));
     let feed_limits =
         feed::Limits { lag_bytes_max: config.lag_bytes_max, lag_policy: config.lag_policy };
@@ -218,7 +222,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     Ok(Context {
         feeds: Feeds::new(feed_limits, encoding, &memory),
         metrics: Metrics::default(),
-        memory,
+        request_memory: Memory::with_limit(request_bytes_max),
         timing: Timing {
             handshake_timeout: config.handshake_timeout,
             keepalive_timeout: config.keepalive_timeout,
@@ -234,7 +238,8 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
             write_timeout: config.write_timeout,
         },
         budget: Budget::default(),
-        site: site(&config.site)?,
+        site: site(&config.site, &memory)?,
+        memory,
         origin: config.origin,
         format: config.format,
         phase: Phase::Serving,
@@ -242,11 +247,11 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     })
 }
 
-fn site(config: &SiteConfig) -> Result<Site, ConfigError> {
+fn site(config: &SiteConfig, memory: &Memory) -> Result<Site, ConfigError> {
     Ok(match config {
         SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::new()),
         SiteConfig::Directory(path) => {
-            Site::Directory(Directory::open(path).map_err(|error| ConfigError {
+            Site::Directory(Directory::open(path, memory).map_err(|error| ConfigError {
                 setting: "--www".into(),
                 value: path.display().to_string(),
                 reason: format!("not a folder that can be read: {error}"),

@@ -31,6 +31,11 @@ pub use net::ListenAddr;
 pub use source::{Attach, Endpoint, SocketKind};
 pub use wire::{Format, Payload};
 
+/// Compiles and runs the code in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Entry points that take any bytes, for the targets in `fuzz/`. Seeded tests beside the code run over the same ones.
 #[cfg(fuzzing)]
 pub mod fuzz {

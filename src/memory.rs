@@ -30,6 +30,10 @@ impl Memory {
         self.account.used_bytes.get()
     }
 
+    pub(crate) fn bytes_max(&self) -> usize {
+        self.account.bytes_max
+    }
+
     /// Whether more is used than allowed.
     pub(crate) fn is_exceeded(&self) -> bool {
         self.used_bytes() > self.account.bytes_max

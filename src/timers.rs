@@ -36,8 +36,15 @@ impl<K: Ord> Timers<K> {
         self.heap.pop().map(|Reverse(entry)| entry)
     }
 
+    /// Drops the entries that are not worth keeping.
+    pub(crate) fn retain(&mut self, keep: impl Fn(Instant, K) -> bool)
+    where
+        K: Copy,
+    {
+        self.heap.retain(|Reverse((deadline, key))| keep(*deadline, *key));
+    }
+
     /// How many entries are queued.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }

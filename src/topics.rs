@@ -4,6 +4,9 @@ use std::collections::HashMap;
 
 use fast_radix_trie::GenericRadixMap;
 
+/// The longest topic or prefix that a client may ask for, bytes: it decides how deep the index can become.
+pub(crate) const TOPIC_BYTES_MAX: usize = 255;
+
 /// The topics that a client wants, in one canonical form, so that equal wishes are equal values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Filter {
@@ -27,6 +30,12 @@ impl Filter {
         exact.retain(|topic| !prefixes.iter().any(|prefix| topic.starts_with(prefix)));
         let boxed = |topics: Vec<Vec<u8>>| topics.into_iter().map(Vec::into_boxed_slice).collect();
         Self { prefixes: boxed(prefixes), exact: boxed(exact) }
+    }
+
+    /// About how many bytes its topics take, here and in an index.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        const INDEXED_BYTES: usize = 128;
+        self.prefixes.iter().chain(&self.exact).map(|topic| 2 * topic.len() + INDEXED_BYTES).sum()
     }
 
     /// Whether `topic` is wanted: the slow and obvious way, which tests hold against the index.

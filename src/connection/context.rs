@@ -12,7 +12,7 @@ use crate::http::{
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
-use crate::net::{ByteStream, Directory};
+use crate::net::Directory;
 use crate::session::http::{Answer, Reply};
 use crate::session::{Session, Timing, WebSocket};
 use crate::topics::Filter;
@@ -43,7 +43,7 @@ pub(crate) struct Budget {
     /// are sent and sources are read, so this bounds what a huge broadcast adds to everything else's latency.
     pub(crate) turn_visits_max: usize,
     /// Bytes that one turn writes, for the same reason: 2 ms at 2 GB/s.
-    pub(crate) turn_bytes_max: u64,
+    pub(crate) turn_bytes_max: usize,
 }
 
 impl Default for Budget {
@@ -71,7 +71,10 @@ pub(crate) enum Phase {
 pub(crate) struct Context {
     pub(crate) feeds: Feeds,
     pub(crate) metrics: Metrics,
+    /// What feeds and files hold.
     pub(crate) memory: Memory,
+    /// What unfinished requests hold: an account of its own, so that they take nothing from clients.
+    pub(crate) request_memory: Memory,
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
@@ -124,6 +127,9 @@ impl Context {
         if self.metrics.clients(Transport::WebSocket) >= self.limits.clients_max {
             return Err(self.unavailable("too many clients"));
         }
+        if self.memory.is_exceeded() {
+            return Err(self.unavailable("out of memory for clients"));
+        }
         Ok(())
     }
 
@@ -132,18 +138,6 @@ impl Context {
         self.refusals = self.refusals.wrapping_add(1);
         let seconds = response::retry_after_seconds(RETRY_AFTER_SECONDS, self.refusals);
         Refusal::unavailable(reason, seconds)
-    }
-
-    /// Tells a client that is not let in, as well as that can be done without waiting for its request.
-    pub(super) fn write_refusal(&mut self, stream: &mut impl ByteStream) {
-        let mut answer = Vec::new();
-        let refusal = self.unavailable("too many connections from this address");
-        let _ = refusal.write(&mut answer, Exchange::refused(b""));
-        // Whether it arrives or not, the client is dropped. What it has sent already is read, since the kernel sends a
-        // reset for unread input, which could overtake the answer.
-        let _ = stream.write(&answer);
-        let _ = stream.shutdown_write();
-        let _ = stream.read(&mut [0; 4096]);
     }
 
     fn serve_page(
@@ -166,7 +160,7 @@ impl Context {
     fn metrics_text(&mut self) -> String {
         self.metrics.gaps = self.feeds.counts().gaps;
         self.metrics.feeds = self.feeds.len();
-        self.metrics.feed_bytes = self.memory.used_bytes();
+        self.metrics.feed_bytes = self.memory.used_bytes() + self.request_memory.used_bytes();
         let mut text = String::with_capacity(8 << 10);
         self.metrics.write_text(&mut text);
         text
@@ -188,10 +182,16 @@ impl Context {
         let mut response = Vec::new();
         response::write_switching_protocols(&mut response, &accept);
         self.metrics.client_changed(Transport::Http, Transport::WebSocket);
+        let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
         let inbound_bytes_max = self.limits.inbound_bytes_max;
-        let session = WebSocket::new(now, response, subscription, inbound_bytes_max, &self.timing);
-        Session::WebSocket(session)
+        Session::WebSocket(WebSocket::new(ping_at, response, subscription, inbound_bytes_max))
     }
+}
+
+/// Between half of the interval and all of it, so that clients who came together are not pinged together for ever.
+fn first_ping_after(interval: Duration, Owner(number): Owner) -> Duration {
+    let spread = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u32;
+    interval - interval / 512 * spread
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -7,11 +7,13 @@
 //!     └───────── reset, timeout, nothing to say ────────────────────┘
 //! ```
 
+mod addresses;
 mod context;
 mod drain;
 mod table;
 #[cfg(test)]
-mod review_tests;
+mod tests;
+mod waiting_room;
 
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};
@@ -27,6 +29,7 @@ use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::session::http::{Answer, Progress};
 use crate::session::{Http, Output, Session};
+use waiting_room::Occupant;
 
 /// Pipelined requests that one visit answers.
 const VISIT_REQUESTS_MAX: usize = 16;
@@ -46,14 +49,16 @@ pub(crate) struct Interest {
     pub(crate) writable: bool,
 }
 
-/// How a visit ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Visit {
-    /// Nothing more can be done before something happens.
-    Settled,
-    /// There is more to do; others come first.
-    Cut,
+/// What became of a visit to a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Visit {
+    bytes_sent: usize,
+    /// There is more to do, but others come first. Otherwise nothing can be done before something happens.
+    is_cut: bool,
 }
+
+/// A visit in which nothing was sent.
+const SETTLED: Visit = Visit { bytes_sent: 0, is_cut: false };
 
 /// One client's connection.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ struct Connection<S> {
     scheduled: Option<Instant>,
     /// What the poller was told.
     registered: Interest,
+    /// Whether the table means to come back after a visit that was cut.
+    is_queued: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +106,7 @@ impl<S: ByteStream> Connection<S> {
             stalled_until: None,
             scheduled: None,
             registered: Interest { readable: true, writable: false },
+            is_queued: false,
         }
     }
 
@@ -123,6 +131,15 @@ impl<S: ByteStream> Connection<S> {
         [own, self.stalled_until].into_iter().flatten().min()
     }
 
+    /// Whether it could make room for a newcomer.
+    fn occupant(&self) -> Occupant {
+        match &self.state {
+            State::Http(http) if http.wants_input() => Occupant::Waiting,
+            State::Http(_) | State::Lingering { .. } => Occupant::Busy,
+            State::Session(_) | State::Closed => Occupant::Gone,
+        }
+    }
+
     fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
     }
@@ -138,17 +155,17 @@ impl<S: ByteStream> Connection<S> {
         let input = match self.stream.read(scratch) {
             Ok(0) => {
                 self.handle_end_of_input(context);
-                return Visit::Settled;
+                return SETTLED;
             }
             Ok(len) => &mut scratch[..len],
-            Err(error) if is_transient(error.kind()) => return Visit::Settled,
+            Err(error) if is_transient(error.kind()) => return SETTLED,
             Err(error) => {
                 self.close(reason_of(error.kind()), context);
-                return Visit::Settled;
+                return SETTLED;
             }
         };
         match &mut self.state {
-            State::Http(http) => http.handle_input(now, input, &context.timing, &context.memory),
+            State::Http(http) => http.handle_input(now, input, &context.timing),
             State::Session(session) => session.handle_input(now, input, &context.timing),
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -173,7 +190,7 @@ impl<S: ByteStream> Connection<S> {
     fn handle_timeout(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
         if self.stalled_until.is_some_and(|until| until <= now) {
             self.close(CloseReason::WriteTimeout, context);
-            return Visit::Settled;
+            return SETTLED;
         }
         match &mut self.state {
             State::Http(http) => {
@@ -198,63 +215,72 @@ impl<S: ByteStream> Connection<S> {
 
     /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
     fn work(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+        let mut bytes_sent = 0;
         for _ in 0..VISIT_REQUESTS_MAX {
             self.serve(now, owner, context);
-            if self.flush(now, context) == Visit::Cut {
-                return Visit::Cut;
+            let visit = self.flush(now, context);
+            bytes_sent += visit.bytes_sent;
+            if visit.is_cut {
+                break;
             }
             if !matches!(&self.state, State::Http(http) if http.has_unread_input()) {
-                return Visit::Settled;
+                return Visit { bytes_sent, is_cut: false };
             }
         }
-        Visit::Cut
+        Visit { bytes_sent, is_cut: true }
     }
 
     fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
         let State::Http(http) = &mut self.state else { return };
-        if context.memory.is_exceeded() {
-            return self.close(CloseReason::Memory, context);
-        }
         let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
         let mut serve =
             |request: &Request<'_>, answer: &mut Answer| context.serve(request, answer, ip, serves);
-        if let Progress::Upgraded { upgrade, mut input } = http.proceed(&limits, &mut serve) {
-            let mut session = context.open_websocket(now, upgrade, owner);
-            session.handle_input(now, &mut input, &context.timing);
-            self.state = State::Session(session);
+        match http.proceed(&limits, &mut serve) {
+            Progress::Waiting => {
+                // Who keeps us waiting with half a request is the one that holds the memory.
+                if http.charge_input(&context.request_memory) {
+                    http.give_up(&context.unavailable("too many unfinished requests"));
+                }
+            }
+            Progress::Upgraded { upgrade, mut input } => {
+                let mut session = context.open_websocket(now, upgrade, owner);
+                session.handle_input(now, &mut input, &context.timing);
+                self.state = State::Session(session);
+            }
         }
     }
 
     /// Writes until there is nothing more, the socket is full, or others should come first.
     fn flush(&mut self, now: Instant, context: &mut Context) -> Visit {
-        let mut room = context.budget.visit_bytes_max;
+        let mut visit = SETTLED;
         loop {
             let output = match &mut self.state {
                 State::Http(http) => http.output(),
                 State::Session(session) => session.output(&mut context.feeds),
-                State::Lingering { .. } | State::Closed => return Visit::Settled,
+                State::Lingering { .. } | State::Closed => return visit,
             };
+            let room = context.budget.visit_bytes_max - visit.bytes_sent;
             let bytes = match output {
-                Output::Bytes(_) if room == 0 => return Visit::Cut,
+                Output::Bytes(_) if room == 0 => return Visit { is_cut: true, ..visit },
                 Output::Bytes(bytes) => &bytes[..bytes.len().min(room)],
                 Output::Idle => {
                     self.set_stalled(None, context);
-                    return Visit::Settled;
+                    return visit;
                 }
                 Output::Finished(reason) => {
                     self.say_goodbye(now, reason, context);
-                    return Visit::Settled;
+                    return visit;
                 }
             };
             let wanted = bytes.len();
             match self.stream.write(bytes) {
                 Ok(sent) => {
-                    room -= sent;
+                    visit.bytes_sent += sent;
                     self.note_sent(now, sent, context);
                     // A short write means that the socket is full; asking it again would only say so.
                     if sent < wanted {
                         self.stall(now, context);
-                        return Visit::Settled;
+                        return visit;
                     }
                     if let Some(until) = &mut self.stalled_until {
                         *until = now + context.limits.write_timeout;
@@ -264,12 +290,12 @@ impl<S: ByteStream> Connection<S> {
                     if self.stalled_until.is_none() {
                         self.stall(now, context);
                     }
-                    return Visit::Settled;
+                    return visit;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     self.close(reason_of(error.kind()), context);
-                    return Visit::Settled;
+                    return visit;
                 }
             }
         }
@@ -320,6 +346,21 @@ impl<S: ByteStream> Connection<S> {
     fn close(&mut self, reason: CloseReason, context: &mut Context) {
         self.leave(reason, context);
         self.state = State::Closed;
+    }
+
+    /// Gives the client up to free what is held for it. It is told where that can be done at once.
+    fn expel(&mut self, now: Instant, context: &mut Context) -> Visit {
+        let reason = CloseReason::Memory;
+        if let State::Session(session) = &mut self.state
+            && session.is_between_frames(&context.feeds)
+        {
+            session.close(reason);
+        }
+        let visit = self.flush(now, context);
+        if matches!(self.state, State::Session(_)) {
+            self.close(reason, context);
+        }
+        visit
     }
 
     /// Gives back what the client held and counts its end, once.

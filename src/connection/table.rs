@@ -1,21 +1,27 @@
 //! All connections of a gateway, and which of them are to be visited: the loop without its poller, so that a test can
 //! drive it with simulated streams and time.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
+use super::addresses::Addresses;
 use super::context::Phase;
 use super::drain::Drain;
-use super::{Connection, Context, Interest, State, Visit};
+use super::waiting_room::{Occupant, WaitingRoom};
+use super::{Connection, Context, Interest, SETTLED, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
-use crate::http::Serves;
-use crate::metrics::Transport;
+use crate::http::{Exchange, Serves};
 use crate::net::ByteStream;
 use crate::timers::Timers;
+
+/// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
+/// visits: each costs a system call or two.
+const TURN_TIMERS_MAX: usize = 256;
+const TURN_CLOSES_MAX: usize = 256;
 
 new_key_type! {
     /// A connection. A key that outlives its connection finds nothing.
@@ -47,12 +53,13 @@ pub(crate) struct Connections<S> {
     connections: SlotMap<ConnectionKey, Connection<S>>,
     pub(crate) context: Context,
     timers: Timers<ConnectionKey>,
-    /// Connections whose visit was cut short.
-    again: Vec<ConnectionKey>,
+    /// Connections whose visit was cut short, each once.
+    again: VecDeque<ConnectionKey>,
     /// Connections that wait for something else than the poller was told.
     changed: Vec<ConnectionKey>,
     closed: Vec<ConnectionKey>,
-    per_ip: HashMap<IpAddr, usize>,
+    addresses: Addresses,
+    waiting_room: WaitingRoom,
     drain: Option<Drain>,
 }
 
@@ -60,18 +67,20 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn new(context: Context) -> Self {
         Self {
             connections: SlotMap::with_key(),
-            context,
             timers: Timers::new(),
-            again: Vec::new(),
+            again: VecDeque::new(),
             changed: Vec::new(),
             closed: Vec::new(),
-            per_ip: HashMap::new(),
+            addresses: Addresses::with_limit(context.limits.clients_per_ip_max),
+            waiting_room: WaitingRoom::default(),
+            context,
             drain: None,
         }
     }
 
+    /// Connections that have not ended.
     pub(crate) fn len(&self) -> usize {
-        self.connections.len()
+        self.connections.len() - self.closed.len()
     }
 
     /// Takes a new client, unless its address has too many already: that one is told so and dropped.
@@ -82,21 +91,42 @@ impl<S: ByteStream> Connections<S> {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Option<ConnectionKey> {
-        if let Some(ip) = ip
-            && self.context.limits.clients_per_ip_max > 0
-        {
-            let count = self.per_ip.entry(ip).or_insert(0);
-            if *count >= self.context.limits.clients_per_ip_max {
-                self.context.metrics.connections_refused += 1;
-                self.context.write_refusal(&mut stream);
-                return None;
-            }
-            *count += 1;
+        if !self.addresses.admit(ip) {
+            self.turn_away(&mut stream);
+            return None;
         }
         let connection = Connection::new(now, stream, ip, serves, &mut self.context);
         let key = self.connections.insert(connection);
-        self.settle(key, Visit::Settled);
+        let (count, connections) = (self.connections.len(), &self.connections);
+        self.waiting_room.enter(key, count, |key| occupant(connections, key));
+        self.settle(key, SETTLED);
         Some(key)
+    }
+
+    /// Tells a client that is not let in, as well as that can be done without waiting for its request.
+    fn turn_away(&mut self, stream: &mut S) {
+        self.context.metrics.connections_refused += 1;
+        let mut answer = Vec::new();
+        let refusal = self.context.unavailable("too many connections from this address");
+        let _ = refusal.write(&mut answer, Exchange::refused(b""));
+        // Whether it arrives or not, the client is dropped. What it has sent already is read, since the kernel sends a
+        // reset for unread input, which could overtake the answer.
+        let _ = stream.write(&answer);
+        let _ = stream.shutdown_write();
+        let _ = stream.read(&mut [0; 4096]);
+    }
+
+    /// Closes the connection that has waited longest without becoming a client, to make room. Fails when there is none.
+    pub(crate) fn evict(&mut self) -> bool {
+        let connections = &self.connections;
+        let Some(key) = self.waiting_room.take_waiting(|key| occupant(connections, key)) else {
+            return false;
+        };
+        self.visit(key, |connection, context| {
+            connection.close(CloseReason::Evicted, context);
+            SETTLED
+        });
+        true
     }
 
     #[cfg(test)]
@@ -126,7 +156,8 @@ impl<S: ByteStream> Connections<S> {
     }
 
     pub(crate) fn fire_timers(&mut self, now: Instant) {
-        while let Some((deadline, key)) = self.timers.pop_due(now) {
+        for _ in 0..TURN_TIMERS_MAX {
+            let Some((deadline, key)) = self.timers.pop_due(now) else { break };
             // Only the entry that was queued last for a connection means something.
             let is_current =
                 self.connections.get(key).is_some_and(|own| own.scheduled == Some(deadline));
@@ -140,24 +171,36 @@ impl<S: ByteStream> Connections<S> {
         self.advance_drain(now);
     }
 
-    /// Whether [`Self::flush`] has something to do.
+    /// Whether there is something to do that does not wait for anything.
     pub(crate) fn has_work(&self) -> bool {
-        !self.again.is_empty() || self.context.feeds.has_work()
+        let feeds = &self.context.feeds;
+        let has_visits = !self.again.is_empty() || feeds.has_work() || feeds.has_expelled();
+        has_visits || !self.closed.is_empty()
     }
 
-    /// Serves the subscribers of feeds that grew, as many as a turn allows, and goes on there the next time.
+    /// Serves those whose visit was cut short and the subscribers of feeds that grew, as many as a turn allows, and
+    /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
-        let bytes_before = self.context.metrics.delivered_bytes(Transport::WebSocket);
-        for key in std::mem::take(&mut self.again) {
-            self.visit(key, |connection, context| connection.work(now, key.owner(), context));
-        }
         let budget = self.context.budget;
+        let mut bytes_left = budget.turn_bytes_max;
+        // Each of the two has half of the turn for itself.
+        for _ in 0..self.again.len().min(budget.turn_visits_max / 2 + 1) {
+            let Some(key) = self.again.pop_front() else { break };
+            if let Some(connection) = self.connections.get_mut(key) {
+                connection.is_queued = false;
+            }
+            let work = |it: &mut Connection<S>, context: &mut _| it.work(now, key.owner(), context);
+            bytes_left = bytes_left.saturating_sub(self.visit(key, work));
+            if bytes_left <= budget.turn_bytes_max / 2 {
+                break;
+            }
+        }
         for _ in 0..budget.turn_visits_max {
             let Some(owner) = self.context.feeds.next_owner() else { break };
             let key = ConnectionKey::of_owner(owner);
-            self.visit(key, |connection, context| connection.flush(now, context));
-            let bytes = self.context.metrics.delivered_bytes(Transport::WebSocket) - bytes_before;
-            if bytes > budget.turn_bytes_max {
+            let flush = |it: &mut Connection<S>, context: &mut _| it.flush(now, context);
+            bytes_left = bytes_left.saturating_sub(self.visit(key, flush));
+            if bytes_left == 0 {
                 break;
             }
         }
@@ -166,16 +209,17 @@ impl<S: ByteStream> Connections<S> {
 
     /// Closes those that the feeds gave up.
     fn expel(&mut self, now: Instant) {
-        while let Some((owner, reason)) = self.context.feeds.pop_expelled() {
+        for _ in 0..TURN_CLOSES_MAX {
+            let Some((owner, reason)) = self.context.feeds.pop_expelled() else { return };
             let key = ConnectionKey::of_owner(owner);
-            self.visit(key, |connection, context| {
-                match &mut connection.state {
-                    // Waiting for it to read a goodbye would keep what is to be freed.
-                    _ if reason == CloseReason::Memory => connection.close(reason, context),
-                    State::Session(session) => session.close(reason),
-                    State::Http(_) | State::Lingering { .. } | State::Closed => {}
+            self.visit(key, |connection, context| match &mut connection.state {
+                // Waiting for it to read a goodbye would keep what is to be freed.
+                _ if reason == CloseReason::Memory => connection.expel(now, context),
+                State::Session(session) => {
+                    session.close(reason);
+                    connection.flush(now, context)
                 }
-                connection.flush(now, context)
+                State::Http(_) | State::Lingering { .. } | State::Closed => SETTLED,
             });
         }
     }
@@ -184,7 +228,7 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn abandon(&mut self, key: ConnectionKey) {
         self.visit(key, |connection, context| {
             connection.close(CloseReason::Reset, context);
-            Visit::Settled
+            SETTLED
         });
     }
 
@@ -213,7 +257,7 @@ impl<S: ByteStream> Connections<S> {
                     State::Session(_) => sessions.push(key),
                     State::Lingering { .. } | State::Closed => {}
                 }
-                Visit::Settled
+                SETTLED
             });
         }
         self.drain = Some(Drain::new(now, until, sessions));
@@ -233,7 +277,7 @@ impl<S: ByteStream> Connections<S> {
             for key in keys {
                 self.visit(key, |connection, context| {
                     connection.close(CloseReason::Shutdown, context);
-                    Visit::Settled
+                    SETTLED
                 });
             }
         }
@@ -257,27 +301,23 @@ impl<S: ByteStream> Connections<S> {
         loop {
             let key = self.closed.pop()?;
             let Some(connection) = self.connections.remove(key) else { continue };
-            if let Some(ip) = connection.ip
-                && let Some(count) = self.per_ip.get_mut(&ip)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    self.per_ip.remove(&ip);
-                }
-            }
+            self.addresses.release(connection.ip);
             return Some(connection.stream);
         }
     }
 
+    /// Lets a connection act, and returns how many bytes it sent.
     fn visit(
         &mut self,
         key: ConnectionKey,
         act: impl FnOnce(&mut Connection<S>, &mut Context) -> Visit,
-    ) {
-        if let Some(connection) = self.connections.get_mut(key) {
-            let visit = act(connection, &mut self.context);
-            self.settle(key, visit);
-        }
+    ) -> usize {
+        let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_closed()) else {
+            return 0;
+        };
+        let visit = act(connection, &mut self.context);
+        self.settle(key, visit);
+        visit.bytes_sent
     }
 
     /// Notes what follows from a visit.
@@ -287,8 +327,8 @@ impl<S: ByteStream> Connections<S> {
             self.closed.push(key);
             return;
         }
-        if visit == Visit::Cut {
-            self.again.push(key);
+        if visit.is_cut && !std::mem::replace(&mut connection.is_queued, true) {
+            self.again.push_back(key);
         }
         if connection.interest() != connection.registered {
             self.changed.push(key);
@@ -298,6 +338,24 @@ impl<S: ByteStream> Connections<S> {
         {
             connection.scheduled = Some(deadline);
             self.timers.schedule(deadline, key);
+            self.forget_stale_timers();
         }
     }
+
+    /// Entries of connections that ended, or whose deadline came nearer, stay until they are due; not too many of them.
+    fn forget_stale_timers(&mut self) {
+        if self.timers.len() > 4 * self.connections.len() + 1024 {
+            let connections = &self.connections;
+            self.timers.retain(|deadline, key| {
+                connections.get(key).is_some_and(|own| own.scheduled == Some(deadline))
+            });
+        }
+    }
+}
+
+fn occupant<S: ByteStream>(
+    connections: &SlotMap<ConnectionKey, Connection<S>>,
+    key: ConnectionKey,
+) -> Occupant {
+    connections.get(key).map_or(Occupant::Gone, Connection::occupant)
 }

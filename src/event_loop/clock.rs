@@ -20,9 +20,9 @@ impl Clock {
         Self { last: now, paused: Duration::ZERO }
     }
 
-    /// A turn begins, after a wait of at most `timeout`. The only clock read that anything is decided by.
-    pub(super) fn begin_turn(&mut self, timeout: Option<Duration>) {
-        self.turn_begins(Instant::now(), timeout);
+    /// A turn begins, which was to begin within `due` of the last one. The only clock read that anything is decided by.
+    pub(super) fn begin_turn(&mut self, due: Option<Duration>) {
+        self.turn_begins(Instant::now(), due);
     }
 
     /// How long the turn has taken so far, seconds.
@@ -30,19 +30,23 @@ impl Clock {
         self.last.elapsed().as_secs_f64()
     }
 
-    /// The time of a turn that begins at `real_now`, after a wait of at most `timeout`; without a timeout there was no
-    /// deadline that a pause could have passed.
-    fn turn_begins(&mut self, real_now: Instant, timeout: Option<Duration>) -> Instant {
-        if let Some(timeout) = timeout {
-            let excess = real_now.saturating_duration_since(self.last).saturating_sub(timeout);
+    /// The time of a turn that begins at `real_now`; without `due` there was no deadline that a pause could have passed.
+    fn turn_begins(&mut self, real_now: Instant, due: Option<Duration>) -> Instant {
+        if let Some(due) = due {
+            let excess = real_now.saturating_duration_since(self.last).saturating_sub(due);
             if excess >= PAUSE_MIN {
-                log::info!("the process was paused for {excess:.1?}; all deadlines are moved");
+                log::info!("the loop stood still for {excess:.1?}; all deadlines are moved");
                 // All of the wait: what was due at its end had no chance, since nothing was read meanwhile.
                 self.paused += real_now - self.last;
             }
         }
         self.last = real_now;
         self.now()
+    }
+
+    /// When a time of the loop is in real time, if nothing pauses the process until then.
+    pub(super) fn to_real(&self, time: Instant) -> Instant {
+        time + self.paused
     }
 
     /// The time of the current turn.
@@ -64,14 +68,5 @@ mod tests {
         assert_eq!(clock.turn_begins(at(5_900), Some(Duration::from_secs(5))), at(5_900));
         assert_eq!(clock.turn_begins(at(65_900), Some(Duration::from_secs(10))), at(5_900));
         assert_eq!(clock.turn_begins(at(66_000), None), at(6_000));
-    }
-
-    /// A host that waits in its own loop calls `turn` with a timeout of zero: its waiting is no pause.
-    #[test]
-    fn review_the_time_that_a_host_waits_is_time() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let mut clock = Clock::new(start);
-        assert_eq!(clock.turn_begins(at(25_000), Some(Duration::ZERO)), at(25_000));
     }
 }

@@ -33,6 +33,15 @@ const DRAIN_STEP: Budget = Budget { messages: 64, bytes: 64 << 10 };
 /// Steps of all sources together in one turn: about 2 ms of small messages at full rate.
 const TURN_DRAIN_STEPS_MAX: usize = 64;
 
+/// Connections to the listener for metrics and health that are let in when clients have taken everything else.
+const OPERATION_CONNECTIONS: usize = 16;
+
+/// Connections that are closed in one turn.
+const TURN_CLOSES_MAX: usize = 512;
+
+/// How many feeds messages may go to in one step of a drain, all together: about 1 ms of appending.
+const DRAIN_STEP_APPENDS_MAX: usize = 16 << 10;
+
 /// How long nobody is accepted after the descriptors ran out, unless a connection ends sooner.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -172,13 +181,18 @@ impl EventLoop {
         self.drain_sources();
         self.fire_timers(now);
         self.connections.flush(now);
-        self.reap()?;
+        self.reap();
         self.connections.context.metrics.turn_took(self.clock.since_turn_began());
         Ok(self.phase != Phase::Stopped)
     }
 
-    /// When a turn is needed at the latest though nothing became ready; in the past where at once.
+    /// When a turn is needed at the latest though nothing became ready, in real time; in the past where at once.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline().map(|deadline| self.clock.to_real(deadline))
+    }
+
+    /// As [`Self::next_deadline`], in the loop's time.
+    fn deadline(&self) -> Option<Instant> {
         let now = self.clock.now();
         if self.has_work() {
             return Some(now);
@@ -204,10 +218,11 @@ impl EventLoop {
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let now = self.clock.now();
         let until_deadline =
-            self.next_deadline().map(|deadline| deadline.saturating_duration_since(now));
+            self.deadline().map(|deadline| deadline.saturating_duration_since(now));
         let timeout = [timeout, until_deadline].into_iter().flatten().min();
         self.registry.wait(timeout, &mut self.ready)?;
-        self.clock.begin_turn(timeout);
+        // A host may have waited on its own before it called, but not beyond the deadline that it was told.
+        self.clock.begin_turn(until_deadline);
         Ok(())
     }
 
@@ -239,13 +254,12 @@ impl EventLoop {
 
     fn accept(&mut self, now: Instant, index: usize) {
         for _ in 0..TURN_ACCEPTS_MAX {
-            if self.connections.len() >= self.connections_max {
+            let Some(Door { listener: Some(_), serves }) = self.doors.get(index) else { return };
+            let serves = *serves;
+            if !self.has_room(serves) {
                 return self.pause_accepting(now, "there are as many connections as allowed");
             }
-            let Some(Door { listener: Some(listener), serves }) = self.doors.get(index) else {
-                return;
-            };
-            let serves = *serves;
+            let Some(Door { listener: Some(listener), .. }) = self.doors.get(index) else { return };
             let accepted = match listener.accept() {
                 Ok(Some(accepted)) => accepted,
                 Ok(None) => return,
@@ -260,6 +274,12 @@ impl EventLoop {
                 return self.pause_accepting(now, &error.to_string());
             }
         }
+    }
+
+    /// Whether one more may come in, perhaps in the place of somebody who only waits.
+    fn has_room(&mut self, serves: Serves) -> bool {
+        let reserve = if serves == Serves::Operation { OPERATION_CONNECTIONS } else { 0 };
+        self.connections.len() < self.connections_max + reserve || self.connections.evict()
     }
 
     /// Stops accepting until a connection ends or some time has passed. Those inside are served on; those outside wait
@@ -313,12 +333,18 @@ impl EventLoop {
 
     fn drain_step(&mut self, index: usize) {
         let Self { sources, connections, last_seq, topic_from, drain_step, .. } = self;
+        let (mut messages, mut appends) = (0, 0);
         // Whether there is more, the source knows itself.
         let _ = sources[index].drain(*drain_step, &mut |parts| {
             last_seq.0 += 1;
             let message = Message::from_parts(*last_seq, parts, *topic_from);
-            connections.context.feeds.publish(&message);
+            messages += 1;
+            appends += connections.context.feeds.publish(&message);
         });
+        // A message that goes to thousands of feeds counts for as many: the next step is smaller.
+        let appends_per_message = (appends / messages.max(1)).max(1);
+        drain_step.messages =
+            (DRAIN_STEP_APPENDS_MAX / appends_per_message).clamp(1, DRAIN_STEP.messages);
     }
 
     fn upstream_metrics(&self) -> UpstreamMetrics {
@@ -375,12 +401,16 @@ impl EventLoop {
     }
 
     /// Tells the poller what changed, and closes what ended: nowhere else is a connection's socket closed.
-    fn reap(&mut self) -> io::Result<()> {
+    fn reap(&mut self) {
         while let Some((key, stream, interest)) = self.connections.pop_changed() {
-            self.registry.modify(stream, Slot::Connection(key), interest)?;
+            if let Err(error) = self.registry.modify(stream, Slot::Connection(key), interest) {
+                log::warn!("a connection cannot be waited for: {error}");
+                self.connections.abandon(key);
+            }
         }
         let mut has_room = false;
-        while let Some(stream) = self.connections.pop_closed() {
+        for _ in 0..TURN_CLOSES_MAX {
+            let Some(stream) = self.connections.pop_closed() else { break };
             self.registry.remove(&stream);
             has_room = true;
         }
@@ -390,7 +420,6 @@ impl EventLoop {
         if matches!(self.phase, Phase::Draining { .. }) && self.connections.len() == 0 {
             self.phase = Phase::Stopped;
         }
-        Ok(())
     }
 }
 

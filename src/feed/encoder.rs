@@ -1,6 +1,6 @@
 //! Encodes a message once for each wire format that somebody wants, however many feeds it goes to.
 
-use super::log::{Frame, LARGE_FRAME_BYTES, LargeFrame};
+use super::log::{Frame, LARGE_FRAME_BYTES, SharedFrame};
 use crate::memory::Memory;
 use crate::message::Message;
 use crate::wire::{Encoding, WireFormat};
@@ -31,7 +31,7 @@ impl Encoder {
                 return Frame::Small(bytes);
             }
             bytes.shrink_to_fit();
-            Frame::Large(LargeFrame::new(bytes, memory))
+            Frame::Shared(SharedFrame::new(bytes, memory))
         })
     }
 

@@ -1,7 +1,7 @@
 //! The bytes of a feed: whole frames in contiguous chunks, addressed by their offset since the feed began.
 //! Knows neither subscribers nor limits.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use super::pool::ChunkPool;
@@ -15,24 +15,24 @@ pub(crate) const LARGE_FRAME_BYTES: usize = super::pool::CHUNK_BYTES_MAX / 8;
 #[derive(Debug)]
 pub(crate) enum Frame {
     Small(Vec<u8>),
-    Large(Rc<LargeFrame>),
+    Shared(Rc<SharedFrame>),
 }
 
 /// A frame that is shared instead of copied.
 #[derive(Debug)]
-pub(crate) struct LargeFrame {
+pub(crate) struct SharedFrame {
     bytes: Vec<u8>,
     _charge: Charge,
 }
 
-impl LargeFrame {
+impl SharedFrame {
     pub(crate) fn new(bytes: Vec<u8>, memory: &Memory) -> Rc<Self> {
         let charge = memory.charge(bytes.capacity());
         Rc::new(Self { bytes, _charge: charge })
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -40,17 +40,26 @@ impl Frame {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Small(bytes) => bytes,
-            Self::Large(frame) => &frame.bytes,
+            Self::Shared(frame) => &frame.bytes,
         }
     }
 }
 
-/// The rest of a frame that is partly sent, kept beyond the frame's place in a log.
+/// What is left of a frame that is partly sent, kept beyond the frame's place in a log.
 #[derive(Debug)]
-pub(crate) enum FrameRest {
-    Copied(Vec<u8>),
-    Shared(Rc<LargeFrame>),
+pub(crate) struct FrameRest {
+    pub(crate) frame: Rc<SharedFrame>,
+    pub(crate) sent: usize,
 }
+
+impl FrameRest {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.frame.bytes[self.sent..]
+    }
+}
+
+/// Frames of a log by their offset, each copied once for all who were in the middle of it.
+pub(crate) type FrameCopies = HashMap<u64, Rc<SharedFrame>>;
 
 /// Frames that some subscriber has not got yet. An offset counts bytes since the log was made and is never reused.
 #[derive(Debug, Default)]
@@ -76,21 +85,21 @@ struct Chunk {
 enum Content {
     /// Frames of any number, and where each begins.
     Frames(super::pool::FrameBuffer),
-    Large(Rc<LargeFrame>),
+    Shared(Rc<SharedFrame>),
 }
 
 impl Chunk {
     fn bytes(&self) -> &[u8] {
         match &self.content {
             Content::Frames(buffer) => &buffer.bytes,
-            Content::Large(frame) => &frame.bytes,
+            Content::Shared(frame) => &frame.bytes,
         }
     }
 
     fn frame_starts(&self) -> &[u32] {
         match &self.content {
             Content::Frames(buffer) => &buffer.frame_starts,
-            Content::Large(_) => &[0],
+            Content::Shared(_) => &[0],
         }
     }
 
@@ -129,8 +138,8 @@ impl Log {
         let (start, first_frame) = (self.end, self.frames);
         let len = frame.as_bytes().len();
         match frame {
-            Frame::Large(frame) => {
-                let content = Content::Large(Rc::clone(frame));
+            Frame::Shared(frame) => {
+                let content = Content::Shared(Rc::clone(frame));
                 self.chunks.push_back(Chunk { start, first_frame, content });
             }
             Frame::Small(bytes) => {
@@ -194,8 +203,13 @@ impl Log {
         }
     }
 
-    /// The bytes from `offset` to the end of the frame it is in; `None` where a frame begins.
-    pub(crate) fn frame_rest(&self, offset: u64) -> Option<(FrameRest, usize)> {
+    /// What is left of the frame that `offset` is in; `None` where a frame begins.
+    pub(crate) fn frame_rest(
+        &self,
+        offset: u64,
+        copies: &mut FrameCopies,
+        memory: &Memory,
+    ) -> Option<FrameRest> {
         let boundary = self.boundary(offset);
         if boundary == offset {
             return None;
@@ -203,18 +217,25 @@ impl Log {
         let chunk = self.chunk_at(offset)?;
         let within = (offset - chunk.start) as usize;
         match &chunk.content {
-            Content::Large(frame) => Some((FrameRest::Shared(Rc::clone(frame)), within)),
+            Content::Shared(frame) => Some(FrameRest { frame: Rc::clone(frame), sent: within }),
             Content::Frames(buffer) => {
+                // The frame begins before `offset`, so there is one.
+                let start = buffer.frame_starts[chunk.frames_before(offset) - 1] as usize;
                 let end = (boundary - chunk.start) as usize;
-                Some((FrameRest::Copied(buffer.bytes[within..end].to_vec()), 0))
+                let frame = copies
+                    .entry(chunk.start + start as u64)
+                    .or_insert_with(|| SharedFrame::new(buffer.bytes[start..end].to_vec(), memory));
+                Some(FrameRest { frame: Rc::clone(frame), sent: within - start })
             }
         }
     }
 
-    /// Where the log would start if it held at most `held_bytes_max`: the start of a chunk, or the end.
-    pub(crate) fn start_within(&self, held_bytes_max: usize) -> u64 {
-        let fits = |chunk: &&Chunk| self.held_bytes_from(chunk) <= held_bytes_max;
-        self.chunks.iter().find(fits).map_or(self.end, |chunk| chunk.start)
+    /// Where the log would start if it held at most `held_bytes_max`, but everything from `needed` on: the start of a
+    /// chunk, or the end.
+    pub(crate) fn start_within(&self, held_bytes_max: usize, needed: u64) -> u64 {
+        let is_kept =
+            |chunk: &&Chunk| chunk.end() > needed || self.held_bytes_from(chunk) <= held_bytes_max;
+        self.chunks.iter().find(is_kept).map_or(self.end, |chunk| chunk.start)
     }
 
     /// Lets go of all chunks that end at `offset` or before.

@@ -2,13 +2,13 @@
 //! Owns the lag policy. Knows neither sockets nor sessions: a subscriber is a cursor and an owner's number.
 
 mod encoder;
+#[cfg(test)]
+mod limits_tests;
 mod log;
 mod pool;
 mod registry;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod review_tests;
 
 pub(crate) use registry::{Feeds, Limits, Subscription, Wish};
 
@@ -17,8 +17,9 @@ use std::str::FromStr;
 use slab::Slab;
 
 use crate::error::GapReason;
+use crate::memory::Memory;
 use crate::wire::WireFormat;
-use log::{Frame, FrameRest, Log};
+use log::{Frame, FrameCopies, FrameRest, Log, SharedFrame};
 use pool::ChunkPool;
 
 /// What happens to a client that lags more than `--max-lag` (`--slow-client`).
@@ -76,38 +77,32 @@ struct Subscriber {
 
 #[derive(Debug, Default)]
 struct Arrears {
-    /// What is left of a frame: its bytes, and how many of them are sent.
-    rest: Option<(FrameRest, usize)>,
+    rest: Option<FrameRest>,
+    /// Only where the wire format can tell of it: arrears are there exactly when bytes are owed.
     gap: Option<Gap>,
 }
 
 impl Arrears {
     /// What is to be sent first; empty when nothing of this is left.
     fn bytes(&self) -> &[u8] {
-        match &self.rest {
-            Some((FrameRest::Copied(bytes), sent)) => &bytes[*sent..],
-            Some((FrameRest::Shared(frame), sent)) => &frame.as_bytes()[*sent..],
-            None => &[],
-        }
+        self.rest.as_ref().map_or(&[], FrameRest::bytes)
     }
 
     /// Puts a gap that is due into words.
-    fn tell_gap(&mut self, wire: WireFormat) {
+    fn tell_gap(&mut self, wire: WireFormat, memory: &Memory) {
         if self.rest.is_none()
             && let Some(gap) = self.gap.take()
         {
             let mut notice = Vec::new();
             wire.write_gap(&mut notice, gap.missed, gap.reason);
-            if !notice.is_empty() {
-                self.rest = Some((FrameRest::Copied(notice), 0));
-            }
+            self.rest = Some(FrameRest { frame: SharedFrame::new(notice, memory), sent: 0 });
         }
     }
 
     fn advance(&mut self, sent_now: usize) {
-        if let Some((_, sent)) = &mut self.rest {
-            *sent += sent_now;
-            if self.bytes().is_empty() {
+        if let Some(rest) = &mut self.rest {
+            rest.sent += sent_now;
+            if rest.bytes().is_empty() {
                 self.rest = None;
             }
         }
@@ -156,6 +151,8 @@ struct Feed {
     wire: WireFormat,
     log: Log,
     subscribers: Slab<Subscriber>,
+    /// Behind the last slot that is taken.
+    slots_end: usize,
     /// Subscribers whose cursor is at the end.
     caught_up: usize,
     pass: Option<Pass>,
@@ -169,6 +166,7 @@ impl Feed {
             wire,
             log: Log::default(),
             subscribers: Slab::new(),
+            slots_end: 0,
             caught_up: 0,
             pass: None,
             settled: 0,
@@ -177,19 +175,32 @@ impl Feed {
 
     fn subscribe(&mut self, owner: Owner, gap: Option<Gap>) -> usize {
         self.caught_up += 1;
-        let arrears = gap.map(|gap| Box::new(Arrears { rest: None, gap: Some(gap) }));
+        let arrears = gap
+            .filter(|_| self.wire.tells_gaps())
+            .map(|gap| Box::new(Arrears { rest: None, gap: Some(gap) }));
         let cursor = self.log.end();
-        self.subscribers.insert(Subscriber { owner, cursor, arrears, is_blocked: false })
+        let subscriber = Subscriber { owner, cursor, arrears, is_blocked: false };
+        let slot = self.subscribers.insert(subscriber);
+        self.slots_end = self.slots_end.max(slot + 1);
+        slot
     }
 
     fn unsubscribe(&mut self, slot: usize, pool: &mut ChunkPool) {
         let subscriber = self.subscribers.remove(slot);
         self.caught_up -= usize::from(subscriber.cursor == self.log.end());
+        // A pass looks at every slot: it should cost what there is, not what there once was.
+        while self.slots_end > 0 && !self.subscribers.contains(self.slots_end - 1) {
+            self.slots_end -= 1;
+        }
+        if self.subscribers.capacity() > 4 * self.slots_end + 64 {
+            self.subscribers.shrink_to_fit();
+        }
         self.release(pool);
     }
 
-    /// Adds a frame. Who would then lag by more than `limits` allow is left behind first, so that what is held stays
-    /// within the limit, or is one frame that is larger.
+    /// Adds a frame. Who would then lag by more than `limits` allow, and takes nothing at the moment, is left behind
+    /// first, so that what is held stays within the limit, or is one frame that is larger. Who takes bytes but was not
+    /// served yet is waited for ([`Self::is_congested`]): the gateway's own slowness is nobody's lag.
     fn append(
         &mut self,
         frame: &Frame,
@@ -199,16 +210,29 @@ impl Feed {
     ) {
         let room = limits.held_bytes_max().saturating_sub(frame.as_bytes().len());
         if self.log.held_bytes() > room {
-            let start = self.log.start_within(room);
-            self.leave_behind(start, limits.lag_policy, overrun);
+            let start = self.log.start_within(room, self.first_not_blocked());
+            self.leave_behind(start, limits.lag_policy, pool, overrun);
             self.log.release_before(start, pool);
         }
         self.log.append(frame, limits.chunk_bytes_max(), pool);
         self.caught_up = 0;
     }
 
+    /// The first cursor of somebody whose socket takes bytes.
+    fn first_not_blocked(&self) -> u64 {
+        let cursors = self.subscribers.iter().filter(|(_, subscriber)| !subscriber.is_blocked);
+        cursors.map(|(_, subscriber)| subscriber.cursor).min().unwrap_or(self.log.end())
+    }
+
     /// Moves every cursor before `start` to the end.
-    fn leave_behind(&mut self, start: u64, policy: LagPolicy, overrun: &mut Overrun) {
+    fn leave_behind(
+        &mut self,
+        start: u64,
+        policy: LagPolicy,
+        pool: &ChunkPool,
+        overrun: &mut Overrun,
+    ) {
+        let mut copies = FrameCopies::new();
         for (_, subscriber) in &mut self.subscribers {
             if subscriber.cursor >= start {
                 continue;
@@ -216,40 +240,48 @@ impl Feed {
             // A frame that is partly sent began before the cursor.
             let missed =
                 self.log.frames_before(self.log.end()) - self.log.frames_before(subscriber.cursor);
-            let rest = self.log.frame_rest(subscriber.cursor);
+            let rest = self.log.frame_rest(subscriber.cursor, &mut copies, pool.memory());
             subscriber.cursor = self.log.end();
             self.caught_up += 1;
-            if rest.is_none() && missed == 0 {
-                continue;
-            }
-            let arrears = subscriber.arrears.get_or_insert_default();
-            if rest.is_some() {
-                arrears.rest = rest;
-            }
-            if missed > 0 {
-                overrun.gaps += u64::from(arrears.gap.is_none());
-                arrears.add_missed(missed);
-                if policy == LagPolicy::Disconnect {
-                    overrun.owners.push(subscriber.owner);
+            let tells_gap = missed > 0 && self.wire.tells_gaps();
+            let is_known = subscriber.arrears.as_ref().is_some_and(|own| own.gap.is_some());
+            overrun.gaps += u64::from(missed > 0 && !is_known);
+            if rest.is_some() || tells_gap {
+                let arrears = subscriber.arrears.get_or_insert_default();
+                arrears.rest = rest.or(arrears.rest.take());
+                if tells_gap {
+                    arrears.add_missed(missed);
                 }
+            }
+            if missed > 0 && policy == LagPolicy::Disconnect {
+                overrun.owners.push(subscriber.owner);
             }
         }
     }
 
-    /// Leaves everyone behind who has not got everything, to free memory.
+    /// Lets go of what is held only for those who take nothing at the moment.
+    fn leave_blocked_behind(
+        &mut self,
+        policy: LagPolicy,
+        pool: &mut ChunkPool,
+        overrun: &mut Overrun,
+    ) {
+        let start = self.log.start_within(0, self.first_not_blocked());
+        self.leave_behind(start, policy, pool, overrun);
+        self.log.release_before(start, pool);
+    }
+
+    /// Leaves everyone behind who has not got everything.
     fn leave_all_behind(&mut self, policy: LagPolicy, pool: &mut ChunkPool, overrun: &mut Overrun) {
-        self.leave_behind(self.log.end(), policy, overrun);
+        self.leave_behind(self.log.end(), policy, pool, overrun);
         self.release(pool);
     }
 
     /// What the subscriber is to be sent next, in one piece; empty when it has got everything.
-    fn pending(&mut self, slot: usize) -> &[u8] {
+    fn pending(&mut self, slot: usize, memory: &Memory) -> &[u8] {
         let subscriber = &mut self.subscribers[slot];
         if let Some(arrears) = &mut subscriber.arrears {
-            arrears.tell_gap(self.wire);
-            if arrears.is_empty() {
-                subscriber.arrears = None;
-            }
+            arrears.tell_gap(self.wire, memory);
         }
         match &subscriber.arrears {
             Some(arrears) => arrears.bytes(),
@@ -260,9 +292,8 @@ impl Feed {
     /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins.
     fn frame_rest_bytes(&self, slot: usize) -> usize {
         let subscriber = &self.subscribers[slot];
-        match subscriber.arrears.as_ref().and_then(|arrears| arrears.rest.as_ref().map(|_| arrears))
-        {
-            Some(arrears) => arrears.bytes().len(),
+        match subscriber.arrears.as_ref().and_then(|arrears| arrears.rest.as_ref()) {
+            Some(rest) => rest.bytes().len(),
             None => (self.log.boundary(subscriber.cursor) - subscriber.cursor) as usize,
         }
     }
@@ -295,7 +326,7 @@ impl Feed {
 
     /// The next subscriber of the pass that has something to get and a socket that takes it; `None` ends the pass.
     fn next_in_pass(&mut self) -> Option<Owner> {
-        let Self { pass, log, subscribers, .. } = self;
+        let Self { pass, log, subscribers, slots_end, .. } = self;
         let end = log.end();
         let pass = pass.get_or_insert(Pass { slot: None, end, is_unfinished: false });
         if let Some(visited) = pass.slot.and_then(|slot| subscribers.get(slot)) {
@@ -304,7 +335,7 @@ impl Feed {
         let takes_more =
             |subscriber: &&Subscriber| !subscriber.is_blocked && subscriber.is_behind(log);
         let next = pass.slot.map_or(0, |slot| slot + 1);
-        for slot in next..subscribers.capacity() {
+        for slot in next..*slots_end {
             if let Some(subscriber) = subscribers.get(slot).filter(takes_more) {
                 pass.slot = Some(slot);
                 return Some(subscriber.owner);

@@ -62,6 +62,11 @@ impl ChunkPool {
         Self { memory, spare: Default::default() }
     }
 
+    /// The account that buffers are charged to.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
     /// An empty buffer for `bytes` or more; at most [`CHUNK_BYTES_MAX`] can be asked for.
     pub(crate) fn take(&mut self, bytes: usize) -> FrameBuffer {
         let class = SIZES.iter().position(|&size| size >= bytes).unwrap_or(SIZES.len() - 1);

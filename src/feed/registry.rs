@@ -10,7 +10,7 @@ use super::encoder::Encoder;
 use super::pool::{self, ChunkPool};
 use super::{Feed, Gap, LagPolicy, Overrun, Owner};
 use crate::error::{CloseReason, GapReason};
-use crate::memory::Memory;
+use crate::memory::{Charge, Memory};
 use crate::message::{Epoch, Id, Message, Seq};
 use crate::topics::{Filter, TopicIndex};
 use crate::wire::{Encoding, WireFormat};
@@ -66,6 +66,8 @@ struct Entry {
     wish: Rc<Wish>,
     is_queued: bool,
     is_congested: bool,
+    /// Counts what the wish and the feed itself take; what the feed holds is counted on its own.
+    _charge: Charge,
 }
 
 /// Every feed of a gateway.
@@ -156,12 +158,14 @@ impl Feeds {
     }
 
     fn add_feed(&mut self, wish: Wish) -> FeedKey {
+        let bytes = size_of::<Entry>() + size_of::<Wish>() + wish.filter.heap_bytes();
         let wish = Rc::new(wish);
         let key = self.feeds.insert(Entry {
             feed: Feed::new(wish.wire),
             wish: Rc::clone(&wish),
             is_queued: false,
             is_congested: false,
+            _charge: self.memory.charge(bytes),
         });
         self.index.insert(&wish.filter, key);
         self.by_wish.insert(wish, key);
@@ -181,11 +185,12 @@ impl Feeds {
         }
     }
 
-    /// Appends `message` to every feed that wants it.
-    pub(crate) fn publish(&mut self, message: &Message<'_>) {
+    /// Appends `message` to every feed that wants it, and returns how many there are.
+    pub(crate) fn publish(&mut self, message: &Message<'_>) -> usize {
         self.last_seq = message.seq;
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matches(message.matched(), &mut matches);
+        let count = matches.len();
         for key in matches.drain(..) {
             let Entry { feed, is_queued, is_congested, .. } = &mut self.feeds[key];
             let frame = self.encoder.frame(feed.wire, message);
@@ -193,7 +198,8 @@ impl Feeds {
             if !std::mem::replace(is_queued, true) {
                 self.queue.push_back(key);
             }
-            if !*is_congested && feed.is_congested(&self.limits) {
+            let is_full = feed.log.held_bytes() > self.limits.held_bytes_max();
+            if !*is_congested && (is_full || feed.is_congested(&self.limits)) {
                 *is_congested = true;
                 self.congested += 1;
             }
@@ -205,11 +211,13 @@ impl Feeds {
             self.relieve_memory();
             self.settle_overrun(CloseReason::Memory);
         }
+        count
     }
 
     /// Whether publishing should pause until subscribers with room have been served ([`Self::next_owner`]).
     pub(crate) fn is_congested(&self) -> bool {
-        self.congested > 0
+        let is_half_full = self.memory.used_bytes() > self.memory.bytes_max() / 2;
+        self.congested > 0 || (is_half_full && !self.queue.is_empty())
     }
 
     /// Whether [`Self::next_owner`] has somebody to serve.
@@ -255,7 +263,8 @@ impl Feeds {
 
     /// What the subscriber is to be sent next, in one piece; empty when it has got everything.
     pub(crate) fn pending(&mut self, subscription: &Subscription) -> &[u8] {
-        self.feeds[subscription.feed].feed.pending(subscription.slot as usize)
+        let feed = &mut self.feeds[subscription.feed].feed;
+        feed.pending(subscription.slot as usize, &self.memory)
     }
 
     /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins, which is where
@@ -288,13 +297,18 @@ impl Feeds {
         subscriber.arrears.is_none() && subscriber.cursor >= offset
     }
 
+    /// Whether somebody is to be closed.
+    pub(crate) fn has_expelled(&self) -> bool {
+        !self.expelled.is_empty()
+    }
+
     /// Takes one owner that is to be closed.
     pub(crate) fn pop_expelled(&mut self) -> Option<(Owner, CloseReason)> {
         self.expelled.pop()
     }
 
-    /// Frees memory: the feeds that hold most let go of everything, so those who lag most lose most. If that is not
-    /// enough, those who keep the rest of a large frame are closed.
+    /// Frees memory, from who lags most: the feeds that hold most let go of what they hold for those who take nothing; if
+    /// that is not enough, of everything; then those are closed who keep what is left of the largest frames.
     fn relieve_memory(&mut self) {
         let Self { feeds, pool, memory, limits, overrun, expelled, .. } = self;
         let target = memory.relief_bytes();
@@ -304,21 +318,43 @@ impl Feeds {
             .filter(|(held, _)| *held > 0)
             .collect();
         by_size.sort_unstable_by_key(|&(held, _)| Reverse(held));
-        for (_, key) in by_size {
+        for (_, key) in &by_size {
             if memory.used_bytes() <= target {
                 return;
             }
-            feeds[key].feed.leave_all_behind(limits.lag_policy, pool, overrun);
+            feeds[*key].feed.leave_blocked_behind(limits.lag_policy, pool, overrun);
         }
-        if memory.used_bytes() <= target || !expelled.is_empty() {
-            return;
-        }
-        for entry in feeds.values() {
-            for (_, subscriber) in &entry.feed.subscribers {
-                if subscriber.arrears.as_ref().is_some_and(|arrears| arrears.rest.is_some()) {
-                    expelled.push((subscriber.owner, CloseReason::Memory));
-                }
+        for (_, key) in &by_size {
+            if !memory.is_exceeded() {
+                return;
             }
+            feeds[*key].feed.leave_all_behind(limits.lag_policy, pool, overrun);
+        }
+        if memory.is_exceeded() && expelled.is_empty() {
+            self.expel_who_keep_most();
+        }
+    }
+
+    /// Gives up those who keep the rest of a frame, the largest frames first, as many as it takes.
+    fn expel_who_keep_most(&mut self) {
+        let mut keepers: Vec<_> = self
+            .feeds
+            .values()
+            .flat_map(|entry| entry.feed.subscribers.iter())
+            .filter_map(|(_, subscriber)| {
+                let rest = subscriber.arrears.as_ref()?.rest.as_ref()?;
+                Some((rest.frame.len(), Rc::as_ptr(&rest.frame), subscriber.owner))
+            })
+            .collect();
+        keepers.sort_unstable_by_key(|&(len, frame, _)| (Reverse(len), frame));
+        let mut excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
+        for frame in keepers.chunk_by(|a, b| a.1 == b.1) {
+            if excess == 0 {
+                return;
+            }
+            // Shared by all of them, so that all must go before it does.
+            excess = excess.saturating_sub(frame[0].0);
+            self.expelled.extend(frame.iter().map(|&(.., owner)| (owner, CloseReason::Memory)));
         }
     }
 
@@ -332,6 +368,17 @@ impl Feeds {
         let Self { feeds, pool, limits, overrun, .. } = self;
         for entry in feeds.values_mut() {
             entry.feed.leave_all_behind(limits.lag_policy, pool, overrun);
+        }
+    }
+
+    /// As if every socket were full whose subscriber has not got everything.
+    #[cfg(test)]
+    pub(super) fn block_who_is_behind(&mut self) {
+        for entry in self.feeds.values_mut() {
+            let Feed { subscribers, log, .. } = &mut entry.feed;
+            for (_, subscriber) in subscribers {
+                subscriber.is_blocked = subscriber.is_behind(log);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::{Refusal, Status};
 use crate::message::Id;
+use crate::topics::TOPIC_BYTES_MAX;
 use crate::wire::Format;
 
 /// What a query asks for. No prefix and no exact topic together mean everything, and so does an
@@ -29,8 +30,8 @@ impl Wanted {
     /// # Errors
     ///
     /// 400 for an unknown format, a malformed id, either of them twice, a broken percent escape in
-    /// a known parameter, and more than `topics_max` topics and exact topics together, doubles
-    /// included.
+    /// a known parameter, a topic above [`TOPIC_BYTES_MAX`], and more than `topics_max` topics and
+    /// exact topics together, doubles included.
     pub(crate) fn from_query(query: &[u8], topics_max: usize) -> Result<Self, Refusal> {
         let mut wanted = Self::default();
         let mut topics_left = topics_max;
@@ -48,7 +49,11 @@ impl Wanted {
                         topics_left.checked_sub(1).ok_or_else(|| bad("too many topics"))?;
                     let is_exact = &*name == b"exact";
                     let topics = if is_exact { &mut wanted.exact } else { &mut wanted.prefixes };
-                    topics.push(value()?.into_owned());
+                    let topic = value()?;
+                    if topic.len() > TOPIC_BYTES_MAX {
+                        return Err(bad("a topic may have 255 bytes at most"));
+                    }
+                    topics.push(topic.into_owned());
                 }
                 b"format" => {
                     let reason = "unknown format: expected raw, json or parts";

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use crate::http::assets::Asset;
+use crate::memory::Memory;
 
 /// The largest file that is served. A page needs less; what is larger belongs on a file server.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -22,6 +23,7 @@ pub(crate) struct Directory {
     root: PathBuf,
     cache: HashMap<PathBuf, Kept>,
     cache_bytes: usize,
+    memory: Memory,
 }
 
 #[derive(Debug)]
@@ -34,10 +36,10 @@ impl Directory {
     /// # Errors
     ///
     /// When `path` is not a folder that can be read.
-    pub(crate) fn open(path: &Path) -> std::io::Result<Self> {
+    pub(crate) fn open(path: &Path, memory: &Memory) -> std::io::Result<Self> {
         let root = path.canonicalize()?;
         fs::read_dir(&root)?;
-        Ok(Self { root, cache: HashMap::new(), cache_bytes: 0 })
+        Ok(Self { root, cache: HashMap::new(), cache_bytes: 0, memory: memory.clone() })
     }
 
     /// The file at `relative`, a path without `..`; `None` when there is no readable file inside the folder.
@@ -68,6 +70,10 @@ impl Directory {
             log::warn!("{} is not served: larger than {FILE_BYTES_MAX} bytes", path.display());
             return None;
         }
+        if self.memory.is_exceeded() {
+            log::warn!("{} is not served: --max-memory is used up", path.display());
+            return None;
+        }
         let mut bytes = Vec::new();
         File::open(&path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
         if self.cache_bytes + bytes.len() > CACHE_BYTES_MAX {
@@ -75,7 +81,9 @@ impl Directory {
             self.cache_bytes = 0;
         }
         self.cache_bytes += bytes.len();
-        let asset = Rc::new(Asset::from_file(&path.to_string_lossy(), bytes));
+        // Counted as long as somebody downloads it, also when it is not kept here any more.
+        let charge = self.memory.charge(bytes.capacity());
+        let asset = Rc::new(Asset::from_file(&path.to_string_lossy(), bytes, Some(charge)));
         self.cache.insert(path, Kept { modified, asset: Rc::clone(&asset) });
         Some(asset)
     }
@@ -95,7 +103,7 @@ mod tests {
         fs::write(root.join("sub/index.html"), "sub").unwrap();
         std::os::unix::fs::symlink(base.join("secret"), root.join("link")).unwrap();
         std::os::unix::fs::symlink("index.html", root.join("alias.html")).unwrap();
-        let mut directory = Directory::open(&root).unwrap();
+        let mut directory = Directory::open(&root, &Memory::with_limit(1 << 20)).unwrap();
         let mut text = |path: &str| {
             directory.find(path).map(|asset| String::from_utf8(asset.bytes().to_vec()).unwrap())
         };

@@ -173,6 +173,10 @@ fn listen_tcp(address: SocketAddr, user_timeout: Duration) -> Result<Listener, E
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     // Without it a restarted gateway waits for the old one's connections to time out.
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    if family == AddressFamily::INET6 {
+        // [::] is IPv6 only, so that it can be given beside 0.0.0.0, whatever the system's default is.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     set_client_options(&socket, user_timeout)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;

@@ -85,20 +85,31 @@ impl Http {
     }
 
     /// Takes what the client sent; [`Self::proceed`] looks at it.
-    pub(crate) fn handle_input(
-        &mut self,
-        now: Instant,
-        input: &[u8],
-        timing: &Timing,
-        memory: &Memory,
-    ) {
+    pub(crate) fn handle_input(&mut self, now: Instant, input: &[u8], timing: &Timing) {
         if matches!(self.stage, Stage::Idle) {
             self.begin_request(now, timing);
         }
+        self.forget_taken_input();
         self.input.extend_from_slice(input);
         self.has_unread_input = true;
+    }
+
+    /// Counts input that has to be kept against `memory`. Returns whether that is too much: requests that come in one
+    /// piece are never kept.
+    pub(crate) fn charge_input(&mut self, memory: &Memory) -> bool {
+        if self.input.is_empty() {
+            self.charge = None;
+            return false;
+        }
         let bytes = self.input.capacity();
         self.charge.get_or_insert_with(|| memory.charge(0)).resize(bytes);
+        memory.is_exceeded()
+    }
+
+    /// Answers with a refusal whatever is under way, and ends.
+    pub(crate) fn give_up(&mut self, refusal: &Refusal) {
+        self.answer = Answer::default();
+        self.refuse(refusal, Exchange::refused(b""));
     }
 
     /// Works on the input until an answer is ready or more is needed. `serve` answers one request.
@@ -209,9 +220,9 @@ impl Http {
         }
         self.answer = Answer::default();
         self.sent = 0;
-        self.forget_taken_input();
-        self.has_unread_input = !self.input.is_empty();
-        if self.input.is_empty() {
+        self.has_unread_input = self.input_taken < self.input.len();
+        if !self.has_unread_input {
+            self.forget_taken_input();
             self.stage = Stage::Idle;
             self.deadline = Some(now + timing.keepalive_timeout);
         } else {
@@ -229,18 +240,18 @@ impl Http {
         self.input_taken = 0;
         if self.input.is_empty() {
             self.input = Vec::new();
-            self.charge = None;
         }
     }
 
-    /// Whether the client is to be listened to now: not while an answer is under way.
+    /// Whether the client is to be listened to now: not while an answer is under way, nor before everything is
+    /// answered that it asked for already.
     pub(crate) fn wants_input(&self) -> bool {
-        !matches!(self.stage, Stage::Answering)
+        !matches!(self.stage, Stage::Answering) && !self.has_unread_input
     }
 
     /// Whether a request may be complete that came behind another one.
     pub(crate) fn has_unread_input(&self) -> bool {
-        self.has_unread_input && self.wants_input()
+        self.has_unread_input && !matches!(self.stage, Stage::Answering)
     }
 
     /// Whether nothing is under way that the client waits for.
@@ -255,7 +266,7 @@ impl Http {
 
     /// When [`Self::timeout_reason`] applies. Who takes an answer has the time that writing may take instead.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadline.filter(|_| self.wants_input())
+        self.deadline.filter(|_| !matches!(self.stage, Stage::Answering))
     }
 
     /// Does what is due. Fails where nothing was asked, so that there is nothing to answer either.
@@ -267,11 +278,9 @@ impl Http {
             Stage::Idle => Err(CloseReason::KeepaliveTimeout),
             Stage::Head(_) if self.input.is_empty() => Err(CloseReason::HandshakeTimeout),
             Stage::Head(_) | Stage::Body(_) => {
-                self.answer = Answer::default();
                 self.end = CloseReason::HandshakeTimeout;
                 let reason = "the request took too long to arrive";
-                let refusal = Refusal::closing(Status::RequestTimeout, reason);
-                self.refuse(&refusal, Exchange::refused(b""));
+                self.give_up(&Refusal::closing(Status::RequestTimeout, reason));
                 Ok(())
             }
             Stage::Answering => Ok(()),

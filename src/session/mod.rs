@@ -108,6 +108,13 @@ impl Session {
         }
     }
 
+    /// Whether a goodbye could be sent at once: no frame is under way.
+    pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
+        match self {
+            Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
+        }
+    }
+
     /// Whether the socket takes bytes at the moment.
     pub(crate) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
         match self {

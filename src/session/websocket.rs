@@ -62,19 +62,18 @@ enum Heartbeat {
 }
 
 impl WebSocket {
-    /// A client whose upgrade is answered by `response`.
+    /// A client whose upgrade is answered by `response`, to be pinged for the first time at `ping_at`.
     pub(crate) fn new(
-        now: Instant,
+        ping_at: Instant,
         response: Vec<u8>,
         subscription: Subscription,
         message_bytes_max: usize,
-        timing: &Timing,
     ) -> Self {
         Self {
             decoder: Decoder::with_limit(message_bytes_max),
             subscription: Some(subscription),
             phase: Phase::Open,
-            heartbeat: Heartbeat::Quiet { ping_at: now + timing.ping_interval },
+            heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
             outbox: response,
             outbox_sent: 0,
@@ -122,12 +121,11 @@ impl WebSocket {
 
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         let mut bytes_max = usize::MAX;
-        if self.outbox.is_empty() && self.has_own_frames(feeds) {
-            let rest = self.subscription.as_ref().map_or(0, |own| feeds.frame_rest_bytes(own));
-            if rest > 0 {
-                bytes_max = rest;
-            } else {
-                self.write_own_frames(feeds);
+        self.end_drain(feeds);
+        if self.outbox.is_empty() && self.has_own_frames() {
+            match self.frame_rest_bytes(feeds) {
+                0 => self.write_own_frames(feeds),
+                rest => bytes_max = rest,
             }
         }
         if !self.outbox.is_empty() {
@@ -146,14 +144,23 @@ impl WebSocket {
         }
     }
 
-    /// Whether frames wait that are this client's own: answers, pings, a close.
-    fn has_own_frames(&mut self, feeds: &Feeds) -> bool {
+    /// Closes once everything is sent that was owed.
+    fn end_drain(&mut self, feeds: &Feeds) {
         if let (Phase::Draining { until, reason }, Some(subscription)) =
             (self.phase, &self.subscription)
             && feeds.has_reached(subscription, until)
         {
             self.close(reason);
         }
+    }
+
+    /// How many bytes have to be sent before a frame of this client's own may be.
+    pub(super) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
+        self.subscription.as_ref().map_or(0, |own| feeds.frame_rest_bytes(own))
+    }
+
+    /// Whether frames wait that are this client's own: answers, pings, a close.
+    fn has_own_frames(&self) -> bool {
         match self.phase {
             Phase::Closed { .. } => false,
             Phase::Closing { .. } => true,

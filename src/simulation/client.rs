@@ -121,7 +121,7 @@ impl Client {
             6 => self.misbehave(&frame(0xc1, b"reserved bit"), 1002),
             7 => self.misbehave(&frame(0x81, b"\xff\xfe"), 1007),
             8 => {
-                self.misbehave(&[0x82, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4], 1009)
+                self.misbehave(&[0x82, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4], 1009);
             }
             9 => self.misbehave(&frame(0x88, b"\x03\xe8"), 1000),
             10 => {

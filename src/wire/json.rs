@@ -18,7 +18,7 @@ pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<
     match simdutf8::basic::from_utf8(message.topic()) {
         Ok(topic) => {
             out.extend_from_slice(b"topic\":");
-            write_string(out, topic);
+            write_string(out, topic.as_bytes());
         }
         Err(_) => {
             out.extend_from_slice(b"topic64\":");
@@ -27,10 +27,7 @@ pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<
     }
     out.extend_from_slice(b",\"data\":");
     let is_text = message.body().all(|part| simdutf8::basic::from_utf8(part).is_ok());
-    let write_part = |out: &mut Vec<u8>, part: &[u8]| match std::str::from_utf8(part) {
-        Ok(text) if is_text => write_string(out, text),
-        _ => write_base64(out, part),
-    };
+    let write_part = if is_text { write_string } else { write_base64 };
     if message.body_parts() == 1 {
         message.body().for_each(|part| write_part(out, part));
     } else {
@@ -70,9 +67,10 @@ const ESCAPED: [bool; 256] = {
     table
 };
 
-fn write_string(out: &mut Vec<u8>, text: &str) {
+/// Writes `text`, which is UTF-8.
+fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let mut rest = text.as_bytes();
+    let mut rest = text;
     while let Some(at) = rest.iter().position(|&byte| ESCAPED[usize::from(byte)]) {
         out.extend_from_slice(&rest[..at]);
         write_escape(out, rest[at]);

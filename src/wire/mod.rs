@@ -107,7 +107,15 @@ impl WireFormat {
         }
     }
 
-    /// Appends the frame that tells of a gap, where the format can: `raw` and `parts` cannot.
+    /// Whether the format can tell of a gap: `raw` and `parts` cannot.
+    pub(crate) fn tells_gaps(self) -> bool {
+        match self {
+            Self::WebSocket(Format::Json) => true,
+            Self::WebSocket(Format::Raw | Format::Parts) => false,
+        }
+    }
+
+    /// Appends the frame that tells of a gap, where the format can.
     pub(crate) fn write_gap(self, out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
         match self {
             Self::WebSocket(Format::Json) => websocket::write_frame_with(

@@ -1,4 +1,4 @@
-//! Finding of the review: a gateway inside a host's loop, as CONTRACT.md section 7 promises it.
+//! A gateway inside a host's loop: the descriptor, the deadline, and turns that do not wait.
 
 use std::io::Read;
 use std::net::TcpStream;

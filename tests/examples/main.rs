@@ -1,0 +1,200 @@
+//! The programs in `examples/`, run as processes: with each other, and with the gateway between.
+#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+
+mod process;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use process::{End, Process};
+
+/// Long enough for a loaded machine; only a failing test waits for it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+
+/// One of the programs in `examples/`, which cargo builds before it runs all tests.
+#[track_caller]
+fn example(name: &str, args: &[&str]) -> Process {
+    let tests = std::env::current_exe().unwrap();
+    let path: PathBuf = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    let name = path.display();
+    assert!(path.exists(), "{name} is missing: run `cargo build --examples` first");
+    Process::start(&path, args)
+}
+
+/// The gateway, and where it is: `127.0.0.1:PORT`, `tcp://127.0.0.1:PORT`.
+fn gateway(args: &[&str]) -> (Process, String, String) {
+    let fixed = ["--listen", "127.0.0.1:0", "--bind", "tcp://127.0.0.1:*"];
+    let gateway = Process::start(env!("CARGO_BIN_EXE_zmq2ws"), &[&fixed, args].concat());
+    let address = gateway.printed("page ").replace("http://", "");
+    let endpoint = gateway.printed("zeromq ").replace("SUB bound to ", "");
+    (gateway, address, endpoint)
+}
+
+/// Waits for a metric of the gateway to have `value`.
+#[track_caller]
+fn wait_for_metric(address: &str, name: &str, value: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let line = format!("\n{name} {value}\n");
+    loop {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        if answer.contains(&line) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no {line:?} in {answer}");
+        thread::yield_now();
+    }
+}
+
+const WS_CLIENTS: &str = "zmq2ws_clients{transport=\"websocket\"}";
+
+#[track_caller]
+fn assert_ended(end: &End, report: &str) {
+    assert_eq!(end.code, Some(0), "{end:#?}");
+    assert!(end.stderr.iter().any(|line| line.starts_with(report)), "{report:?} in {end:#?}");
+}
+
+#[test]
+fn producer_and_consumer_need_no_gateway_and_either_may_bind() {
+    for consumer_binds in [true, false] {
+        let (consumer, producer);
+        let wait = ["--count=300", "--rate=0", "--topics=a,b,c", "--wait=40"];
+        if consumer_binds {
+            consumer = example("consumer", &["--bind=tcp://127.0.0.1:*", "--count=300"]);
+            let endpoint = consumer.said("consumer: bound to");
+            producer = example("producer", &[&["--connect", &endpoint], &wait[..]].concat());
+        } else {
+            producer = example("producer", &[&["--bind=tcp://127.0.0.1:*"], &wait[..]].concat());
+            let endpoint = producer.said("producer: bound to");
+            assert!(!endpoint.ends_with(":0") && !endpoint.ends_with(":*"), "{endpoint}");
+            consumer = example("consumer", &["--connect", &endpoint, "--count=300"]);
+        }
+        let (consumer, producer) = (consumer.end(), producer.end());
+        assert_ended(&producer, "producer: sent 300 messages, ");
+        assert_ended(&consumer, "consumer: received 300 messages, ");
+        let topic = |line: &String| line.split('\t').next().unwrap().to_owned();
+        let topics: Vec<_> = consumer.stdout.iter().map(topic).collect();
+        assert_eq!(topics, ["a", "b", "c"].repeat(100));
+        let (_, body) = consumer.stdout[299].split_once('\t').unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["seq"], 299);
+    }
+}
+
+#[test]
+fn lines_of_standard_input_are_messages_and_cannot_command_a_terminal() {
+    let consumer = example("consumer", &["--bind=tcp://127.0.0.1:*", "--topic=t", "--count=4"]);
+    let endpoint = consumer.said("consumer: bound to");
+    let mut producer = example("producer", &["--stdin", "--wait=40", "--connect", &endpoint]);
+    let mut stdin = producer.stdin.take().unwrap();
+    stdin.write_all(b"t one two  three\nother not wanted\nt\n").unwrap();
+    stdin.write_all(b"t \x1b[2J\xe2\x80\xae\nt \xff").unwrap();
+    drop(stdin);
+    assert_ended(&producer.end(), "producer: sent 5 messages, ");
+    let consumer = consumer.end();
+    assert_ended(&consumer, "consumer: received 4 messages, ");
+    let expected = ["t\tone two  three", "t\t", "t\t\\u{1b}[2J\\u{202e}", "t\t0xff"];
+    assert_eq!(consumer.stdout, expected);
+}
+
+#[test]
+fn the_gateway_between_producer_and_websocket() {
+    let (_gateway, address, endpoint) = gateway(&[]);
+    let url = format!("ws://{address}/ws?format=json");
+    let clients = [
+        example("ws_consumer", &[&url, "--count=30"]),
+        example("ws_consumer", &[&url, "--count=10", "--topic=b"]),
+        example("ws_consumer", &[&format!("ws://{address}/"), "--count=30"]),
+    ];
+    wait_for_metric(&address, WS_CLIENTS, "3");
+    let args = ["--connect", &endpoint, "--count=30", "--rate=0", "--topics=a,b,c", "--wait=40"];
+    assert_ended(&example("producer", &args).end(), "producer: sent 30 messages, ");
+    let ends = clients.map(Process::end);
+    for (end, count) in ends.iter().zip([30, 10, 30]) {
+        assert_ended(end, &format!("ws_consumer: received {count} messages"));
+        assert!(end.stderr.contains(&"ws_consumer: closed with 1000 ".to_owned()), "{end:#?}");
+        assert_eq!(end.stdout.len(), count);
+    }
+    let column = |end: &End, index: usize| -> Vec<String> {
+        end.stdout.iter().map(|line| line.split('\t').nth(index).unwrap().to_owned()).collect()
+    };
+    assert_eq!(column(&ends[0], 1), ["a", "b", "c"].repeat(10));
+    assert_eq!(column(&ends[1], 1), ["b"; 10]);
+    // The same message has the same id for everyone, and the same body in every format.
+    assert_eq!(column(&ends[1], 0)[9], column(&ends[0], 0)[28]);
+    assert_eq!(column(&ends[0], 2), column(&ends[2], 0));
+}
+
+#[test]
+fn a_signal_ends_each_of_them_cleanly() {
+    let (gateway, address, endpoint) = gateway(&[]);
+    let ws_consumer = example("ws_consumer", &[&format!("ws://{address}/ws?format=json")]);
+    let left_to_the_gateway = example("ws_consumer", &[&format!("ws://{address}/ws?format=json")]);
+    wait_for_metric(&address, WS_CLIENTS, "2");
+    let producer = example("producer", &["--connect", &endpoint, "--rate=100", "--wait=40"]);
+    let consumer = example("consumer", &["--bind=tcp://127.0.0.1:*"]);
+    consumer.said("consumer: bound to");
+    ws_consumer.printed("");
+    left_to_the_gateway.printed("");
+    consumer.signal(Signal::INT);
+    assert_ended(&consumer.end(), "consumer: received 0 messages, ");
+    producer.signal(Signal::INT);
+    assert_ended(&producer.end(), "producer: sent ");
+    ws_consumer.signal(Signal::TERM);
+    let ws_consumer = ws_consumer.end();
+    assert_ended(&ws_consumer, "ws_consumer: received ");
+    assert!(ws_consumer.stderr.contains(&"ws_consumer: closed with 1000 ".to_owned()));
+    gateway.signal(Signal::INT);
+    assert_eq!(gateway.end().code, Some(0));
+    assert_ended(&left_to_the_gateway.end(), "ws_consumer: closed with 1001");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_one_line() {
+    let (_gateway, address, _) = gateway(&[]);
+    let refused = format!("ws://{address}/ws?format=xml");
+    // The port of a connection that is open is nobody's to listen on.
+    let connection = TcpStream::connect(&address).unwrap();
+    let nobody = connection.local_addr().unwrap();
+    for (name, args, reason) in [
+        ("ws_consumer", [refused.as_str()], "refused with 400 Bad Request: unknown format"),
+        ("ws_consumer", [&format!("ws://{nobody}/")], "ws://127.0.0.1:"),
+        ("producer", ["--bind=tcp://192.0.2.1:1"], "cannot bind tcp://192.0.2.1:1: "),
+        ("consumer", ["--bind=ipc:///dev/null"], "cannot bind ipc:///dev/null: "),
+    ] {
+        let end = example(name, &args).end();
+        assert_eq!(end.code, Some(1), "{name} {args:?}: {end:#?}");
+        let line = end.stderr.last().unwrap();
+        assert!(line.starts_with(name) && line.contains(reason), "{name} {args:?}: {end:#?}");
+        assert!(end.stdout.is_empty(), "{end:#?}");
+    }
+}
+
+#[test]
+fn the_demo_is_live_at_once() {
+    let (gateway, address, _) = gateway(&["--demo"]);
+    let url = format!("ws://{address}/ws?format=json");
+    let all = example("ws_consumer", &[&url, "--count=20"]);
+    let some = example("ws_consumer", &[&url, "--count=2", "--topic=weather."]);
+    let all = all.end();
+    assert_ended(&all, "ws_consumer: received 20 messages");
+    let known = ["weather.", "stock.", "sensor.", "demo."];
+    for line in &all.stdout {
+        let [id, topic, body] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        assert!(id.contains('-') && known.iter().any(|start| topic.starts_with(start)), "{line}");
+        assert!(serde_json::from_str::<serde_json::Value>(body).unwrap().is_object(), "{line}");
+    }
+    let some = some.end();
+    assert_ended(&some, "ws_consumer: received 2 messages");
+    assert!(some.stdout.iter().all(|line| line.contains("\tweather.")), "{some:#?}");
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.end().code, Some(0));
+}
