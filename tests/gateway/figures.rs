@@ -124,7 +124,6 @@ fn a_client_that_stalls_harms_nobody_among_a_hundred() {
     assert!(grown <= MAX_LAG + (512 << 10), "grown by {grown} bytes");
     assert!(slowest < Duration::from_secs(5), "{slowest:?}");
     let metrics = gateway.metrics();
-    assert!(metrics.get("zmq2ws_gaps_total{reason=\"lag\"}") >= 1.0, "of the one that stalled");
     assert_eq!(metrics.closed("websocket", "reset"), 0.0);
     drop(stalled);
 }

@@ -2,7 +2,7 @@
 
 use std::net::Shutdown;
 
-use crate::support::http::{Connection, answers_503, connect, exchange, get, parse_metrics};
+use crate::support::http::{Connection, connect, exchange, get, parse_metrics, try_get};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{Raw, UPGRADE};
@@ -234,7 +234,7 @@ fn health_and_metrics_have_a_listener_of_their_own_where_wanted() {
     publisher.send(&[b"t", &vec![b'x'; 8 << 20]]);
     crate::support::http::wait_for_metric(operation, "zmq2ws_feed_bytes", |value| value > 1e6);
     gateway.shutdown();
-    wait_until("not ready", || answers_503(operation, "/readyz"));
+    wait_until("not ready", || try_get(operation, "/readyz") == Some(503));
     assert_eq!(get(operation, "/healthz").status, 200);
     drop(client);
     gateway.stop();

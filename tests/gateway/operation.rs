@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::http::{
-    CLIENTS, Connection, RECEIVED, answers_503, connect_narrow, exchange, wait_for_metric,
+    CLIENTS, Connection, RECEIVED, connect_narrow, exchange, try_get, wait_for_metric,
 };
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
@@ -184,7 +184,7 @@ fn nobody_is_let_in_while_the_gateway_stops() {
     publisher.send(&[b"t", &vec![b'x'; 14 << 20]]);
     wait_for_metric(operation, "zmq2ws_feed_bytes", |value| value > 1e6);
     gateway.shutdown();
-    wait_until("not ready", || answers_503(operation, "/readyz"));
+    wait_until("not ready", || try_get(operation, "/readyz") == Some(503));
     assert!(std::net::TcpStream::connect(gateway.address).is_err());
     late.send(format!("{UPGRADE}\r\n"));
     let refused = late.response(false).unwrap();

@@ -146,13 +146,14 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Response {
     Connection::open(address).request("GET", path, "Connection: close\r\n")
 }
 
-/// Whether a GET is refused for the time being. While a gateway begins to stop, a connection that
-/// has not asked yet may end without an answer.
-pub(crate) fn answers_503(address: SocketAddr, path: &str) -> bool {
+/// The status of the answer to a GET. Who has not asked yet may get none, while a gateway begins to
+/// stop or is short of descriptors.
+pub(crate) fn try_get(address: SocketAddr, path: &str) -> Option<u16> {
     let mut connection = Connection::open(address);
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let sent = connection.stream().write_all(request.as_bytes());
-    sent.is_ok() && connection.response(false).is_ok_and(|response| response.status == 503)
+    sent.ok()?;
+    connection.response(false).ok().map(|response| response.status)
 }
 
 /// One request as it stands, and everything that comes back until FIN.
