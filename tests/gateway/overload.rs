@@ -1,13 +1,16 @@
 //! More than there is room for: lag, memory, descriptors, addresses.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
-use crate::support::http::{self, CLIENTS, Connection, RECEIVED, closed, connect, connect_from};
-use crate::support::http::{connect_narrow, get};
+use crate::support::http::{CLIENTS, Connection, RECEIVED, closed};
+use crate::support::http::{connect, connect_from, connect_narrow, get};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{CLOSE, Raw, UPGRADE, upgrade_request};
-use crate::support::{one_at_a_time, wait_until};
+use crate::support::{TempDir, one_at_a_time, pass, wait_until};
 
 #[test]
 fn every_message_that_a_slow_client_missed_is_told() {
@@ -44,7 +47,7 @@ fn every_message_that_a_slow_client_missed_is_told() {
     });
     for number in STALLED..STALLED + LIVE {
         publish(number);
-        crate::support::pass(std::time::Duration::from_micros(500));
+        pass(Duration::from_micros(500));
     }
     let (got, missed) = reader.join().unwrap();
     eprintln!("a slow client got {got} messages and missed {missed}");
@@ -161,8 +164,7 @@ fn one_address_has_its_share_of_connections() {
     wait_until("its place to be free", || {
         let mut connection = Connection::on(from(1));
         // A refusal may come before the request is written.
-        let _ =
-            std::io::Write::write_all(&mut connection.stream(), upgrade_request("/ws").as_bytes());
+        let _ = connection.stream().write_all(upgrade_request("/ws").as_bytes());
         connection.response(true).is_ok_and(|response| response.status == 101)
     });
 }
@@ -187,59 +189,56 @@ fn who_may_not_come_in_gets_no_feed_and_no_place() {
     }
 }
 
+/// Downloads that nobody takes: connections that cannot be spared, unlike those that only wait.
+fn stuck_downloads(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
+    let request = b"GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n";
+    let stuck = (0..count).map(|_| {
+        let mut stream = connect_narrow(gateway.address);
+        stream.write_all(request).unwrap();
+        stream
+    });
+    stuck.collect()
+}
+
 #[test]
 fn without_descriptors_those_inside_are_served_and_nothing_spins() {
+    const DESCRIPTORS: u32 = 80;
     let _turn = one_at_a_time();
-    let mut gateway = Gateway::start_with_descriptors(80, &["--handshake-timeout=1h"]);
+    let folder = TempDir::new();
+    std::fs::write(folder.file("large.bin"), vec![b'x'; 8 << 20]).unwrap();
+    let args = ["--www", folder.path().to_str().unwrap(), "--write-timeout=1h"];
+    let mut gateway = Gateway::start_with_descriptors(DESCRIPTORS, &args);
     let mut inside = Raw::open(gateway.address, "/ws");
-    let publisher = Publisher::connect(&gateway.endpoints[0]);
-    publisher.send(&[b"t", b"before"]);
-    assert_eq!(inside.message().text(), "before");
     // More than the process can have.
-    let idle: Vec<_> = (0..100).map(|_| connect(gateway.address)).collect();
+    let stuck = stuck_downloads(&gateway, 100);
     gateway.wait_for_log("nobody is accepted until");
-    gateway.wait_until_calm();
+    // There is still room for a publisher.
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
     for number in 0..100 {
         publisher.send(&[b"t", format!("{number}").as_bytes()]);
         assert_eq!(inside.message().text(), number.to_string());
     }
+    gateway.wait_until_calm();
     let lines = gateway.log().len();
-    crate::support::pass(std::time::Duration::from_secs(2));
+    pass(Duration::from_secs(2));
     let lines = gateway.log().len() - lines;
     assert!(lines <= 4, "{lines} lines in two seconds: {:?}", gateway.log());
+    assert!(gateway.descriptors() < DESCRIPTORS as usize);
     gateway.assert_runs();
-    drop(idle);
+    drop(stuck);
     assert_eq!(get(gateway.address, "/healthz").status, 200);
+    drop(inside);
 }
 
 #[test]
-fn a_publisher_can_connect_when_clients_have_taken_all_descriptors_they_may() {
-    let _turn = one_at_a_time();
+fn connections_that_only_wait_make_room() {
     let gateway = Gateway::start_with_descriptors(80, &["--handshake-timeout=1h"]);
     let mut inside = Raw::open(gateway.address, "/ws");
-    let _idle: Vec<_> = (0..100).map(|_| connect(gateway.address)).collect();
-    gateway.wait_for_log("nobody is accepted until");
+    let idle: Vec<_> = (0..200).map(|_| connect(gateway.address)).collect();
+    let mut newcomer = Raw::open(gateway.address, "/ws");
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     publisher.send(&[b"t", b"through"]);
     assert_eq!(inside.message().text(), "through");
-    gateway.wait_until_calm();
-}
-
-#[test]
-fn a_file_that_cannot_be_opened_for_want_of_descriptors_costs_no_more_than_itself() {
-    let folder = crate::support::TempDir::new();
-    std::fs::write(folder.file("index.html"), "home").unwrap();
-    let www = folder.path().to_str().unwrap();
-    let args = ["--handshake-timeout=1h", "--www", www];
-    let mut gateway = Gateway::start_with_descriptors(80, &args);
-    let mut inside = Connection::open(gateway.address);
-    assert_eq!(inside.request("GET", "/healthz", "").status, 200);
-    let idle: Vec<_> = (0..100).map(|_| connect(gateway.address)).collect();
-    gateway.wait_for_log("nobody is accepted until");
-    assert!(matches!(inside.request("GET", "/", "").status, 200 | 404 | 503));
-    assert_eq!(inside.request("GET", "/healthz", "").status, 200);
+    assert_eq!(newcomer.message().text(), "through");
     drop(idle);
-    wait_until("the file", || get(gateway.address, "/").status == 200);
-    gateway.assert_runs();
-    assert_eq!(http::metrics(gateway.address).get(CLIENTS), 0.0);
 }

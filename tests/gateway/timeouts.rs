@@ -97,7 +97,7 @@ fn a_slow_request_is_given_up() {
     });
     let mut answer = [0; 12];
     reader.read_exact(&mut answer).unwrap();
-    drop(reader);
+    reader.shutdown(Shutdown::Both).unwrap();
     drip.join().unwrap();
     assert!(start.elapsed() < PATIENCE);
     let mut idle = Connection::open(gateway.address);
