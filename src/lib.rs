@@ -1,4 +1,58 @@
-//! A gateway from ZeroMQ to browsers: one thread, one poller, one direction.
+//! A gateway that takes every message from ZeroMQ and broadcasts it, one way, to browsers.
+//!
+//! ```text
+//!  ZeroMQ sockets        topics            feeds                      connections
+//!  ┌────────┐ Message  ┌────────┐ matches ┌───────────────────────┐  ┌─────────────┐
+//!  │ source │ ───────▶ │ topics │ ──────▶ │ feed (filter, format) │─▶│ cursor ▸ fd │─▶ browser
+//!  └────────┘          └────────┘         │ bytes encoded ONCE    │─▶│ cursor ▸ fd │─▶ browser
+//!                                         └───────────────────────┘  └─────────────┘
+//! ```
+//!
+//! A source drains its ZeroMQ socket into messages. The topic index finds the feeds that want a message; there is one for
+//! each distinct filter and format that some client asked for. A message is encoded once for each format and appended
+//! to its feeds as the very bytes that go to sockets. A client is a cursor into a feed: sending is to hand the kernel
+//! what lies between the cursor and the end. Nothing per client is allocated when a message passes.
+//!
+//! # Running it
+//!
+//! [`Gateway`] is the whole thing. [`Gateway::run`] takes a thread; [`Gateway::turn`] does a step at a time inside a
+//! loop of the host's own. [`Settings`] reads what users write, [`Config`] is what it means.
+//!
+//! # Layers
+//!
+//! Data flows down this list, imports point up it; `tests/tidy` holds the code to it.
+//!
+//! | row | modules | owns |
+//! |---|---|---|
+//! | 0 | `error`, `memory`, `metrics`, `timers` | reasons for what ends, the account of bytes, counters, deadlines by key |
+//! | 1 | `message` | messages, topics and ids from ZeroMQ parts |
+//! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
+//! | 3 | `topics` | filters, and the index from topics to feeds |
+//! | 4 | `feed` | shared bytes, cursors, lag |
+//! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
+//! | 6 | `session` | protocols as state machines without socket and clock |
+//! | 7 | `net`, `source` | sockets, files, ZeroMQ |
+//! | 8 | `connection` | one accepted socket from first byte to last, and the table of all |
+//! | 9 | `event_loop` | a turn, and nothing about protocols |
+//! | 10 | `config`, `gateway` | what users set, and the public interface |
+//!
+//! # Invariants
+//!
+//! - One thread does everything; there is no lock, no async runtime, and nothing waits but the poller.
+//! - Time and randomness are handed in from the event loop on down, so that a seeded simulation drives everything above
+//!   the sockets (`src/simulation`).
+//! - Every queue, buffer, count and time has a limit. Memory belongs to feeds, not to clients: a client that stalls
+//!   costs what its feed may hold, however many stall.
+//! - A frame that has begun is finished before anything else is sent; after a close frame nothing is.
+//! - Only a client whose socket takes nothing is left behind. What it missed is counted, and told where its format can.
+//! - Every part of a turn is bounded: what is cut short goes on in the next turn, which does not wait.
+//! - A panic is a bug: no input causes one.
+//!
+//! # What is absent, and why
+//!
+//! What clients send goes nowhere. There is no cluster: gateways are stateless subscribers, so run as many as needed.
+//! tungstenite's `WebSocket` is not used for clients, only its frames: it copies every message for every client.
+
 mod access;
 mod config;
 mod connection;

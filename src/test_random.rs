@@ -3,7 +3,8 @@
 /// A splitmix64 generator (Steele, Lea, Flood 2014): good enough to choose cases, and the same on every machine.
 #[derive(Debug)]
 pub(crate) struct Random {
-    seed: u64,
+    /// What a failing test prints; `None` for a generator that another one seeds.
+    seed: Option<u64>,
     state: u64,
 }
 
@@ -11,16 +12,21 @@ impl Random {
     /// The seed in `ZMQ2WS_SEED`, or one of its own.
     pub(crate) fn from_env() -> Self {
         match std::env::var("ZMQ2WS_SEED").ok().and_then(|seed| seed.parse().ok()) {
-            Some(seed) => Self::new(seed),
-            None => Self::new(std::hash::BuildHasher::hash_one(
+            Some(seed) => Self::fresh(seed),
+            None => Self::fresh(std::hash::BuildHasher::hash_one(
                 &std::collections::hash_map::RandomState::new(),
                 0,
             )),
         }
     }
 
+    fn fresh(seed: u64) -> Self {
+        Self { seed: Some(seed), state: seed }
+    }
+
+    /// A generator that is itself a part of a test with a seed.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, state: seed }
+        Self { seed: None, state: seed }
     }
 
     pub(crate) fn next(&mut self) -> u64 {
@@ -48,8 +54,8 @@ impl Random {
 
 impl Drop for Random {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("repeat with ZMQ2WS_SEED={}", self.seed);
+        if let Some(seed) = self.seed.filter(|_| std::thread::panicking()) {
+            eprintln!("repeat with ZMQ2WS_SEED={seed}");
         }
     }
 }

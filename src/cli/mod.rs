@@ -247,6 +247,9 @@ fn announcement(
         };
         text += &format!("websocket  {websocket}\n");
     }
+    for address in gateway.metrics_addresses() {
+        text += &format!("metrics    {address}/metrics\n");
+    }
     let socket = settings.socket.as_deref().unwrap_or("sub").to_uppercase();
     for (index, endpoint) in gateway.endpoints().iter().enumerate() {
         let how = if index < connected { "connected to" } else { "bound to" };

@@ -73,6 +73,8 @@ struct Subscriber {
     arrears: Option<Box<Arrears>>,
     /// The owner's socket takes nothing at the moment: passes leave it out, the owner comes back by itself.
     is_blocked: bool,
+    /// It missed messages and has not got one since: what it misses now is part of the same gap.
+    is_in_gap: bool,
 }
 
 #[derive(Debug, Default)]
@@ -179,7 +181,7 @@ impl Feed {
             .filter(|_| self.wire.tells_gaps())
             .map(|gap| Box::new(Arrears { rest: None, gap: Some(gap) }));
         let cursor = self.log.end();
-        let subscriber = Subscriber { owner, cursor, arrears, is_blocked: false };
+        let subscriber = Subscriber { owner, cursor, arrears, is_blocked: false, is_in_gap: false };
         let slot = self.subscribers.insert(subscriber);
         self.slots_end = self.slots_end.max(slot + 1);
         slot
@@ -244,8 +246,10 @@ impl Feed {
             subscriber.cursor = self.log.end();
             self.caught_up += 1;
             let tells_gap = missed > 0 && self.wire.tells_gaps();
-            let is_known = subscriber.arrears.as_ref().is_some_and(|own| own.gap.is_some());
-            overrun.gaps += u64::from(missed > 0 && !is_known);
+            if missed > 0 {
+                overrun.gaps += u64::from(!subscriber.is_in_gap);
+                subscriber.is_in_gap = true;
+            }
             if rest.is_some() || tells_gap {
                 let arrears = subscriber.arrears.get_or_insert_default();
                 arrears.rest = rest.or(arrears.rest.take());
@@ -310,6 +314,7 @@ impl Feed {
         }
         let before = self.log.frames_before(subscriber.cursor);
         subscriber.cursor += sent as u64;
+        subscriber.is_in_gap &= sent == 0;
         let frames = self.log.frames_before(subscriber.cursor) - before;
         if sent > 0 && subscriber.cursor == self.log.end() {
             self.caught_up += 1;

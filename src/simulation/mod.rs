@@ -38,6 +38,7 @@ fn every_client_gets_exactly_its_messages_or_a_told_gap() {
             lag_policy: LagPolicy::Skip,
             memory_bytes_max: 64 << 20,
             pipe_bytes_max: [1, 50, 5_000][random.below(3)],
+            visit_bytes_max: 20,
             misbehaves: random.chance(2),
         };
         live(&mut random, rules, 60, 3_000);
@@ -53,6 +54,7 @@ fn clients_that_lag_are_disconnected_where_that_is_the_policy() {
             lag_policy: LagPolicy::Disconnect,
             memory_bytes_max: 64 << 20,
             pipe_bytes_max: 500,
+            visit_bytes_max: 20,
             misbehaves: false,
         };
         live(&mut random, rules, 40, 3_000);
@@ -68,6 +70,7 @@ fn memory_stays_within_its_limit_whatever_clients_do() {
             lag_policy: LagPolicy::Skip,
             memory_bytes_max: 300_000,
             pipe_bytes_max: 100,
+            visit_bytes_max: 20,
             misbehaves: true,
         };
         live(&mut random, rules, 60, 3_000);
@@ -82,6 +85,7 @@ fn thousands_of_clients() {
         lag_policy: LagPolicy::Skip,
         memory_bytes_max: 256 << 20,
         pipe_bytes_max: 2_000,
+        visit_bytes_max: 20_000,
         misbehaves: true,
     };
     live(&mut random, rules, 2_000, worlds(1) * 5_000);

@@ -29,6 +29,8 @@ pub(super) struct Rules {
     pub(super) memory_bytes_max: usize,
     /// What fits between the gateway and a client.
     pub(super) pipe_bytes_max: usize,
+    /// How much one client gets at once, at the least: enough for the world to come to an end.
+    pub(super) visit_bytes_max: usize,
     /// Whether clients break the protocol, reset and leave.
     pub(super) misbehaves: bool,
 }
@@ -72,9 +74,9 @@ impl World {
                 write_timeout: 30 * SECOND,
             },
             budget: Budget {
-                visit_bytes_max: 1 + random.below(5_000),
-                turn_visits_max: 1 + random.below(20),
-                turn_bytes_max: 1 + random.below(20_000),
+                visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
+                turn_visits_max: 1 + random.below(rules.visit_bytes_max),
+                turn_bytes_max: rules.visit_bytes_max + random.below(20_000),
             },
             origin: OriginPolicy::SameHost,
             format: Format::Raw,

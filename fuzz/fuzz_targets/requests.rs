@@ -1,0 +1,4 @@
+//! Requests on one connection, in several segmentations.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| zmq2ws::fuzz::requests(input));
