@@ -198,7 +198,8 @@ fn five_thousand_comings_and_goings_leave_nothing_behind() {
     wait_until("their descriptors", || gateway.descriptors() <= descriptors);
     let after = gateway.anonymous_bytes();
     eprintln!(
-        "5000 comings and goings in {:?}: {} descriptors before, {} after; {} KiB before, {} KiB after",
+        "5000 comings and goings in {:?}: {} descriptors before, {} after; {} KiB before, \
+         {} KiB after",
         start.elapsed(),
         descriptors,
         gateway.descriptors(),

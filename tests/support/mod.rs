@@ -99,8 +99,8 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Starts it with these settings beside a free port, in a ZeroMQ context of the test's, and with
-    /// what only a host program may set.
+    /// Starts it with these settings beside a free port, in a ZeroMQ context of the test's, and
+    /// with what only a host program may set.
     pub(crate) fn start(
         context: &zmq::Context,
         toml: &str,
