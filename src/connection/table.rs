@@ -92,7 +92,7 @@ impl<S: ByteStream> Connections<S> {
         serves: Serves,
     ) -> Option<ConnectionKey> {
         if !self.addresses.admit(ip) {
-            self.turn_away(&mut stream);
+            self.turn_away(&mut stream, "too many connections from this address");
             return None;
         }
         let connection = Connection::new(now, stream, ip, serves, &mut self.context);
@@ -104,10 +104,10 @@ impl<S: ByteStream> Connections<S> {
     }
 
     /// Tells a client that is not let in, as well as that can be done without waiting for its request.
-    fn turn_away(&mut self, stream: &mut S) {
+    pub(crate) fn turn_away(&mut self, stream: &mut S, reason: &'static str) {
         self.context.metrics.connections_refused += 1;
         let mut answer = Vec::new();
-        let refusal = self.context.unavailable("too many connections from this address");
+        let refusal = self.context.unavailable(reason);
         let _ = refusal.write(&mut answer, Exchange::refused(b""));
         // Whether it arrives or not, the client is dropped. What it has sent already is read, since the kernel sends a
         // reset for unread input, which could overtake the answer.

@@ -322,3 +322,20 @@ fn who_is_closed_for_memory_is_told_1013() {
     let output = rig.take_output(client);
     assert!(output.ends_with(b"\x88\x02\x03\xf5"), "{} bytes and no 1013", output.len());
 }
+
+#[test]
+fn who_only_waits_makes_room_for_newcomers_and_clients_do_not() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let client = rig.websocket();
+    let first = rig.connect(b"GET / HTT");
+    let second = rig.connect(b"");
+    rig.turn();
+    assert!(rig.connections.evict());
+    rig.turn();
+    let is_open = |rig: &Rig, client: usize| rig.connections.get(rig.clients[client].0).is_some();
+    assert!(!is_open(&rig, first) && is_open(&rig, second) && is_open(&rig, client));
+    assert!(rig.connections.evict() && !rig.connections.evict());
+    rig.publish(10);
+    rig.turn();
+    assert_eq!(rig.take_output(client).len(), 12);
+}

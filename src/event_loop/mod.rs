@@ -254,18 +254,19 @@ impl EventLoop {
 
     fn accept(&mut self, now: Instant, index: usize) {
         for _ in 0..TURN_ACCEPTS_MAX {
-            let Some(Door { listener: Some(_), serves }) = self.doors.get(index) else { return };
+            let Some(Door { listener: Some(listener), serves }) = self.doors.get(index) else {
+                return;
+            };
             let serves = *serves;
-            if !self.has_room(serves) {
-                return self.pause_accepting(now, "there are as many connections as allowed");
-            }
-            let Some(Door { listener: Some(listener), .. }) = self.doors.get(index) else { return };
-            let accepted = match listener.accept() {
+            let Accepted { mut stream, ip } = match listener.accept() {
                 Ok(Some(accepted)) => accepted,
                 Ok(None) => return,
                 Err(error) => return self.pause_accepting(now, &error.to_string()),
             };
-            let Accepted { stream, ip } = accepted;
+            if !self.has_room(serves) {
+                self.connections.turn_away(&mut stream, "too many connections");
+                return self.pause_accepting(now, "there are as many connections as allowed");
+            }
             let Some(key) = self.connections.accept(now, stream, ip, serves) else { continue };
             let Some(stream) = self.connections.stream(key) else { continue };
             let readable = Interest { readable: true, writable: false };
