@@ -322,3 +322,105 @@ fn who_is_closed_for_memory_is_told_1013() {
     let output = rig.take_output(client);
     assert!(output.ends_with(b"\x88\x02\x03\xf5"), "{} bytes and no 1013", output.len());
 }
+
+impl Rig {
+    /// Requests that never end hold more than they may, all together.
+    fn exceed_request_memory(&mut self) {
+        let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+        head.resize(8_000, b'x');
+        for _ in 0..40 {
+            self.connect(&head);
+        }
+        // Given up, they are told so; they do not read it, so that what they hold stays held.
+        let from = self.clients.len() - 40;
+        (from..self.clients.len()).for_each(|client| self.peer(client).room = 0);
+        self.turn();
+        assert!(self.connections.context.request_memory.is_exceeded());
+    }
+}
+
+/// Review 2. Half of an answer has left: nothing but its other half may follow.
+#[test]
+fn an_answer_under_way_is_not_replaced_by_a_refusal() {
+    let whole = {
+        let mut rig = Rig::new(1 << 20, 1 << 20);
+        let client = rig.connect(REQUEST);
+        rig.turn();
+        rig.take_output(client)
+    };
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    let client = rig.connect(REQUEST);
+    rig.peer(client).room = 60;
+    rig.turn();
+    rig.exceed_request_memory();
+    rig.peer(client).room = usize::MAX;
+    rig.turns(3);
+    let output = rig.take_output(client);
+    assert_eq!(String::from_utf8_lossy(&output), String::from_utf8_lossy(&whole));
+}
+
+/// Review 2. "Requests that come in one piece are never kept", so they cannot be too many.
+#[test]
+fn a_request_in_one_piece_is_answered_whatever_others_hold() {
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    rig.exceed_request_memory();
+    let innocent = rig.connect(REQUEST);
+    rig.turns(3);
+    let output = rig.take_output(innocent);
+    assert_eq!(answers(&output), 1, "{}", String::from_utf8_lossy(&output));
+}
+
+/// Review 2. The bound is the visit's, not that of each of its 16 requests.
+#[test]
+fn one_visit_sends_no_more_than_a_visit_may() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    rig.connections.context.budget.visit_bytes_max = 1_000;
+    let client = rig.connect(&REQUEST.repeat(40));
+    let key = rig.clients[client].0;
+    rig.connections.handle_readable(rig.now, key, &mut rig.scratch);
+    let sent = rig.take_output(client).len();
+    assert!(sent <= 1_000, "{sent} bytes in one visit");
+}
+
+/// Review 2. As `what_one_turn_writes_does_not_grow_from_turn_to_turn`, with sockets that were full.
+#[test]
+fn sockets_that_become_writable_together_share_what_one_turn_writes() {
+    let mut rig = Rig::new(1 << 20, 4 << 30);
+    let clients: Vec<_> = (0..200).map(|_| rig.websocket()).collect();
+    clients.iter().for_each(|&client| rig.peer(client).room = 1_000);
+    rig.publish(16 << 20);
+    rig.turns(3);
+    clients.iter().for_each(|&client| {
+        rig.take_output(client);
+        rig.peer(client).room = usize::MAX;
+    });
+    rig.turn();
+    let bytes: usize = clients.iter().map(|&client| rig.take_output(client).len()).sum();
+    assert!(bytes <= 8 << 20, "{} MiB in one turn, 4 are allowed", bytes >> 20);
+}
+
+/// Review 2. Its answer waits for the end of its body: it is not idle.
+#[test]
+fn a_request_whose_body_is_under_way_is_answered_while_draining() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let client =
+        rig.connect(b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
+    rig.turn();
+    rig.connections.stop_serving();
+    rig.connections.begin_drain(rig.now, rig.now + Duration::from_secs(5));
+    rig.peer(client).input.extend_from_slice(b"67890");
+    rig.turns(2);
+    assert_eq!(answers(&rig.take_output(client)), 1);
+}
+
+/// Review 2. Who has just been let in has had no chance to say anything.
+#[test]
+fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let _session = rig.websocket();
+    let newcomer = rig.connect(REQUEST);
+    // What `EventLoop::accept` does next where that was the last place, also when nobody waits outside.
+    rig.connections.evict();
+    rig.turn();
+    assert_eq!(answers(&rig.take_output(newcomer)), 1);
+}
