@@ -145,8 +145,9 @@ impl<S: ByteStream> Connections<S> {
         });
     }
 
-    pub(crate) fn handle_writable(&mut self, now: Instant, key: ConnectionKey) {
-        self.visit(key, |connection, context| connection.work(now, key.owner(), context));
+    /// Writing is done by [`Self::flush`], within the turn's bounds.
+    pub(crate) fn handle_writable(&mut self, key: ConnectionKey) {
+        self.visit(key, |_, _| Visit { bytes_sent: 0, is_cut: true });
     }
 
     /// When [`Self::fire_timers`] is to be called at the latest.

@@ -160,7 +160,7 @@ impl Rig {
                 self.connections.handle_readable(self.now, key, &mut self.scratch);
             }
             if writable && interest.writable {
-                self.connections.handle_writable(self.now, key);
+                self.connections.handle_writable(key);
             }
         }
         self.connections.fire_timers(self.now);

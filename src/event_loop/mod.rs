@@ -236,7 +236,7 @@ impl EventLoop {
                         self.connections.handle_readable(now, key, &mut self.scratch);
                     }
                     if *writable {
-                        self.connections.handle_writable(now, key);
+                        self.connections.handle_writable(key);
                     }
                 }
                 Slot::Monitor(index) => self.sources[usize::from(index)].handle_monitor(now),
