@@ -25,8 +25,9 @@ const OTHER_DESCRIPTORS: usize = 256;
 /// Connections that may exist beside `--max-clients`: requests, refusals, health checks.
 const OTHER_CONNECTIONS: usize = 128;
 
-/// One part in so many of `--max-memory` is for requests that are not complete.
-const REQUEST_MEMORY_SHARE: usize = 8;
+/// One part in so many of `--max-memory` is for each of these: requests that are not complete, filters, and the files of
+/// `--www`. The rest is for messages.
+const MEMORY_SHARE: usize = 8;
 
 /// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
 ///
@@ -94,7 +95,6 @@ impl Gateway {
             topic_from: config.topic_from,
             drain: config.drain,
             connections_max,
-            lag_bytes_max: config.lag_bytes_max,
             context: context(config, clients_max)?,
         };
         if clients_max < clients_wanted {
@@ -213,16 +213,17 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
 }
 
 fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
-    let request_bytes_max = config.memory_bytes_max / REQUEST_MEMORY_SHARE;
-    let memory = Memory::with_limit(config.memory_bytes_max - request_bytes_max);
+    let share_bytes = config.memory_bytes_max / MEMORY_SHARE;
+    let memory = Memory::with_limit(config.memory_bytes_max - 3 * share_bytes);
+    let wish_memory = Memory::with_limit(share_bytes);
     let epoch = Epoch::from_seed(RandomState::new().hash_one(0));
     let feed_limits =
         feed::Limits { lag_bytes_max: config.lag_bytes_max, lag_policy: config.lag_policy };
     let encoding = Encoding { epoch, payload: config.payload };
     Ok(Context {
-        feeds: Feeds::new(feed_limits, encoding, &memory),
+        feeds: Feeds::new(feed_limits, encoding, &memory, wish_memory),
         metrics: Metrics::default(),
-        request_memory: Memory::with_limit(request_bytes_max),
+        request_memory: Memory::with_limit(share_bytes),
         timing: Timing {
             handshake_timeout: config.handshake_timeout,
             keepalive_timeout: config.keepalive_timeout,
@@ -238,7 +239,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
             write_timeout: config.write_timeout,
         },
         budget: Budget::default(),
-        site: site(&config.site, &memory)?,
+        site: site(&config.site, share_bytes)?,
         memory,
         origin: config.origin,
         format: config.format,
@@ -247,14 +248,16 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     })
 }
 
-fn site(config: &SiteConfig, memory: &Memory) -> Result<Site, ConfigError> {
+fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {
     Ok(match config {
         SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::new()),
         SiteConfig::Directory(path) => {
-            Site::Directory(Directory::open(path, memory).map_err(|error| ConfigError {
-                setting: "--www".into(),
-                value: path.display().to_string(),
-                reason: format!("not a folder that can be read: {error}"),
+            Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
+                ConfigError {
+                    setting: "--www".into(),
+                    value: path.display().to_string(),
+                    reason: format!("not a folder that can be read: {error}"),
+                }
             })?)
         }
         SiteConfig::None => Site::None,

@@ -226,17 +226,19 @@ impl Settings {
             ("max-lag", &self.max_lag, config.lag_bytes_max),
         ];
         for (name, text, bytes) in parts {
-            if bytes <= config.memory_bytes_max {
+            // A part of the memory is for other things than messages.
+            if bytes <= config.memory_bytes_max / 2 {
                 continue;
             }
             return Err(match (self.max_memory.as_ref(), text) {
                 (Some(memory), _) => {
-                    let reason = format!("expected at least {name}, which is {bytes} bytes");
+                    let reason = format!("expected at least twice {name}, which is {bytes} bytes");
                     self.refuse("max-memory", memory, reason)
                 }
                 (None, text) => {
                     let memory = config.memory_bytes_max;
-                    let reason = format!("expected at most max-memory, which is {memory} bytes");
+                    let reason =
+                        format!("expected at most half of max-memory, which is {memory} bytes");
                     self.refuse(name, text.as_deref().unwrap_or_default(), reason)
                 }
             });
@@ -404,9 +406,15 @@ mod tests {
             assert!(error.starts_with(start), "{error}");
         };
         refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with no-www");
-        refused("max-memory = '1MiB'", "z.toml: max-memory: '1MiB': expected at least max-message");
-        refused("max-lag = '1GiB'", "z.toml: max-lag: '1GiB': expected at most max-memory");
-        refused("max-message = '1GiB'", "z.toml: max-message: '1GiB': expected at most max-memory");
+        refused(
+            "max-memory = '1MiB'",
+            "z.toml: max-memory: '1MiB': expected at least twice max-message",
+        );
+        refused("max-lag = '1GiB'", "z.toml: max-lag: '1GiB': expected at most half of max-memory");
+        refused(
+            "max-message = '1GiB'",
+            "z.toml: max-message: '1GiB': expected at most half of max-memory",
+        );
         refused(
             "metrics = '127.0.0.1:9'\nlisten = ['127.0.0.1:9']",
             "z.toml: metrics: '127.0.0.1:9': is also",

@@ -12,7 +12,7 @@ use crate::http::{
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
-use crate::net::Directory;
+use crate::net::{Directory, NoRoom};
 use crate::session::http::{Answer, Reply};
 use crate::session::{Session, Timing, WebSocket};
 use crate::topics::Filter;
@@ -127,8 +127,8 @@ impl Context {
         if self.metrics.clients(Transport::WebSocket) >= self.limits.clients_max {
             return Err(self.unavailable("too many clients"));
         }
-        if self.memory.is_exceeded() {
-            return Err(self.unavailable("out of memory for clients"));
+        if !self.feeds.has_room_for_wishes() {
+            return Err(self.unavailable("too many different filters"));
         }
         Ok(())
     }
@@ -149,7 +149,13 @@ impl Context {
     ) -> After {
         let asset: Option<Rc<Asset>> = match &mut self.site {
             Site::BuiltIn(page) => page.find(path),
-            Site::Directory(directory) => directory.find(path),
+            Site::Directory(directory) => match directory.find(path) {
+                Ok(asset) => asset,
+                Err(NoRoom) => {
+                    let refusal = self.unavailable("too many files are being downloaded");
+                    return refusal.write(&mut answer.head, exchange);
+                }
+            },
             Site::None => None,
         };
         let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);

@@ -23,6 +23,7 @@ pub(super) struct Drain {
     waiting: Vec<ConnectionKey>,
     count: usize,
     next_step: Instant,
+    has_ended: bool,
 }
 
 impl Drain {
@@ -32,7 +33,7 @@ impl Drain {
         let unhurried =
             Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / GOODBYES_PER_SECOND;
         let spread = unhurried.min(until.saturating_duration_since(begun) / 2);
-        Self { begun, spread, until, waiting: keys, count, next_step: begun }
+        Self { begun, spread, until, waiting: keys, count, next_step: begun, has_ended: false }
     }
 
     /// Takes one client whose time has come.
@@ -54,8 +55,9 @@ impl Drain {
         if self.waiting.is_empty() { self.until } else { self.next_step.min(self.until) }
     }
 
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        now >= self.until
+    /// Whether the time is over; says so once.
+    pub(super) fn ends(&mut self, now: Instant) -> bool {
+        now >= self.until && !std::mem::replace(&mut self.has_ended, true)
     }
 }
 
@@ -83,7 +85,7 @@ mod tests {
 
         let mut hurried = Drain::new(start, at(200), many(2_000));
         assert_eq!(taken(&mut hurried, 100), 2_000);
-        assert!(!hurried.is_over(at(199)) && hurried.is_over(at(200)));
+        assert!(!hurried.ends(at(199)) && hurried.ends(at(200)) && !hurried.ends(at(201)));
 
         let mut at_once = Drain::new(start, start, many(3));
         assert_eq!(taken(&mut at_once, 0), 3);

@@ -118,7 +118,8 @@ impl<S: ByteStream> Connection<S> {
             State::Session(_) | State::Lingering { .. } => true,
             State::Closed => false,
         };
-        Interest { readable, writable: self.stalled_until.is_some() }
+        // Who is queued is visited anyway.
+        Interest { readable, writable: self.stalled_until.is_some() && !self.is_queued }
     }
 
     fn next_deadline(&self) -> Option<Instant> {
@@ -135,7 +136,8 @@ impl<S: ByteStream> Connection<S> {
     fn occupant(&self) -> Occupant {
         match &self.state {
             State::Http(http) if http.wants_input() => Occupant::Waiting,
-            State::Http(_) | State::Lingering { .. } => Occupant::Busy,
+            State::Http(_) => Occupant::Busy,
+            State::Lingering { .. } => Occupant::Leaving,
             State::Session(_) | State::Closed => Occupant::Gone,
         }
     }
@@ -218,7 +220,8 @@ impl<S: ByteStream> Connection<S> {
         let mut bytes_sent = 0;
         for _ in 0..VISIT_REQUESTS_MAX {
             self.serve(now, owner, context);
-            let visit = self.flush(now, context);
+            let visit =
+                self.flush_within(now, context, context.budget.visit_bytes_max - bytes_sent);
             bytes_sent += visit.bytes_sent;
             if visit.is_cut {
                 break;
@@ -238,7 +241,7 @@ impl<S: ByteStream> Connection<S> {
         match http.proceed(&limits, &mut serve) {
             Progress::Waiting => {
                 // Who keeps us waiting with half a request is the one that holds the memory.
-                if http.charge_input(&context.request_memory) {
+                if http.charge_input(&context.request_memory) && http.wants_input() {
                     http.give_up(&context.unavailable("too many unfinished requests"));
                 }
             }
@@ -252,6 +255,10 @@ impl<S: ByteStream> Connection<S> {
 
     /// Writes until there is nothing more, the socket is full, or others should come first.
     fn flush(&mut self, now: Instant, context: &mut Context) -> Visit {
+        self.flush_within(now, context, context.budget.visit_bytes_max)
+    }
+
+    fn flush_within(&mut self, now: Instant, context: &mut Context, bytes_max: usize) -> Visit {
         let mut visit = SETTLED;
         loop {
             let output = match &mut self.state {
@@ -259,9 +266,13 @@ impl<S: ByteStream> Connection<S> {
                 State::Session(session) => session.output(&mut context.feeds),
                 State::Lingering { .. } | State::Closed => return visit,
             };
-            let room = context.budget.visit_bytes_max - visit.bytes_sent;
+            let room = bytes_max - visit.bytes_sent;
             let bytes = match output {
-                Output::Bytes(_) if room == 0 => return Visit { is_cut: true, ..visit },
+                Output::Bytes(_) if room == 0 => {
+                    // It is our budget that ended, not the socket's room: that is nobody's lag.
+                    self.set_stalled(None, context);
+                    return Visit { is_cut: true, ..visit };
+                }
                 Output::Bytes(bytes) => &bytes[..bytes.len().min(room)],
                 Output::Idle => {
                     self.set_stalled(None, context);

@@ -145,8 +145,9 @@ impl<S: ByteStream> Connections<S> {
         });
     }
 
-    pub(crate) fn handle_writable(&mut self, now: Instant, key: ConnectionKey) {
-        self.visit(key, |connection, context| connection.work(now, key.owner(), context));
+    /// Writing is done by [`Self::flush`], within the turn's bounds.
+    pub(crate) fn handle_writable(&mut self, key: ConnectionKey) {
+        self.visit(key, |_, _| Visit { bytes_sent: 0, is_cut: true });
     }
 
     /// When [`Self::fire_timers`] is to be called at the latest.
@@ -205,6 +206,8 @@ impl<S: ByteStream> Connections<S> {
             }
         }
         self.expel(now);
+        // Who came in this turn has had a chance to say something before it has to make room.
+        self.waiting_room.open();
     }
 
     /// Closes those that the feeds gave up.
@@ -272,7 +275,7 @@ impl<S: ByteStream> Connections<S> {
                 connection.flush(now, context)
             });
         }
-        if self.drain.as_ref().is_some_and(|drain| drain.is_over(now)) {
+        if self.drain.as_mut().is_some_and(|drain| drain.ends(now)) {
             let keys: Vec<_> = self.connections.keys().collect();
             for key in keys {
                 self.visit(key, |connection, context| {

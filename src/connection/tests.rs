@@ -77,7 +77,7 @@ impl Rig {
         let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
         let feed_limits = feed::Limits { lag_bytes_max, lag_policy };
         let context = Context {
-            feeds: Feeds::new(feed_limits, encoding, &memory),
+            feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
             metrics: Metrics::default(),
             memory,
             request_memory: Memory::with_limit(memory_bytes_max / 8),
@@ -160,7 +160,7 @@ impl Rig {
                 self.connections.handle_readable(self.now, key, &mut self.scratch);
             }
             if writable && interest.writable {
-                self.connections.handle_writable(self.now, key);
+                self.connections.handle_writable(key);
             }
         }
         self.connections.fire_timers(self.now);
@@ -338,4 +338,106 @@ fn who_only_waits_makes_room_for_newcomers_and_clients_do_not() {
     rig.publish(10);
     rig.turn();
     assert_eq!(rig.take_output(client).len(), 12);
+}
+
+impl Rig {
+    /// Requests that never end hold more than they may, all together.
+    fn exceed_request_memory(&mut self) {
+        let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".to_vec();
+        head.resize(8_000, b'x');
+        for _ in 0..40 {
+            self.connect(&head);
+        }
+        // Given up, they are told so; they do not read it, so that what they hold stays held.
+        let from = self.clients.len() - 40;
+        (from..self.clients.len()).for_each(|client| self.peer(client).room = 0);
+        self.turn();
+        assert!(self.connections.context.request_memory.is_exceeded());
+    }
+}
+
+/// Half of an answer has left: nothing but its other half may follow.
+#[test]
+fn an_answer_under_way_is_not_replaced_by_a_refusal() {
+    let whole = {
+        let mut rig = Rig::new(1 << 20, 1 << 20);
+        let client = rig.connect(REQUEST);
+        rig.turn();
+        rig.take_output(client)
+    };
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    let client = rig.connect(REQUEST);
+    rig.peer(client).room = 60;
+    rig.turn();
+    rig.exceed_request_memory();
+    rig.peer(client).room = usize::MAX;
+    rig.turns(3);
+    let output = rig.take_output(client);
+    assert_eq!(String::from_utf8_lossy(&output), String::from_utf8_lossy(&whole));
+}
+
+/// "Requests that come in one piece are never kept", so they cannot be too many.
+#[test]
+fn a_request_in_one_piece_is_answered_whatever_others_hold() {
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    rig.exceed_request_memory();
+    let innocent = rig.connect(REQUEST);
+    rig.turns(3);
+    let output = rig.take_output(innocent);
+    assert_eq!(answers(&output), 1, "{}", String::from_utf8_lossy(&output));
+}
+
+/// The bound is the visit's, not that of each of its 16 requests.
+#[test]
+fn one_visit_sends_no_more_than_a_visit_may() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    rig.connections.context.budget.visit_bytes_max = 1_000;
+    let client = rig.connect(&REQUEST.repeat(40));
+    let key = rig.clients[client].0;
+    rig.connections.handle_readable(rig.now, key, &mut rig.scratch);
+    let sent = rig.take_output(client).len();
+    assert!(sent <= 1_000, "{sent} bytes in one visit");
+}
+
+/// As `what_one_turn_writes_does_not_grow_from_turn_to_turn`, with sockets that were full.
+#[test]
+fn sockets_that_become_writable_together_share_what_one_turn_writes() {
+    let mut rig = Rig::new(1 << 20, 4 << 30);
+    let clients: Vec<_> = (0..200).map(|_| rig.websocket()).collect();
+    clients.iter().for_each(|&client| rig.peer(client).room = 1_000);
+    rig.publish(16 << 20);
+    rig.turns(3);
+    clients.iter().for_each(|&client| {
+        rig.take_output(client);
+        rig.peer(client).room = usize::MAX;
+    });
+    rig.turn();
+    let bytes: usize = clients.iter().map(|&client| rig.take_output(client).len()).sum();
+    assert!(bytes <= 8 << 20, "{} MiB in one turn, 4 are allowed", bytes >> 20);
+}
+
+/// Its answer waits for the end of its body: it is not idle.
+#[test]
+fn a_request_whose_body_is_under_way_is_answered_while_draining() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let client =
+        rig.connect(b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
+    rig.turn();
+    rig.connections.stop_serving();
+    rig.connections.begin_drain(rig.now, rig.now + Duration::from_secs(5));
+    rig.peer(client).input.extend_from_slice(b"67890");
+    rig.turns(2);
+    assert_eq!(answers(&rig.take_output(client)), 1);
+}
+
+/// Who has just been let in has had no chance to say anything.
+#[test]
+fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let _session = rig.websocket();
+    let newcomer = rig.connect(REQUEST);
+    // What `EventLoop::accept` does next where that was the last place, also when nobody waits outside.
+    rig.connections.evict();
+    rig.turn();
+    assert_eq!(answers(&rig.take_output(newcomer)), 1);
 }

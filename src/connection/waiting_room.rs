@@ -11,6 +11,8 @@ pub(super) enum Occupant {
     Gone,
     /// It is in the middle of something.
     Busy,
+    /// It was said goodbye.
+    Leaving,
     /// It waits for a request, or for the rest of one.
     Waiting,
 }
@@ -19,6 +21,8 @@ pub(super) enum Occupant {
 #[derive(Debug, Default)]
 pub(super) struct WaitingRoom {
     keys: VecDeque<ConnectionKey>,
+    /// Who came in this turn, and cannot have said anything yet.
+    newcomers: Vec<ConnectionKey>,
 }
 
 impl WaitingRoom {
@@ -29,26 +33,37 @@ impl WaitingRoom {
         count: usize,
         occupant: impl Fn(ConnectionKey) -> Occupant,
     ) {
-        self.keys.push_back(key);
+        self.newcomers.push(key);
         if self.keys.len() > 2 * count + 1024 {
             self.keys.retain(|&key| occupant(key) != Occupant::Gone);
         }
     }
 
-    /// Takes out the one that waits longest; those who are busy go to the end.
+    /// The turn ends: who came in it is one of the others from now on.
+    pub(super) fn open(&mut self) {
+        self.keys.extend(self.newcomers.drain(..));
+    }
+
+    /// Takes out the one that waits longest, or where none does, one that was said goodbye; those who are busy stay.
     pub(super) fn take_waiting(
         &mut self,
         occupant: impl Fn(ConnectionKey) -> Occupant,
     ) -> Option<ConnectionKey> {
+        let mut leaving = None;
         for _ in 0..self.keys.len() {
             let key = self.keys.pop_front()?;
             match occupant(key) {
                 Occupant::Gone => {}
                 Occupant::Busy => self.keys.push_back(key),
-                Occupant::Waiting => return Some(key),
+                Occupant::Leaving if leaving.is_none() => leaving = Some(key),
+                Occupant::Leaving => self.keys.push_back(key),
+                Occupant::Waiting => {
+                    self.keys.extend(leaving);
+                    return Some(key);
+                }
             }
         }
-        None
+        leaving
     }
 }
 
@@ -65,6 +80,8 @@ mod tests {
         for &key in &all {
             room.enter(key, 4, |_| Occupant::Waiting);
         }
+        assert_eq!(room.take_waiting(|_| Occupant::Waiting), None, "nobody had a chance yet");
+        room.open();
         let of = |key| match all.iter().position(|&other| other == key) {
             Some(0) => Occupant::Gone,
             Some(1) => Occupant::Busy,
@@ -74,8 +91,10 @@ mod tests {
         assert_eq!(room.take_waiting(of), Some(all[3]));
         assert_eq!(room.take_waiting(of), None);
         assert_eq!(room.keys, [all[1]]);
+        assert_eq!(room.take_waiting(|_| Occupant::Leaving), Some(all[1]));
         for _ in 0..5_000 {
             room.enter(all[0], 1, of);
+            room.open();
         }
         assert!(room.keys.len() < 2_000);
     }

@@ -27,20 +27,17 @@ const SCRATCH_BYTES: usize = 16 << 10;
 /// Clients that one listener may bring in a turn: about 1 ms of accepting.
 const TURN_ACCEPTS_MAX: usize = 64;
 
-/// Messages and bytes that are taken from a source before it is asked whether clients keep up.
+/// Messages and bytes that are taken from a source before another one has its turn.
 const DRAIN_STEP: Budget = Budget { messages: 64, bytes: 64 << 10 };
 
-/// Steps of all sources together in one turn: about 2 ms of small messages at full rate.
-const TURN_DRAIN_STEPS_MAX: usize = 64;
+/// Messages taken in in one turn, each counted once and once more for each feed it goes to: about 2 ms of small ones.
+const TURN_APPENDS_MAX: usize = 16 << 10;
 
 /// Connections to the listener for metrics and health that are let in when clients have taken everything else.
 const OPERATION_CONNECTIONS: usize = 16;
 
 /// Connections that are closed in one turn.
 const TURN_CLOSES_MAX: usize = 512;
-
-/// How many feeds messages may go to in one step of a drain, all together: about 1 ms of appending.
-const DRAIN_STEP_APPENDS_MAX: usize = 16 << 10;
 
 /// How long nobody is accepted after the descriptors ran out, unless a connection ends sooner.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -81,8 +78,6 @@ pub(crate) struct Parts {
     pub(crate) drain: Duration,
     /// Connections of any kind, clients or not.
     pub(crate) connections_max: usize,
-    /// Bytes of the lag that is allowed: sources are not drained in larger steps than a part of it.
-    pub(crate) lag_bytes_max: usize,
 }
 
 /// One gateway's loop.
@@ -101,7 +96,6 @@ pub(crate) struct EventLoop {
     connections_max: usize,
     topic_from: TopicFrom,
     last_seq: Seq,
-    drain_step: Budget,
     /// The source that is drained next, so that a busy one does not starve the others.
     next_source: usize,
     drain: Duration,
@@ -137,7 +131,6 @@ impl EventLoop {
             registry.add(source.monitor_fd(), Slot::Monitor(index), readable)?;
         }
         let door = |(listener, serves)| Door { listener: Some(listener), serves };
-        let step_bytes_max = (parts.lag_bytes_max / 16).max(1);
         Ok(Self {
             registry,
             ready: Vec::new(),
@@ -151,7 +144,6 @@ impl EventLoop {
             connections_max: parts.connections_max,
             topic_from: parts.topic_from,
             last_seq: Seq(0),
-            drain_step: Budget { bytes: DRAIN_STEP.bytes.min(step_bytes_max), ..DRAIN_STEP },
             next_source: 0,
             drain: parts.drain,
             phase: Phase::Serving,
@@ -236,7 +228,7 @@ impl EventLoop {
                         self.connections.handle_readable(now, key, &mut self.scratch);
                     }
                     if *writable {
-                        self.connections.handle_writable(now, key);
+                        self.connections.handle_writable(key);
                     }
                 }
                 Slot::Monitor(index) => self.sources[usize::from(index)].handle_monitor(now),
@@ -313,17 +305,13 @@ impl EventLoop {
     /// Takes in messages, a step of each source after the other, as long as clients with room keep up.
     fn drain_sources(&mut self) {
         let count = self.sources.len();
-        let mut steps = 0;
+        let mut appends_left = TURN_APPENDS_MAX;
         let mut idle = 0;
-        while idle < count
-            && steps < TURN_DRAIN_STEPS_MAX
-            && !self.connections.context.feeds.is_congested()
-        {
+        while idle < count && appends_left > 0 && !self.connections.context.feeds.is_congested() {
             let index = self.next_source;
             self.next_source = (index + 1) % count;
             if self.sources[index].needs_drain() {
-                self.drain_step(index);
-                steps += 1;
+                self.drain_step(index, &mut appends_left);
                 idle = 0;
             } else {
                 idle += 1;
@@ -332,20 +320,18 @@ impl EventLoop {
         self.connections.context.metrics.upstream = self.upstream_metrics();
     }
 
-    fn drain_step(&mut self, index: usize) {
-        let Self { sources, connections, last_seq, topic_from, drain_step, .. } = self;
-        let (mut messages, mut appends) = (0, 0);
+    fn drain_step(&mut self, index: usize, appends_left: &mut usize) {
+        let Self { sources, connections, last_seq, topic_from, .. } = self;
+        let feeds = &mut connections.context.feeds;
         // Whether there is more, the source knows itself.
-        let _ = sources[index].drain(*drain_step, &mut |parts| {
+        let _ = sources[index].drain(DRAIN_STEP, &mut |parts| {
             last_seq.0 += 1;
             let message = Message::from_parts(*last_seq, parts, *topic_from);
-            messages += 1;
-            appends += connections.context.feeds.publish(&message);
+            // A message that nobody wants costs as much as one append.
+            let appends = 1 + feeds.publish(&message);
+            *appends_left = appends_left.saturating_sub(appends);
+            *appends_left > 0 && !feeds.is_congested()
         });
-        // A message that goes to thousands of feeds counts for as many: the next step is smaller.
-        let appends_per_message = (appends / messages.max(1)).max(1);
-        drain_step.messages =
-            (DRAIN_STEP_APPENDS_MAX / appends_per_message).clamp(1, DRAIN_STEP.messages);
     }
 
     fn upstream_metrics(&self) -> UpstreamMetrics {

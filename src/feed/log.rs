@@ -148,7 +148,8 @@ impl Log {
                     Some(Chunk { content: Content::Frames(buffer), .. }) if buffer.has_room(len)
                 );
                 if !has_room {
-                    let wanted = self.next_chunk_bytes(len).min(chunk_bytes_max).max(len);
+                    let grown = if pool.is_roomy() { self.next_chunk_bytes() } else { 0 };
+                    let wanted = grown.min(chunk_bytes_max).max(len);
                     let content = Content::Frames(pool.take(wanted));
                     self.chunks.push_back(Chunk { start, first_frame, content });
                 }
@@ -163,12 +164,11 @@ impl Log {
     }
 
     /// A lone message takes little; a backlog takes fewer and fewer, larger chunks.
-    fn next_chunk_bytes(&self, frame_len: usize) -> usize {
-        let grown = match self.chunks.back() {
+    fn next_chunk_bytes(&self) -> usize {
+        match self.chunks.back() {
             None => self.typical_bytes,
             Some(last) => last.bytes().len() * 4,
-        };
-        grown.max(frame_len)
+        }
     }
 
     /// The longest contiguous piece from `offset` on; empty at the end.

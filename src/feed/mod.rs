@@ -75,6 +75,8 @@ struct Subscriber {
     is_blocked: bool,
     /// It missed messages and has not got one since: what it misses now is part of the same gap.
     is_in_gap: bool,
+    /// It was named to be disconnected, once.
+    is_overrun: bool,
 }
 
 #[derive(Debug, Default)]
@@ -181,7 +183,14 @@ impl Feed {
             .filter(|_| self.wire.tells_gaps())
             .map(|gap| Box::new(Arrears { rest: None, gap: Some(gap) }));
         let cursor = self.log.end();
-        let subscriber = Subscriber { owner, cursor, arrears, is_blocked: false, is_in_gap: false };
+        let subscriber = Subscriber {
+            owner,
+            cursor,
+            arrears,
+            is_blocked: false,
+            is_in_gap: false,
+            is_overrun: false,
+        };
         let slot = self.subscribers.insert(subscriber);
         self.slots_end = self.slots_end.max(slot + 1);
         slot
@@ -257,7 +266,8 @@ impl Feed {
                     arrears.add_missed(missed);
                 }
             }
-            if missed > 0 && policy == LagPolicy::Disconnect {
+            let is_to_go = missed > 0 && policy == LagPolicy::Disconnect;
+            if is_to_go && !std::mem::replace(&mut subscriber.is_overrun, true) {
                 overrun.owners.push(subscriber.owner);
             }
         }

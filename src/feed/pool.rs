@@ -67,6 +67,11 @@ impl ChunkPool {
         &self.memory
     }
 
+    /// Whether there is memory to spare for buffers that are not needed yet.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.memory.used_bytes() < self.memory.bytes_max() / 4
+    }
+
     /// An empty buffer for `bytes` or more; at most [`CHUNK_BYTES_MAX`] can be asked for.
     pub(crate) fn take(&mut self, bytes: usize) -> FrameBuffer {
         let class = SIZES.iter().position(|&size| size >= bytes).unwrap_or(SIZES.len() - 1);

@@ -78,6 +78,9 @@ pub(crate) struct Feeds {
     encoder: Encoder,
     pool: ChunkPool,
     memory: Memory,
+    /// What was used when last nobody was left to be served: it is held for those who take nothing.
+    settled_bytes: usize,
+    wish_memory: Memory,
     limits: Limits,
     epoch: Epoch,
     last_seq: Seq,
@@ -91,11 +94,20 @@ pub(crate) struct Feeds {
     overrun: Overrun,
     /// Owners to be closed, with the reason.
     expelled: Vec<(Owner, CloseReason)>,
+    /// How many of them are to free memory.
+    memory_expulsions: usize,
     counts: FeedCounts,
 }
 
 impl Feeds {
-    pub(crate) fn new(limits: Limits, encoding: Encoding, memory: &Memory) -> Self {
+    /// `memory` counts what feeds hold, `wish_memory` the feeds and filters themselves: an account of its own, so that
+    /// filters take nothing from messages.
+    pub(crate) fn new(
+        limits: Limits,
+        encoding: Encoding,
+        memory: &Memory,
+        wish_memory: Memory,
+    ) -> Self {
         Self {
             feeds: SlotMap::with_key(),
             by_wish: HashMap::new(),
@@ -103,6 +115,8 @@ impl Feeds {
             encoder: Encoder::new(encoding, memory.clone()),
             pool: ChunkPool::new(memory.clone()),
             memory: memory.clone(),
+            settled_bytes: 0,
+            wish_memory,
             limits,
             epoch: encoding.epoch,
             last_seq: Seq(0),
@@ -112,8 +126,14 @@ impl Feeds {
             matches: Vec::new(),
             overrun: Overrun::default(),
             expelled: Vec::new(),
+            memory_expulsions: 0,
             counts: FeedCounts::default(),
         }
+    }
+
+    /// Whether one more client may come with a filter of its own.
+    pub(crate) fn has_room_for_wishes(&self) -> bool {
+        !self.wish_memory.is_exceeded()
     }
 
     /// How many feeds there are.
@@ -165,7 +185,7 @@ impl Feeds {
             wish: Rc::clone(&wish),
             is_queued: false,
             is_congested: false,
-            _charge: self.memory.charge(bytes),
+            _charge: self.wish_memory.charge(bytes),
         });
         self.index.insert(&wish.filter, key);
         self.by_wish.insert(wish, key);
@@ -216,8 +236,11 @@ impl Feeds {
 
     /// Whether publishing should pause until subscribers with room have been served ([`Self::next_owner`]).
     pub(crate) fn is_congested(&self) -> bool {
-        let is_half_full = self.memory.used_bytes() > self.memory.bytes_max() / 2;
-        self.congested > 0 || (is_half_full && !self.queue.is_empty())
+        // What grew since everyone with room was served, against what there was left for that.
+        let grown = self.memory.used_bytes().saturating_sub(self.settled_bytes);
+        let left = self.memory.bytes_max().saturating_sub(self.settled_bytes);
+        let is_filling_up = !self.queue.is_empty() && grown > left / 2;
+        self.congested > 0 || is_filling_up || self.memory_expulsions > 0
     }
 
     /// Whether [`Self::next_owner`] has somebody to serve.
@@ -249,6 +272,7 @@ impl Feeds {
                 self.leave_front(true);
             }
         }
+        self.settled_bytes = self.memory.used_bytes();
         None
     }
 
@@ -304,13 +328,16 @@ impl Feeds {
 
     /// Takes one owner that is to be closed.
     pub(crate) fn pop_expelled(&mut self) -> Option<(Owner, CloseReason)> {
-        self.expelled.pop()
+        let (owner, reason) = self.expelled.pop()?;
+        self.memory_expulsions -= usize::from(reason == CloseReason::Memory);
+        Some((owner, reason))
     }
 
     /// Frees memory, from who lags most: the feeds that hold most let go of what they hold for those who take nothing; if
-    /// that is not enough, of everything; then those are closed who keep what is left of the largest frames.
+    /// that is not enough, those are closed who keep what is left of the largest frames; and only if that is not enough
+    /// either, the feeds let go of everything.
     fn relieve_memory(&mut self) {
-        let Self { feeds, pool, memory, limits, overrun, expelled, .. } = self;
+        let Self { feeds, pool, memory, limits, overrun, .. } = self;
         let target = memory.relief_bytes();
         let mut by_size: Vec<_> = feeds
             .iter()
@@ -324,42 +351,52 @@ impl Feeds {
             }
             feeds[*key].feed.leave_blocked_behind(limits.lag_policy, pool, overrun);
         }
+        if self.memory_expulsions > 0 {
+            return;
+        }
+        let will_be_freed = self.expel_who_keep_most();
+        let Self { feeds, pool, memory, limits, overrun, .. } = self;
         for (_, key) in &by_size {
-            if !memory.is_exceeded() {
+            if memory.used_bytes().saturating_sub(will_be_freed) <= memory.bytes_max() {
                 return;
             }
             feeds[*key].feed.leave_all_behind(limits.lag_policy, pool, overrun);
         }
-        if memory.is_exceeded() && expelled.is_empty() {
-            self.expel_who_keep_most();
-        }
     }
 
-    /// Gives up those who keep the rest of a frame, the largest frames first, as many as it takes.
-    fn expel_who_keep_most(&mut self) {
+    /// Gives up those who keep the rest of a frame while they take nothing, the largest frames first, as many as it
+    /// takes. Returns how many bytes that will free.
+    fn expel_who_keep_most(&mut self) -> usize {
         let mut keepers: Vec<_> = self
             .feeds
             .values()
             .flat_map(|entry| entry.feed.subscribers.iter())
+            .filter(|(_, subscriber)| subscriber.is_blocked)
             .filter_map(|(_, subscriber)| {
                 let rest = subscriber.arrears.as_ref()?.rest.as_ref()?;
                 Some((rest.frame.len(), Rc::as_ptr(&rest.frame), subscriber.owner))
             })
             .collect();
         keepers.sort_unstable_by_key(|&(len, frame, _)| (Reverse(len), frame));
-        let mut excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
+        let excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
+        let mut freed = 0;
         for frame in keepers.chunk_by(|a, b| a.1 == b.1) {
-            if excess == 0 {
-                return;
+            if freed >= excess {
+                break;
             }
             // Shared by all of them, so that all must go before it does.
-            excess = excess.saturating_sub(frame[0].0);
+            freed += frame[0].0;
+            self.memory_expulsions += frame.len();
             self.expelled.extend(frame.iter().map(|&(.., owner)| (owner, CloseReason::Memory)));
         }
+        freed
     }
 
     fn settle_overrun(&mut self, reason: CloseReason) {
         self.counts.gaps[GapReason::Lag as usize] += std::mem::take(&mut self.overrun.gaps);
+        if reason == CloseReason::Memory {
+            self.memory_expulsions += self.overrun.owners.len();
+        }
         self.expelled.extend(self.overrun.owners.drain(..).map(|owner| (owner, reason)));
     }
 

@@ -22,7 +22,8 @@ impl Rig {
     fn new(lag_bytes_max: usize, lag_policy: LagPolicy, memory_bytes_max: usize) -> Self {
         let memory = Memory::with_limit(memory_bytes_max);
         let encoding = Encoding { epoch: Epoch::from_seed(EPOCH_SEED), payload: Payload::Auto };
-        let feeds = Feeds::new(Limits { lag_bytes_max, lag_policy }, encoding, &memory);
+        let wishes = Memory::with_limit(1 << 30);
+        let feeds = Feeds::new(Limits { lag_bytes_max, lag_policy }, encoding, &memory, wishes);
         Self { feeds, memory, seq: 0 }
     }
 

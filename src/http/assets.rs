@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use super::response::Head;
 use super::{After, Exchange, Method, Refusal, Request, Status};
-use crate::memory::Charge;
 
 /// A file as it is served.
 #[derive(Debug)]
@@ -16,8 +15,6 @@ pub(crate) struct Asset {
     etag: String,
     bytes: Cow<'static, [u8]>,
     owner: Owner,
-    /// Counts the bytes, where they are not the program's own.
-    _charge: Option<Charge>,
 }
 
 /// Who wrote a file, and so knows what it needs.
@@ -39,8 +36,8 @@ const ALLOWED: &str = "GET, HEAD";
 
 impl Asset {
     /// A file of a directory, `path` relative to it. The content is hashed, once: keep the asset.
-    pub(crate) fn from_file(path: &str, bytes: Vec<u8>, charge: Option<Charge>) -> Self {
-        Self { _charge: charge, ..Self::new(path, Cow::Owned(bytes), Owner::Operator) }
+    pub(crate) fn from_file(path: &str, bytes: Vec<u8>) -> Self {
+        Self::new(path, Cow::Owned(bytes), Owner::Operator)
     }
 
     /// Its content.
@@ -50,7 +47,7 @@ impl Asset {
 
     fn new(path: &str, bytes: Cow<'static, [u8]>, owner: Owner) -> Self {
         let etag = format!("\"{:x}-{:016x}\"", bytes.len(), fnv1a(&bytes));
-        Self { content_type: content_type(path), etag, bytes, owner, _charge: None }
+        Self { content_type: content_type(path), etag, bytes, owner }
     }
 }
 
@@ -261,7 +258,7 @@ mod tests {
 
     #[test]
     fn files_of_the_operator_get_no_policy() {
-        let asset = Rc::new(Asset::from_file("a/B.PNG", b"x".to_vec(), None));
+        let asset = Rc::new(Asset::from_file("a/B.PNG", b"x".to_vec()));
         let text = get("", Some(&asset));
         assert!(text.contains("\r\nContent-Type: image/png\r\n") && text.contains("nosniff"));
         assert!(!text.contains("Policy") && text.ends_with("\r\n\r\nx"));
@@ -269,7 +266,7 @@ mod tests {
 
     #[test]
     fn methods_and_missing_files() {
-        let asset = Rc::new(Asset::from_file("a.txt", b"content".to_vec(), None));
+        let asset = Rc::new(Asset::from_file("a.txt", b"content".to_vec()));
         let head = answer("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", Some(&asset));
         assert!(head.contains("Content-Length: 7\r\n") && head.ends_with("\r\n\r\n"));
         let post = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -282,7 +279,7 @@ mod tests {
 
     #[test]
     fn conditions() {
-        let asset = Rc::new(Asset::from_file("a", b"content".to_vec(), None));
+        let asset = Rc::new(Asset::from_file("a", b"content".to_vec()));
         let tag = &asset.etag;
         for (lines, is_fresh) in [
             (format!("If-None-Match: {tag}\r\n"), true),
@@ -305,7 +302,7 @@ mod tests {
                 assert!(text.ends_with("\r\n\r\n") && !text.contains("\r\nContent-"), "{text}");
             }
         }
-        assert_ne!(asset.etag, Asset::from_file("a", b"Content".to_vec(), None).etag);
+        assert_ne!(asset.etag, Asset::from_file("a", b"Content".to_vec()).etag);
     }
 
     #[test]

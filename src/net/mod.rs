@@ -6,7 +6,7 @@ mod limits;
 mod listener;
 mod stream;
 
-pub(crate) use files::Directory;
+pub(crate) use files::{Directory, NoRoom};
 pub(crate) use limits::raise_descriptor_limit;
 pub use listener::ListenAddr;
 pub(crate) use listener::{Accepted, Listener};

@@ -108,6 +108,7 @@ impl Http {
 
     /// Answers with a refusal whatever is under way, and ends.
     pub(crate) fn give_up(&mut self, refusal: &Refusal) {
+        debug_assert!(self.sent == 0, "there is never a second answer");
         self.answer = Answer::default();
         self.refuse(refusal, Exchange::refused(b""));
     }
@@ -183,6 +184,9 @@ impl Http {
             }
         };
         self.input_taken += head_len;
+        if self.input_taken == self.input.len() {
+            self.forget_taken_input();
+        }
         self.stage = match body {
             BodyLength::None => Stage::Answering,
             body => Stage::Body(BodySkipper::new(body, limits.body_bytes_max)),
@@ -256,7 +260,11 @@ impl Http {
 
     /// Whether nothing is under way that the client waits for.
     pub(crate) fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Idle) || (self.input.is_empty() && self.wants_input())
+        match self.stage {
+            Stage::Idle => true,
+            Stage::Head(_) => self.input.is_empty(),
+            Stage::Body(_) | Stage::Answering => false,
+        }
     }
 
     /// No further request is served on this connection.

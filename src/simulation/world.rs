@@ -55,7 +55,7 @@ impl World {
         let feed_limits =
             feed::Limits { lag_bytes_max: rules.lag_bytes_max, lag_policy: rules.lag_policy };
         let context = Context {
-            feeds: Feeds::new(feed_limits, encoding, &memory),
+            feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
             metrics: Metrics::default(),
             memory,
             request_memory: Memory::with_limit(100_000),
@@ -75,8 +75,8 @@ impl World {
             },
             budget: Budget {
                 visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
-                turn_visits_max: 1 + random.below(rules.visit_bytes_max),
-                turn_bytes_max: rules.visit_bytes_max + random.below(20_000),
+                turn_visits_max: 400 + random.below(rules.visit_bytes_max),
+                turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
             },
             origin: OriginPolicy::SameHost,
             format: Format::Raw,
@@ -141,7 +141,7 @@ impl World {
                 self.connections.handle_readable(self.now, key, &mut scratch);
             }
             if writable {
-                self.connections.handle_writable(self.now, key);
+                self.connections.handle_writable(key);
             }
         }
         self.take_in();

@@ -169,8 +169,12 @@ impl Source {
     }
 
     /// Receives messages until none is left or `budget` is used up, and hands the parts of each on.
-    /// There is always at least one part; the parts are gone when `on_message` returns.
-    pub(crate) fn drain(&mut self, budget: Budget, on_message: &mut dyn FnMut(&[Part])) -> Drained {
+    /// There is always at least one part; the parts are gone when `on_message` returns, which says whether to go on.
+    pub(crate) fn drain(
+        &mut self,
+        budget: Budget,
+        on_message: &mut dyn FnMut(&[Part]) -> bool,
+    ) -> Drained {
         let Budget { mut messages, mut bytes } = budget;
         self.needs_drain = true;
         while messages > 0 && bytes > 0 {
@@ -179,8 +183,11 @@ impl Source {
                     self.counts.messages += 1;
                     self.counts.bytes += bytes as u64;
                     self.link.handle_message();
-                    on_message(self.incoming.parts());
+                    let goes_on = on_message(self.incoming.parts());
                     self.incoming.clear();
+                    if !goes_on {
+                        return Drained::More;
+                    }
                     bytes
                 }
                 Received::Dropped { reason, message_bytes, bytes } => {

@@ -87,7 +87,10 @@ fn drive(
             source.handle_monitor(now);
         }
         if messages || source.needs_drain() {
-            let _ = source.drain(BUDGET, on_message);
+            let _ = source.drain(BUDGET, &mut |parts| {
+                on_message(parts);
+                true
+            });
         }
         if source.next_deadline().is_some_and(|deadline| deadline <= now) {
             source.handle_timeout(now);

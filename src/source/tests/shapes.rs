@@ -163,7 +163,10 @@ fn a_drain_stops_at_its_budget_and_says_so() {
     assert!(source.needs_drain());
     let mut drain = |messages, bytes| {
         let mut count = 0;
-        let drained = source.drain(Budget { messages, bytes }, &mut |_| count += 1);
+        let drained = source.drain(Budget { messages, bytes }, &mut |_| {
+            count += 1;
+            true
+        });
         assert_eq!(source.needs_drain(), drained == Drained::More);
         (count, drained)
     };
@@ -194,6 +197,7 @@ fn slots_are_used_again_and_let_large_and_many_parts_go() {
                 if count == 2 {
                     addresses.insert(parts.as_ptr());
                 }
+                true
             });
         }
         let (slots, bytes) = source.incoming.slots_held();
