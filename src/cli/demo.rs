@@ -32,7 +32,10 @@ impl Demo {
         let socket = context.socket(kind)?;
         // Nothing is owed: what is not sent when the gateway stops has no reader.
         socket.set_linger(0)?;
-        socket.connect(&reachable(endpoint))?;
+        let endpoint = reachable(endpoint);
+        // Off, libzmq takes no IPv6 address: nothing would come from a gateway bound to `*`.
+        socket.set_ipv6(endpoint.starts_with("tcp://["))?;
+        socket.connect(&endpoint)?;
         let (stop, should_stop) = mpsc::channel();
         let (is_stopped, stopped) = mpsc::channel();
         thread::Builder::new().name("zmq2ws-demo".into()).spawn(move || {
@@ -198,6 +201,22 @@ mod tests {
         let stopping = Instant::now();
         drop(demo);
         assert!(stopping.elapsed() < STOP_TIMEOUT);
+    }
+
+    #[test]
+    fn a_gateway_bound_to_every_address_gets_the_demo() {
+        if std::net::TcpListener::bind("[::1]:0").is_err() {
+            assert_ne!(std::env::var("ZMQ2WS_TEST_REQUIRE").as_deref(), Ok("all"), "no IPv6 here");
+            return println!("skipped: no IPv6 here");
+        }
+        let context = zmq::Context::new();
+        let socket = context.socket(zmq::PULL).unwrap();
+        socket.set_ipv6(true).unwrap();
+        socket.bind("tcp://[::]:*").unwrap();
+        let endpoint = socket.get_last_endpoint().unwrap().unwrap();
+        socket.set_rcvtimeo(10_000).unwrap();
+        let _demo = Demo::start(zmq::PUSH, &endpoint).unwrap();
+        assert_eq!(socket.recv_multipart(0).unwrap().len(), 2);
     }
 
     #[test]
