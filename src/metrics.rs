@@ -141,7 +141,7 @@ impl Metrics {
         text.single(
             "zmq2ws_connections_refused_total",
             "counter",
-            "Connections refused before a request was read: too many, in all or from one address.",
+            "Refused with 503: too many in all, from one address, or for the memory there is.",
             self.connections_refused,
         );
         text.single("zmq2ws_feeds", "gauge", "Distinct filters and formats.", self.feeds as u64);

@@ -110,7 +110,9 @@ fn serve(
     watch_signals(&gateway, sources, logger)?;
     say(announcement(&gateway, settings, connected, demo.is_some()));
     log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
-    gateway.run()
+    gateway.run()?;
+    log::info!("stopped");
+    Ok(())
 }
 
 /// What the command line and the environment said, kept to read the file again.
@@ -243,7 +245,7 @@ fn announcement(
         // http becomes ws, and https wss; the path of a unix socket stays.
         let websocket = match address.strip_prefix("http") {
             Some(rest) => format!("ws{rest}/ws"),
-            None => format!("{address} /ws"),
+            None => format!("{address}, path /ws"),
         };
         text += &format!("websocket  {websocket}\n");
     }

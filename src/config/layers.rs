@@ -88,7 +88,12 @@ impl Settings {
             let value = value.to_str().ok_or_else(|| {
                 refusal(variable.to_owned(), &value.to_string_lossy(), "expected UTF-8")
             })?;
-            let mut parts = value.split(',').filter(|part| !part.is_empty()).peekable();
+            // Prefixes may begin or end with spaces; addresses do not.
+            let is_exact = name == "subscribe";
+            let trimmed =
+                |part: &'_ str| if is_exact { part.to_owned() } else { part.trim().into() };
+            let mut parts =
+                value.split(',').map(trimmed).filter(|part: &String| !part.is_empty()).peekable();
             if *is_list && parts.peek().is_some() {
                 table.insert(name.clone(), parts.map(toml::Value::from).collect::<Vec<_>>().into());
             } else if !*is_list && !value.is_empty() {

@@ -171,7 +171,15 @@ impl Settings {
             |text: &str| text.parse().map_err(|why: String| self.refuse("listen", text, why));
         match list(&self.listen) {
             [] => Ok(vec![parse(DEFAULT_LISTEN)?]),
-            texts => texts.iter().map(|text| parse(text)).collect(),
+            texts => {
+                for (index, text) in texts.iter().enumerate() {
+                    // Port 0 is a new port each time.
+                    if !text.ends_with(":0") && texts[..index].contains(text) {
+                        return Err(self.refuse("listen", text, "is given twice"));
+                    }
+                }
+                texts.iter().map(|text| parse(text)).collect()
+            }
         }
     }
 
@@ -191,7 +199,7 @@ impl Settings {
             return Ok(if is_off { SiteConfig::None } else { SiteConfig::BuiltIn });
         };
         if is_off {
-            return Err(self.refuse("www", dir, "conflicts with no-www: give one of the two"));
+            return Err(self.refuse("www", dir, "conflicts with --no-www: give one of the two"));
         }
         let path = PathBuf::from(&**dir);
         match path.metadata() {
@@ -211,7 +219,9 @@ impl Settings {
         let address: ListenAddr =
             text.parse().map_err(|why: String| self.refuse("metrics", text, why))?;
         // Port 0 is a new port each time.
-        if !text.ends_with(":0") && list(&self.listen).contains(text) {
+        let listen = list(&self.listen);
+        let is_default = listen.is_empty() && &**text == DEFAULT_LISTEN;
+        if is_default || (!text.ends_with(":0") && listen.contains(text)) {
             let reason = "is also an address to listen on; expected another, \
                           or none to serve metrics there to loopback peers";
             return Err(self.refuse("metrics", text, reason));
@@ -232,13 +242,14 @@ impl Settings {
             }
             return Err(match (self.max_memory.as_ref(), text) {
                 (Some(memory), _) => {
-                    let reason = format!("expected at least twice {name}, which is {bytes} bytes");
+                    let reason =
+                        format!("expected at least twice --{name}, which is {bytes} bytes");
                     self.refuse("max-memory", memory, reason)
                 }
                 (None, text) => {
                     let memory = config.memory_bytes_max;
                     let reason =
-                        format!("expected at most half of max-memory, which is {memory} bytes");
+                        format!("expected at most half of --max-memory, which is {memory} bytes");
                     self.refuse(name, text.as_deref().unwrap_or_default(), reason)
                 }
             });
@@ -405,15 +416,20 @@ mod tests {
             let error = config(toml).unwrap_err();
             assert!(error.starts_with(start), "{error}");
         };
-        refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with no-www");
+        refused("listen = ['a:1', 'a:1']", "z.toml: listen: 'a:1': is given twice");
+        refused("metrics = '127.0.0.1:8080'", "z.toml: metrics: '127.0.0.1:8080': is also");
+        refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with --no-www");
         refused(
             "max-memory = '1MiB'",
-            "z.toml: max-memory: '1MiB': expected at least twice max-message",
+            "z.toml: max-memory: '1MiB': expected at least twice --max-message",
         );
-        refused("max-lag = '1GiB'", "z.toml: max-lag: '1GiB': expected at most half of max-memory");
+        refused(
+            "max-lag = '1GiB'",
+            "z.toml: max-lag: '1GiB': expected at most half of --max-memory",
+        );
         refused(
             "max-message = '1GiB'",
-            "z.toml: max-message: '1GiB': expected at most half of max-memory",
+            "z.toml: max-message: '1GiB': expected at most half of --max-memory",
         );
         refused(
             "metrics = '127.0.0.1:9'\nlisten = ['127.0.0.1:9']",

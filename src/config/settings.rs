@@ -49,14 +49,15 @@ pub struct Settings {
     #[arg(long, value_name = "BYTES", help_heading = UPSTREAM)]
     pub max_message: Option<Text>,
 
-    /// Where clients connect: HOST:PORT (IPv6 in brackets), unix:PATH, or systemd for an inherited
-    /// socket (repeatable) [default: 127.0.0.1:8080]
+    /// Where clients connect: HOST:PORT (IPv6 in brackets; [::] is IPv6 only), unix:PATH, or systemd
+    /// for an inherited socket (repeatable) [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR", help_heading = DOWNSTREAM)]
     pub listen: Option<Vec<Text>>,
     /// Default message format; a client may choose with ?format= [default: raw]
     #[arg(long, value_name = "raw|json|parts", help_heading = DOWNSTREAM)]
     pub format: Option<Text>,
-    /// WebSocket opcode of raw messages; auto: text when valid UTF-8 [default: auto]
+    /// WebSocket opcode of raw messages; auto and text: text when valid UTF-8, which WebSocket demands,
+    /// else binary [default: auto]
     #[arg(long, value_name = "auto|text|binary", help_heading = DOWNSTREAM)]
     pub payload: Option<Text>,
     /// What happens to a client that lags more than --max-lag [default: skip]

@@ -122,19 +122,26 @@ impl Context {
 
     fn room_for_client(&mut self) -> Result<(), Refusal> {
         if self.phase == Phase::Draining {
-            return Err(self.unavailable("draining"));
+            return Err(self.turn_down("draining"));
         }
         if self.metrics.clients(Transport::WebSocket) >= self.limits.clients_max {
-            return Err(self.unavailable("too many clients"));
+            return Err(self.turn_down("too many clients"));
         }
         if !self.feeds.has_room_for_wishes() {
-            return Err(self.unavailable("too many different filters"));
+            return Err(self.turn_down("too many different filters"));
         }
         Ok(())
     }
 
+    /// As [`Self::unavailable`], for somebody for whom there is no room, which is counted.
+    pub(super) fn turn_down(&mut self, reason: &'static str) -> Refusal {
+        self.metrics.connections_refused += 1;
+        log::debug!("refused with 503: {reason}");
+        self.unavailable(reason)
+    }
+
     /// 503, with a time to come back that differs from one refused client to the next.
-    pub(super) fn unavailable(&mut self, reason: &'static str) -> Refusal {
+    fn unavailable(&mut self, reason: &'static str) -> Refusal {
         self.refusals = self.refusals.wrapping_add(1);
         let seconds = response::retry_after_seconds(RETRY_AFTER_SECONDS, self.refusals);
         Refusal::unavailable(reason, seconds)
@@ -152,7 +159,7 @@ impl Context {
             Site::Directory(directory) => match directory.find(path) {
                 Ok(asset) => asset,
                 Err(NoRoom) => {
-                    let refusal = self.unavailable("too many files are being downloaded");
+                    let refusal = self.turn_down("too many files are being downloaded");
                     return refusal.write(&mut answer.head, exchange);
                 }
             },

@@ -242,7 +242,7 @@ impl<S: ByteStream> Connection<S> {
             Progress::Waiting => {
                 // Who keeps us waiting with half a request is the one that holds the memory.
                 if http.charge_input(&context.request_memory) && http.wants_input() {
-                    http.give_up(&context.unavailable("too many unfinished requests"));
+                    http.give_up(&context.turn_down("too many unfinished requests"));
                 }
             }
             Progress::Upgraded { upgrade, mut input } => {

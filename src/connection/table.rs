@@ -91,7 +91,7 @@ impl<S: ByteStream> Connections<S> {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Option<ConnectionKey> {
-        if !self.addresses.admit(ip) {
+        if !self.addresses.admit(counted_address(ip, serves)) {
             self.turn_away(&mut stream, "too many connections from this address");
             return None;
         }
@@ -105,9 +105,8 @@ impl<S: ByteStream> Connections<S> {
 
     /// Tells a client that is not let in, as well as that can be done without waiting for its request.
     pub(crate) fn turn_away(&mut self, stream: &mut S, reason: &'static str) {
-        self.context.metrics.connections_refused += 1;
         let mut answer = Vec::new();
-        let refusal = self.context.unavailable(reason);
+        let refusal = self.context.turn_down(reason);
         let _ = refusal.write(&mut answer, Exchange::refused(b""));
         // Whether it arrives or not, the client is dropped. What it has sent already is read, since the kernel sends a
         // reset for unread input, which could overtake the answer.
@@ -304,7 +303,7 @@ impl<S: ByteStream> Connections<S> {
         loop {
             let key = self.closed.pop()?;
             let Some(connection) = self.connections.remove(key) else { continue };
-            self.addresses.release(connection.ip);
+            self.addresses.release(counted_address(connection.ip, connection.serves));
             return Some(connection.stream);
         }
     }
@@ -354,6 +353,11 @@ impl<S: ByteStream> Connections<S> {
             });
         }
     }
+}
+
+/// The address whose connections are counted: those who watch the gateway are not clients.
+fn counted_address(ip: Option<IpAddr>, serves: Serves) -> Option<IpAddr> {
+    ip.filter(|_| serves != Serves::Operation)
 }
 
 fn occupant<S: ByteStream>(

@@ -324,6 +324,22 @@ fn who_is_closed_for_memory_is_told_1013() {
 }
 
 #[test]
+fn who_watches_the_gateway_is_not_one_of_an_addresses_clients() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    rig.connections = {
+        let mut context = Rig::new(1 << 20, 512 << 20).connections.context;
+        context.limits.clients_per_ip_max = 1;
+        Connections::new(context)
+    };
+    rig.connect(REQUEST);
+    let sim = Sim(Rc::new(RefCell::new(Peer { room: usize::MAX, ..Peer::default() })));
+    let ip = Some(IpAddr::from([127, 0, 0, 1]));
+    assert!(rig.connections.accept(rig.now, sim.clone(), ip, Serves::All).is_none());
+    assert!(sim.0.borrow().output.starts_with(b"HTTP/1.1 503"), "it is told");
+    assert!(rig.connections.accept(rig.now, sim, ip, Serves::Operation).is_some());
+}
+
+#[test]
 fn who_only_waits_makes_room_for_newcomers_and_clients_do_not() {
     let mut rig = Rig::new(1 << 20, 512 << 20);
     let client = rig.websocket();
