@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) gaps: [u64; GapReason::ALL.len()],
     pub(crate) feeds: usize,
     pub(crate) feed_bytes: usize,
+    pub(crate) lagging_clients: usize,
+    pub(crate) lag_bytes_max: u64,
     turns: TurnHistogram,
 }
 
@@ -150,6 +152,18 @@ impl Metrics {
             "gauge",
             "Bytes held for clients that lag, and by requests under way.",
             self.feed_bytes as u64,
+        );
+        text.single(
+            "zmq2ws_clients_lagging",
+            "gauge",
+            "Clients that have not got everything yet.",
+            self.lagging_clients as u64,
+        );
+        text.single(
+            "zmq2ws_lag_bytes_max",
+            "gauge",
+            "How far the client that lags most is behind.",
+            self.lag_bytes_max,
         );
         self.write_turns(&mut text);
     }

@@ -173,6 +173,7 @@ impl Context {
     fn metrics_text(&mut self) -> String {
         self.metrics.gaps = self.feeds.counts().gaps;
         self.metrics.feeds = self.feeds.len();
+        (self.metrics.lagging_clients, self.metrics.lag_bytes_max) = self.feeds.lag();
         self.metrics.feed_bytes = self.memory.used_bytes() + self.request_memory.used_bytes();
         let mut text = String::with_capacity(8 << 10);
         self.metrics.write_text(&mut text);

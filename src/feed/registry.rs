@@ -141,6 +141,16 @@ impl Feeds {
         self.feeds.len()
     }
 
+    /// How many subscribers have not got everything, and how many bytes the last of them is behind. Looks at all.
+    pub(crate) fn lag(&self) -> (usize, u64) {
+        let lags = self.feeds.values().flat_map(|entry| {
+            let Feed { subscribers, log, .. } = &entry.feed;
+            let behind = subscribers.iter().filter(|(_, subscriber)| subscriber.is_behind(log));
+            behind.map(|(_, subscriber)| log.end() - subscriber.cursor)
+        });
+        lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
+    }
+
     pub(crate) fn counts(&self) -> &FeedCounts {
         &self.counts
     }

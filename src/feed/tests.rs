@@ -266,7 +266,10 @@ fn feeds_take_turns_and_blocked_subscribers_are_left_out() {
     let crowd: Vec<_> = (0..500).map(|owner| rig.subscribe("a", owner)).collect();
     let few: Vec<_> = (500..503).map(|owner| rig.subscribe("ab", owner)).collect();
     rig.feeds.set_blocked(&crowd[3], true);
+    assert_eq!(rig.feeds.lag(), (0, 0));
     rig.publish_to_ready("ab", b"x");
+    let (lagging, lag_bytes) = rig.feeds.lag();
+    assert!(lagging == 503 && (40..100).contains(&lag_bytes), "{lagging} {lag_bytes}");
     let mut order = Vec::new();
     while let Some(Owner(owner)) = rig.feeds.next_owner() {
         order.push(owner);
@@ -275,6 +278,7 @@ fn feeds_take_turns_and_blocked_subscribers_are_left_out() {
         rig.send_all(subscription);
     }
     assert_eq!(order.len(), 502);
+    assert_eq!(rig.feeds.lag(), (1, lag_bytes));
     assert!(!order.contains(&3));
     let last_of_few = order.iter().position(|&owner| owner == 502).unwrap();
     assert!(last_of_few < 40, "three did not wait for five hundred: {last_of_few}");
