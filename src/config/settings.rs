@@ -49,7 +49,7 @@ pub struct Settings {
     #[arg(long, value_name = "BYTES", help_heading = UPSTREAM)]
     pub max_message: Option<Text>,
 
-    /// Where clients connect: HOST:PORT (IPv6 in brackets; [::] is IPv6 only), unix:PATH, or systemd
+    /// Where clients connect: HOST:PORT (IPv6 in brackets, and IPv6 only), unix:PATH, or systemd
     /// for an inherited socket (repeatable) [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR", help_heading = DOWNSTREAM)]
     pub listen: Option<Vec<Text>>,
