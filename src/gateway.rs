@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::{Config, SiteConfig};
 use crate::connection::{Budget, Context, Limits, Phase, Site};
@@ -10,7 +10,7 @@ use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, Parts, Stopper};
 use crate::feed::{self, Feeds};
 use crate::http::assets::BuiltIn;
-use crate::http::{self, Serves};
+use crate::http::{self, Date, Serves};
 use crate::memory::Memory;
 use crate::message::Epoch;
 use crate::metrics::Metrics;
@@ -244,6 +244,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         origin: config.origin,
         format: config.format,
         phase: Phase::Serving,
+        date: Date::from_system_time(SystemTime::now()),
         refusals: 0,
     })
 }

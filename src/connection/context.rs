@@ -8,7 +8,7 @@ use crate::access::OriginPolicy;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, response, route,
+    self, After, Date, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, response, route,
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
@@ -82,6 +82,8 @@ pub(crate) struct Context {
     pub(crate) format: Format,
     pub(crate) site: Site,
     pub(crate) phase: Phase,
+    /// The time of day, to the second.
+    pub(crate) date: Date,
     /// Spreads when refused clients come back; only that.
     pub(crate) refusals: u64,
 }

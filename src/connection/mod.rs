@@ -100,7 +100,7 @@ impl<S: ByteStream> Connection<S> {
         context.metrics.client_opened(Transport::Http);
         Self {
             stream,
-            state: State::Http(Box::new(Http::new(now, &context.timing))),
+            state: State::Http(Box::new(Http::new(now, context.date, &context.timing))),
             ip,
             serves,
             stalled_until: None,
@@ -167,7 +167,7 @@ impl<S: ByteStream> Connection<S> {
             }
         };
         match &mut self.state {
-            State::Http(http) => http.handle_input(now, input, &context.timing),
+            State::Http(http) => http.handle_input(now, context.date, input, &context.timing),
             State::Session(session) => session.handle_input(now, input, &context.timing),
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -196,7 +196,7 @@ impl<S: ByteStream> Connection<S> {
         }
         match &mut self.state {
             State::Http(http) => {
-                if let Err(reason) = http.handle_timeout(now) {
+                if let Err(reason) = http.handle_timeout(now, context.date) {
                     self.close(reason, context);
                 }
             }

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::access::OriginPolicy;
 use crate::feed::{self, Feeds, LagPolicy};
+use crate::http::Date;
 use crate::http::assets::BuiltIn;
 use crate::memory::Memory;
 use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
@@ -100,6 +101,7 @@ impl Rig {
             format: Format::Raw,
             site: Site::BuiltIn(BuiltIn::new()),
             phase: Phase::Serving,
+            date: Date::from_system_time(SystemTime::UNIX_EPOCH),
             refusals: 0,
         };
         Self {

@@ -1,6 +1,6 @@
 //! The loop's time: monotonic, and standing still while the whole process did.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A turn that takes so much longer than it should was not slow: the process was stopped, or its machine suspended.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
@@ -13,16 +13,27 @@ pub(super) struct Clock {
     last: Instant,
     /// How long the process was paused in all.
     paused: Duration,
+    /// When the time of day was last asked for.
+    told: Instant,
 }
 
 impl Clock {
     pub(super) fn new(now: Instant) -> Self {
-        Self { last: now, paused: Duration::ZERO }
+        Self { last: now, paused: Duration::ZERO, told: now }
     }
 
     /// A turn begins, which was to begin within `due` of the last one. The only clock read that anything is decided by.
     pub(super) fn begin_turn(&mut self, due: Option<Duration>) {
         self.turn_begins(Instant::now(), due);
+    }
+
+    /// The time of day, once a second: for people to read, never for deadlines, since it may jump.
+    pub(super) fn new_second(&mut self) -> Option<SystemTime> {
+        let is_due = self.last.saturating_duration_since(self.told) >= Duration::from_secs(1);
+        is_due.then(|| {
+            self.told = self.last;
+            SystemTime::now()
+        })
     }
 
     /// How long the turn has taken so far, seconds.

@@ -14,7 +14,7 @@ use clock::Clock;
 use registry::{Ready, Registry, Slot, Waker};
 
 use crate::connection::{Connections, Context, Interest};
-use crate::http::Serves;
+use crate::http::{Date, Serves};
 use crate::message::{Message, Seq, TopicFrom};
 use crate::metrics::UpstreamMetrics;
 use crate::net::{Accepted, Listener, Stream};
@@ -215,6 +215,9 @@ impl EventLoop {
         self.registry.wait(timeout, &mut self.ready)?;
         // A host may have waited on its own before it called, but not beyond the deadline that it was told.
         self.clock.begin_turn(until_deadline);
+        if let Some(time) = self.clock.new_second() {
+            self.connections.context.date = Date::from_system_time(time);
+        }
         Ok(())
     }
 

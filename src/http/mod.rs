@@ -15,6 +15,7 @@
 
 pub(crate) mod assets;
 mod body;
+mod date;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod headers;
@@ -26,6 +27,7 @@ mod scanner;
 mod target;
 
 pub(crate) use body::{BodyLength, BodySkipper};
+pub(crate) use date::Date;
 pub(crate) use headers::Field;
 pub(crate) use query::Wanted;
 pub(crate) use request::{Method, Request, Version, parse_head};

@@ -1,9 +1,7 @@
 //! Writes answers: status lines, header fields, refusals, the upgrade. Knows no request but its
 //! `Exchange`.
 //!
-//! There is no `Date`: the gateway reads only the monotonic clock, and a server without a wall
-//! clock sends none (RFC 9110 section 6.6.1). Caches need none either: they ask again by ETag, or
-//! store nothing.
+//! The `Date` is added by who sends the answer ([`super::Date`]).
 //!
 //! Nothing that a client sent is ever repeated in an answer: every reason is a constant.
 

@@ -8,7 +8,7 @@ use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::http::assets::Asset;
 use crate::http::{
-    After, BodyLength, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Status,
+    After, BodyLength, BodySkipper, Date, Exchange, HeadScanner, Limits, Refusal, Request, Status,
     Upgrade, parse_head,
 };
 use crate::memory::{Charge, Memory};
@@ -31,6 +31,8 @@ pub(crate) struct Http {
     /// Why the connection ends when its last answer is sent.
     end: CloseReason,
     deadline: Option<Instant>,
+    /// When the client was last looked at.
+    date: Date,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,7 @@ pub(crate) enum Progress {
 }
 
 impl Http {
-    pub(crate) fn new(now: Instant, timing: &Timing) -> Self {
+    pub(crate) fn new(now: Instant, date: Date, timing: &Timing) -> Self {
         Self {
             input: Vec::new(),
             input_taken: 0,
@@ -81,11 +83,13 @@ impl Http {
             after: After::NextRequest,
             end: CloseReason::Done,
             deadline: Some(now + timing.handshake_timeout),
+            date,
         }
     }
 
     /// Takes what the client sent; [`Self::proceed`] looks at it.
-    pub(crate) fn handle_input(&mut self, now: Instant, input: &[u8], timing: &Timing) {
+    pub(crate) fn handle_input(&mut self, now: Instant, date: Date, input: &[u8], timing: &Timing) {
+        self.date = date;
         if matches!(self.stage, Stage::Idle) {
             self.begin_request(now, timing);
         }
@@ -170,6 +174,7 @@ impl Http {
             Ok(request) => match serve(&request, &mut self.answer) {
                 Reply::Answered(after) => {
                     self.after = after;
+                    self.date.stamp(&mut self.answer.head);
                     request.body_to_skip()
                 }
                 Reply::Upgrade(upgrade) => {
@@ -196,6 +201,7 @@ impl Http {
 
     fn refuse(&mut self, refusal: &Refusal, exchange: Exchange) {
         self.after = refusal.write(&mut self.answer.head, exchange);
+        self.date.stamp(&mut self.answer.head);
         self.stage = Stage::Answering;
     }
 
@@ -278,7 +284,8 @@ impl Http {
     }
 
     /// Does what is due. Fails where nothing was asked, so that there is nothing to answer either.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, date: Date) -> Result<(), CloseReason> {
+        self.date = date;
         if self.next_deadline().is_none_or(|deadline| deadline > now) {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::client::{Client, Published, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
@@ -13,7 +13,7 @@ use crate::connection::{
 };
 use crate::error::GapReason;
 use crate::feed::{self, Feeds, LagPolicy};
-use crate::http::{self, Serves};
+use crate::http::{self, Date, Serves};
 use crate::memory::Memory;
 use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
 use crate::metrics::Metrics;
@@ -82,6 +82,7 @@ impl World {
             format: Format::Raw,
             site: Site::None,
             phase: Phase::Serving,
+            date: Date::from_system_time(SystemTime::UNIX_EPOCH),
             refusals: 0,
         };
         Self {
