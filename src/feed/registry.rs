@@ -8,7 +8,7 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::encoder::Encoder;
 use super::pool::{self, ChunkPool};
-use super::{Feed, Gap, LagPolicy, Overrun, Owner};
+use super::{Feed, Gap, LagPolicy, Overrun, Owner, Subscriber};
 use crate::error::{CloseReason, GapReason};
 use crate::memory::{Charge, Memory};
 use crate::message::{Epoch, Id, Message, Seq};
@@ -364,40 +364,47 @@ impl Feeds {
         if self.memory_expulsions > 0 {
             return;
         }
-        let will_be_freed = self.expel_who_keep_most();
+        let mut will_be_freed = self.expel_who_keep_most(|subscriber| subscriber.is_blocked);
         let Self { feeds, pool, memory, limits, overrun, .. } = self;
         for (_, key) in &by_size {
-            if memory.used_bytes().saturating_sub(will_be_freed) <= memory.bytes_max() {
+            if memory.used_bytes() - will_be_freed <= memory.bytes_max() {
                 return;
             }
             feeds[*key].feed.leave_all_behind(limits.lag_policy, pool, overrun);
         }
+        if self.memory.used_bytes() - will_be_freed > self.memory.bytes_max() {
+            will_be_freed += self.expel_who_keep_most(|subscriber| !subscriber.is_blocked);
+        }
+        debug_assert!(will_be_freed <= self.memory.used_bytes());
     }
 
-    /// Gives up those who keep the rest of a frame while they take nothing, the largest frames first, as many as it
-    /// takes. Returns how many bytes that will free.
-    fn expel_who_keep_most(&mut self) -> usize {
+    /// Gives up those of `who` who keep the rest of a frame that nobody else holds, the largest frames first, as many as
+    /// it takes. Returns how many bytes that will free.
+    fn expel_who_keep_most(&mut self, who: impl Fn(&Subscriber) -> bool) -> usize {
         let mut keepers: Vec<_> = self
             .feeds
             .values()
             .flat_map(|entry| entry.feed.subscribers.iter())
-            .filter(|(_, subscriber)| subscriber.is_blocked)
+            .filter(|(_, subscriber)| who(subscriber))
             .filter_map(|(_, subscriber)| {
                 let rest = subscriber.arrears.as_ref()?.rest.as_ref()?;
-                Some((rest.frame.len(), Rc::as_ptr(&rest.frame), subscriber.owner))
+                Some((&rest.frame, subscriber.owner))
             })
             .collect();
-        keepers.sort_unstable_by_key(|&(len, frame, _)| (Reverse(len), frame));
+        keepers.sort_unstable_by_key(|(frame, _)| (Reverse(frame.len()), Rc::as_ptr(frame)));
         let excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
         let mut freed = 0;
-        for frame in keepers.chunk_by(|a, b| a.1 == b.1) {
+        for keepers in keepers.chunk_by(|a, b| Rc::ptr_eq(a.0, b.0)) {
             if freed >= excess {
                 break;
             }
-            // Shared by all of them, so that all must go before it does.
-            freed += frame[0].0;
-            self.memory_expulsions += frame.len();
-            self.expelled.extend(frame.iter().map(|&(.., owner)| (owner, CloseReason::Memory)));
+            let frame = keepers[0].0;
+            if Rc::strong_count(frame) == keepers.len() {
+                freed += frame.len();
+                self.memory_expulsions += keepers.len();
+                let owners = keepers.iter().map(|&(_, owner)| (owner, CloseReason::Memory));
+                self.expelled.extend(owners);
+            }
         }
         freed
     }

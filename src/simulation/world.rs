@@ -1,7 +1,7 @@
 //! A simulated gateway with its clients and its time: does in a turn what the event loop does, with pipes for sockets.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,7 +39,7 @@ pub(super) struct World {
     rules: Rules,
     now: Instant,
     connections: Connections<SimStream>,
-    registered: HashMap<ConnectionKey, (SharedPipe, Interest)>,
+    registered: BTreeMap<ConnectionKey, (SharedPipe, Interest)>,
     clients: Vec<Client>,
     published: Vec<Published>,
     published_count: Rc<Cell<usize>>,
@@ -89,7 +89,7 @@ impl World {
             rules,
             now: Instant::now(),
             connections: Connections::new(context),
-            registered: HashMap::new(),
+            registered: BTreeMap::new(),
             clients: Vec::new(),
             published: Vec::new(),
             published_count: Rc::default(),
