@@ -133,6 +133,12 @@ impl<S: ByteStream> Connections<S> {
         self.connections.get(key)
     }
 
+    /// Whether the connection has become a client's: what is published from now on is owed to it.
+    #[cfg(test)]
+    pub(crate) fn is_client(&self, key: ConnectionKey) -> bool {
+        self.get(key).is_some_and(|connection| matches!(connection.state, State::Session(_)))
+    }
+
     /// The stream of a connection, for who registers it with a poller.
     pub(crate) fn stream(&self, key: ConnectionKey) -> Option<&S> {
         self.connections.get(key).map(|connection| &connection.stream)

@@ -22,20 +22,15 @@ pub(super) struct Pipe {
     pub(super) is_reset: bool,
     /// The gateway has dropped its end.
     pub(super) is_dropped: bool,
-    /// How many messages were published when the gateway first tried to answer an upgrade: what comes later is owed.
+    /// How many messages were published when the gateway took the client in: what comes later is owed.
     pub(super) upgraded_at: Option<usize>,
-    pub(super) published: Rc<std::cell::Cell<usize>>,
     random: Random,
 }
 
 pub(super) type SharedPipe = Rc<RefCell<Pipe>>;
 
 impl Pipe {
-    pub(super) fn new(
-        room_bytes: usize,
-        published: Rc<std::cell::Cell<usize>>,
-        seed: u64,
-    ) -> SharedPipe {
+    pub(super) fn new(room_bytes: usize, seed: u64) -> SharedPipe {
         Rc::new(RefCell::new(Self {
             to_server: VecDeque::new(),
             to_client: VecDeque::new(),
@@ -45,7 +40,6 @@ impl Pipe {
             is_reset: false,
             is_dropped: false,
             upgraded_at: None,
-            published,
             random: Random::new(seed),
         }))
     }
@@ -84,9 +78,6 @@ impl ByteStream for SimStream {
         let pipe = &mut *self.0.borrow_mut();
         assert!(!pipe.server_ended, "nothing is written after the end");
         assert!(!bytes.is_empty(), "an empty write means nothing");
-        if pipe.upgraded_at.is_none() && bytes.starts_with(b"HTTP/1.1 101") {
-            pipe.upgraded_at = Some(pipe.published.get());
-        }
         if pipe.is_reset {
             return Err(ErrorKind::BrokenPipe.into());
         }

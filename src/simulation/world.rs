@@ -1,6 +1,5 @@
 //! A simulated gateway with its clients and its time: does in a turn what the event loop does, with pipes for sockets.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
@@ -42,7 +41,6 @@ pub(super) struct World {
     registered: BTreeMap<ConnectionKey, (SharedPipe, Interest)>,
     clients: Vec<Client>,
     published: Vec<Published>,
-    published_count: Rc<Cell<usize>>,
     waiting: Vec<(String, Vec<u8>)>,
 }
 
@@ -92,7 +90,6 @@ impl World {
             registered: BTreeMap::new(),
             clients: Vec::new(),
             published: Vec::new(),
-            published_count: Rc::default(),
             waiting: Vec::new(),
         }
     }
@@ -102,7 +99,7 @@ impl World {
             return;
         }
         let room = 1 + random.below(self.rules.pipe_bytes_max);
-        let pipe = Pipe::new(room, Rc::clone(&self.published_count), random.next());
+        let pipe = Pipe::new(room, random.next());
         self.clients.push(Client::new(random, Rc::clone(&pipe)));
         let stream = SimStream(Rc::clone(&pipe));
         let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
@@ -145,9 +142,11 @@ impl World {
                 self.connections.handle_writable(key);
             }
         }
+        self.note_new_clients();
         self.take_in();
         self.connections.fire_timers(self.now);
         self.connections.flush(self.now);
+        self.note_new_clients();
         self.reap();
         if random.chance(20) {
             self.connections.context.feeds.check_invariants();
@@ -171,6 +170,16 @@ impl World {
         self.registered.iter().filter_map(readiness).collect()
     }
 
+    /// Remembers from which message on those who became clients are owed everything.
+    fn note_new_clients(&self) {
+        for (key, (pipe, _)) in &self.registered {
+            let mut pipe = pipe.borrow_mut();
+            if pipe.upgraded_at.is_none() && self.connections.is_client(*key) {
+                pipe.upgraded_at = Some(self.published.len());
+            }
+        }
+    }
+
     fn take_in(&mut self) {
         for (topic, body) in std::mem::take(&mut self.waiting) {
             if self.connections.context.feeds.is_congested() {
@@ -185,7 +194,6 @@ impl World {
             let body_bytes = body.len();
             let parts = [Part::from(topic.as_bytes()), Part::from(body)];
             self.published.push(Published { topic, body_bytes });
-            self.published_count.set(self.published.len());
             let seq = Seq(self.published.len() as u64);
             let message = Message::from_parts(seq, &parts, TopicFrom::Part);
             self.connections.context.feeds.publish(&message);
