@@ -249,3 +249,20 @@ fn filters_leave_room_for_messages() {
     rig.publish("t", 100);
     assert!(!rig.feeds.pending(&innocent).is_empty(), "{count} filters, and nobody gets anything");
 }
+
+/// Who was cut short by our budget has room: nothing may push out what it was not offered yet.
+#[test]
+fn congestion_lasts_while_somebody_with_room_was_served_only_in_part() {
+    let mut rig = Rig::new(10_000, 1 << 30);
+    let client = rig.subscribe("t", 0);
+    while !rig.feeds.is_congested() {
+        rig.publish("t", 1_000);
+    }
+    for _ in 0..3 {
+        assert_eq!(rig.feeds.next_owner(), Some(Owner(0)), "it is returned to");
+        assert_eq!(rig.send(&client, 1), 1);
+        assert!(rig.feeds.is_congested());
+    }
+    rig.serve_everyone(&[client]);
+    assert!(!rig.feeds.is_congested());
+}
