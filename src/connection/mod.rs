@@ -10,6 +10,8 @@
 mod addresses;
 mod context;
 mod drain;
+#[cfg(test)]
+pub(crate) mod in_memory;
 mod table;
 #[cfg(test)]
 mod tests;
