@@ -10,7 +10,7 @@
 mod addresses;
 mod context;
 mod drain;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 mod table;
 #[cfg(test)]
