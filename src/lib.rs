@@ -34,7 +34,7 @@
 //! | 7 | `net`, `source` | sockets, files, ZeroMQ |
 //! | 8 | `connection` | one accepted socket from first byte to last, and the table of all |
 //! | 9 | `event_loop` | a turn, and nothing about protocols |
-//! | 10 | `config`, `gateway` | what users set, and the public interface |
+//! | 10 | `config`, `gateway`, `bench_internals` | what users set, and the public interface; what benches measure |
 //!
 //! # Invariants
 //!
@@ -54,6 +54,9 @@
 //! tungstenite's `WebSocket` is not used for clients, only its frames: it copies every message for every client.
 
 mod access;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod config;
 mod connection;
 mod error;

@@ -199,8 +199,7 @@ impl Context {
         response::write_switching_protocols(&mut response, &accept);
         self.metrics.client_changed(Transport::Http, Transport::WebSocket);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        let inbound_bytes_max = self.limits.inbound_bytes_max;
-        Session::WebSocket(WebSocket::new(ping_at, response, subscription, inbound_bytes_max))
+        Session::WebSocket(WebSocket::new(ping_at, response, subscription))
     }
 }
 

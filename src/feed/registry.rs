@@ -111,7 +111,7 @@ impl Feeds {
         Self {
             feeds: SlotMap::with_key(),
             by_wish: HashMap::new(),
-            index: TopicIndex::new(),
+            index: TopicIndex::default(),
             encoder: Encoder::new(encoding, memory.clone()),
             pool: ChunkPool::new(memory.clone()),
             memory: memory.clone(),

@@ -47,10 +47,18 @@ impl Session {
         }
     }
 
-    /// Takes what the client sent. The bytes are changed while they are read.
-    pub(crate) fn handle_input(&mut self, now: Instant, input: &mut [u8], timing: &Timing) {
+    /// Takes what the client sent, in messages of at most `message_bytes_max`. The bytes are changed while they are read.
+    pub(crate) fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut [u8],
+        timing: &Timing,
+        message_bytes_max: usize,
+    ) {
         match self {
-            Self::WebSocket(session) => session.handle_input(now, input, timing),
+            Self::WebSocket(session) => {
+                session.handle_input(now, input, timing, message_bytes_max);
+            }
         }
     }
 
