@@ -27,7 +27,7 @@
 //! | 0 | `error`, `memory`, `metrics`, `timers` | reasons for what ends, the account of bytes, counters, deadlines by key |
 //! | 1 | `message` | messages, topics and ids from ZeroMQ parts |
 //! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
-//! | 3 | `topics` | filters, and the index from topics to feeds |
+//! | 3 | `topics` | filters, the index from topics to feeds, and what publishers are asked for |
 //! | 4 | `feed` | shared bytes, cursors, lag |
 //! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
 //! | 6 | `session` | protocols as state machines without socket and clock |

@@ -1,5 +1,9 @@
 //! What clients want, and the index from a topic to everyone who wants it. Knows neither clients nor messages.
 
+mod demand;
+
+pub(crate) use demand::{Change, Demand};
+
 use std::collections::HashMap;
 
 use fast_radix_trie::GenericRadixMap;
