@@ -1,0 +1,149 @@
+//! Servers that can be measured: how to start one, how it says that it listens, and what the system says that it uses.
+//! Knows no clients.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use crate::Result;
+use crate::cores::Cores;
+use crate::floor::Sends;
+
+const GATEWAY: &str = env!("CARGO_BIN_EXE_zmq2ws");
+
+/// How long a server may take until it listens. Interpreters on a busy machine take some seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is measured. Closed: whatever else there is to compare speaks [`Server::Peer`]'s command line.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Server {
+    /// The real binary with its defaults and these flags.
+    Gateway { flags: Vec<String> },
+    /// `envelope` is how many bytes stand before each body; `None` is as many as the gateway needed before it.
+    Floor { sends: Sends, envelope: Option<usize> },
+    /// A program that takes `--zmq ENDPOINT --listen HOST:PORT` and prints `listening on HOST:PORT`.
+    #[expect(dead_code, reason = "peers are added by a flag that is still to come")]
+    Peer { name: String, command: Vec<String> },
+}
+
+impl Server {
+    pub(crate) fn gateway(flags: &[&str]) -> Self {
+        Self::Gateway { flags: flags.iter().map(ToString::to_string).collect() }
+    }
+
+    pub(crate) fn floor(sends: Sends) -> Self {
+        Self::Floor { sends, envelope: None }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Gateway { .. } => "gateway",
+            Self::Floor { sends: Sends::Batch, .. } => "floor, send per batch",
+            Self::Floor { sends: Sends::Message, .. } => "floor, send per message",
+            Self::Peer { name, .. } => name,
+        }
+    }
+
+    fn command(&self, endpoint: &str, clients: usize) -> Result<Vec<String>> {
+        let own = |text: &str| text.to_owned();
+        let common =
+            |zmq: &str| [own(zmq), own(endpoint), own("--listen"), own("127.0.0.1:0")].into_iter();
+        Ok(match self {
+            Self::Gateway { flags } => {
+                let log = [own("--log"), own("error")];
+                [own(GATEWAY)]
+                    .into_iter()
+                    .chain(common("--connect"))
+                    .chain(log)
+                    .chain(flags.clone())
+                    .collect()
+            }
+            Self::Floor { sends, envelope } => {
+                let sends = if *sends == Sends::Batch { "batch" } else { "message" };
+                let program = std::env::current_exe()?.to_string_lossy().into_owned();
+                [program, own("floor")]
+                    .into_iter()
+                    .chain(common("--zmq"))
+                    .chain([own("--clients"), clients.to_string(), own("--sends"), own(sends)])
+                    .chain([own("--envelope"), envelope.unwrap_or(0).to_string()])
+                    .collect()
+            }
+            Self::Peer { command, .. } => command.iter().cloned().chain(common("--zmq")).collect(),
+        })
+    }
+
+    /// Starts it on its core, and waits until it listens.
+    pub(crate) fn start(&self, cores: Cores, endpoint: &str, clients: usize) -> Result<Running> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["launch", &cores.servers.to_string(), "--"]);
+        command.args(self.command(endpoint, clients)?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ZMQ2WS_") {
+                command.env_remove(name);
+            }
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let stdout = child.stdout.take().ok_or("a child without standard output")?;
+        let mut running = Running { child, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let (sender, addresses) = mpsc::channel();
+        // It reads to the end, so that no server ever waits to be read.
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(std::result::Result::ok) {
+                if let Some(address) = listening_address(&line) {
+                    let _ = sender.send(address);
+                }
+            }
+        });
+        let address = addresses.recv_timeout(START_TIMEOUT);
+        running.address = address.map_err(|_| format!("{} does not listen", self.name()))?;
+        Ok(running)
+    }
+}
+
+/// The address in `websocket  ws://127.0.0.1:8080/ws` and in `listening on 127.0.0.1:8080`.
+fn listening_address(line: &str) -> Option<SocketAddr> {
+    let address = line.split_once("ws://").or_else(|| line.split_once("listening on "))?.1;
+    address.split('/').next()?.trim().parse().ok()
+}
+
+/// A server's process; killed when dropped.
+pub(crate) struct Running {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Running {
+    /// The processor time of all its threads so far.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(self.proc("task"))? {
+            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            let on_cpu = text.split(' ').next().ok_or("an empty schedstat")?;
+            nanoseconds += on_cpu.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Its proportional set size, bytes: its own memory, and its share of what others use too.
+    pub(crate) fn pss_bytes(&self) -> Result<u64> {
+        let text = fs::read_to_string(self.proc("smaps_rollup"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        Ok(kilobytes.ok_or("smaps_rollup without Pss")?.parse::<u64>()? * 1024)
+    }
+
+    fn proc(&self, file: &str) -> String {
+        format!("/proc/{}/{file}", self.child.id())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
