@@ -181,6 +181,8 @@ reasons! {
         History = "history",
         /// The client resumes from an id of an earlier run.
         Restart = "restart",
+        /// The publisher's counter (`--sequence`) skipped or began anew: lost before this gateway got it.
+        Upstream = "upstream",
     }
 }
 

@@ -11,6 +11,7 @@ use crate::event_loop::{EventLoop, Parts, Stopper};
 use crate::feed::{self, Feeds};
 use crate::http::assets::BuiltIn;
 use crate::http::{self, Date, Serves};
+use crate::intake::{Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::Epoch;
 use crate::metrics::Metrics;
@@ -93,7 +94,12 @@ impl Gateway {
         let parts = Parts {
             sources,
             listeners,
-            topic_from: config.topic_from,
+            intake: Intake::new(IntakeConfig {
+                topic_from: config.topic_from,
+                decode: config.decode,
+                counter: config.sequence,
+                message_bytes_max: config.message_bytes_max,
+            }),
             drain: config.drain,
             connections_max,
             context: context(config, clients_max)?,

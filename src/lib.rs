@@ -27,7 +27,7 @@
 //! | 0 | `error`, `memory`, `metrics`, `timers` | reasons for what ends, the account of bytes, counters, deadlines by key |
 //! | 1 | `message` | messages, topics and ids from ZeroMQ parts |
 //! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
-//! | 3 | `topics` | filters, the index from topics to feeds, and what publishers are asked for |
+//! | 3 | `topics`, `intake` | filters, the index from topics to feeds, what publishers are asked for; counters, inflating |
 //! | 4 | `feed` | shared bytes, cursors, lag |
 //! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
 //! | 6 | `session` | protocols as state machines without socket and clock |
@@ -64,6 +64,7 @@ mod event_loop;
 mod feed;
 mod gateway;
 mod http;
+mod intake;
 mod memory;
 mod message;
 mod metrics;
@@ -83,6 +84,7 @@ pub use config::{Config, DEFAULT_BIND, Settings, SiteConfig, Text};
 pub use error::{ConfigError, Error};
 pub use feed::LagPolicy;
 pub use gateway::{Gateway, Handle};
+pub use intake::{Counter, CounterType, Decode};
 pub use message::TopicFrom;
 pub use net::ListenAddr;
 pub use source::{Attach, Endpoint, SocketKind};
@@ -104,6 +106,11 @@ pub mod fuzz {
     /// Requests on one connection.
     pub fn requests(input: &[u8]) {
         crate::http::fuzz::fuzz_requests(input);
+    }
+
+    /// What publishers send.
+    pub fn messages(input: &[u8]) {
+        crate::intake::fuzz_intake(std::time::Instant::now(), input);
     }
 
     /// What a WebSocket client sends.

@@ -1,4 +1,4 @@
-//! A message as it came from ZeroMQ: where its topic ends and its body begins, and its id. Knows no socket.
+//! A message: where its topic ends and its body begins, its id, and what was lost before it. Knows no socket.
 
 use std::fmt;
 use std::str::FromStr;
@@ -93,17 +93,36 @@ impl FromStr for TopicFrom {
     }
 }
 
-/// One message, borrowed from the parts that a source received.
+/// Messages of a topic that its publisher sent and this gateway never got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// How many, where that is known.
+    pub missed: Option<u64>,
+}
+
+/// One message, borrowed from the parts that a source received, or from the bytes that they became.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     /// Its number.
     pub seq: Seq,
-    topic: &'a [u8],
-    matched: &'a [u8],
-    /// The start of the body where it is not a whole part, or the only part.
-    head: Option<&'a [u8]>,
-    rest: &'a [Part],
+    /// What was lost upstream right before it: who gets the message has missed this.
+    pub lost_upstream: Option<Lost>,
+    /// `None` where the message has none.
+    topic: Option<&'a [u8]>,
+    body: Body<'a>,
 }
+
+/// The parts of a body, in order.
+#[derive(Debug, Clone, Copy)]
+enum Body<'a> {
+    /// As they came: the start of the body where it is not a whole part, then whole parts.
+    Parts { head: Option<&'a [u8]>, rest: &'a [Part] },
+    /// One after the other, with the length of each.
+    Flat { lens: &'a [PartLen], bytes: &'a [u8] },
+}
+
+/// The length of a part, bytes, as it is kept: little-endian, and not aligned.
+pub(crate) type PartLen = [u8; 4];
 
 impl<'a> Message<'a> {
     /// Finds the topic in `parts`.
@@ -114,46 +133,83 @@ impl<'a> Message<'a> {
     pub(crate) fn from_parts(seq: Seq, parts: &'a [Part], topic_from: TopicFrom) -> Self {
         let (first, rest) = parts.split_first().expect("a ZeroMQ message has at least one part");
         let first: &[u8] = first;
-        let whole = |head, rest| Self { seq, topic: b"", matched: first, head, rest };
+        let message = |topic, head, rest| Self {
+            seq,
+            lost_upstream: None,
+            topic,
+            body: Body::Parts { head, rest },
+        };
+        let whole = message(None, None, parts);
         match topic_from {
-            TopicFrom::None => whole(None, parts),
-            _ if !rest.is_empty() => Self { seq, topic: first, matched: first, head: None, rest },
-            TopicFrom::Part => whole(None, parts),
+            TopicFrom::None => whole,
+            _ if !rest.is_empty() => message(Some(first), None, rest),
+            TopicFrom::Part => whole,
             TopicFrom::Delimiter(delimiter) => {
                 match first.iter().position(|&byte| byte == delimiter) {
-                    None => whole(None, parts),
-                    Some(end) => {
-                        let topic = &first[..end];
-                        Self { seq, topic, matched: topic, head: Some(&first[end + 1..]), rest }
-                    }
+                    None => whole,
+                    Some(end) => message(Some(&first[..end]), Some(&first[end + 1..]), rest),
                 }
             }
         }
     }
 
+    /// The same message with another body: `bytes` are its parts, whose lengths are `lens`.
+    pub(crate) fn with_flat_body<'b>(&self, lens: &'b [PartLen], bytes: &'b [u8]) -> Message<'b>
+    where
+        'a: 'b,
+    {
+        Message { body: Body::Flat { lens, bytes }, ..*self }
+    }
+
     /// The topic; empty where the message has none.
     pub(crate) fn topic(&self) -> &'a [u8] {
-        self.topic
+        self.topic.unwrap_or_default()
     }
 
     /// What filters look at: the topic, or the first part's bytes where there is no topic, as ZeroMQ itself does.
     pub(crate) fn matched(&self) -> &'a [u8] {
-        self.matched
+        self.topic.or_else(|| self.body().next()).unwrap_or_default()
     }
 
     /// The parts of the body, in order; there is always at least one.
     pub(crate) fn body(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        self.head.into_iter().chain(self.rest.iter().map(|part| &**part))
+        self.body
     }
 
     /// How many parts the body has.
     pub(crate) fn body_parts(&self) -> usize {
-        usize::from(self.head.is_some()) + self.rest.len()
+        match self.body {
+            Body::Parts { head, rest } => usize::from(head.is_some()) + rest.len(),
+            Body::Flat { lens, .. } => lens.len(),
+        }
     }
 
     /// How many bytes the body has in all its parts.
     pub(crate) fn body_bytes(&self) -> usize {
-        self.body().map(<[u8]>::len).sum()
+        match self.body {
+            Body::Parts { .. } => self.body().map(<[u8]>::len).sum(),
+            Body::Flat { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+impl<'a> Iterator for Body<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            Self::Parts { head, rest } => head.take().or_else(|| {
+                let (part, others) = rest.split_first()?;
+                *rest = others;
+                Some(part)
+            }),
+            Self::Flat { lens, bytes } => {
+                let (len, others) = lens.split_first()?;
+                let (part, behind) = bytes.split_at(u32::from_le_bytes(*len) as usize);
+                (*lens, *bytes) = (others, behind);
+                Some(part)
+            }
+        }
     }
 }
 
@@ -201,6 +257,27 @@ mod tests {
         assert_eq!(seen(colon, &["t:"]), row("t", "t", ""));
         assert_eq!(seen(colon, &["plain"]), row("", "plain", "plain"));
         assert_eq!(seen(colon, &["a:b", "c"]), row("a:b", "a:b", "c"));
+    }
+
+    #[test]
+    fn another_body_keeps_the_topic_and_is_matched_where_there_is_none() {
+        let changed = |from, texts: &[&str]| {
+            let parts = parts(texts);
+            let message = Message::from_parts(Seq(7), &parts, from);
+            let message = message.with_flat_body(&[[3, 0, 0, 0], [0; 4], [2, 0, 0, 0]], b"newer");
+            let body: Vec<_> = message.body().collect();
+            assert_eq!(body, [&b"new"[..], b"", b"er"]);
+            assert_eq!((message.seq, message.body_parts(), message.body_bytes()), (Seq(7), 3, 5));
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            (text(message.topic()), text(message.matched()))
+        };
+        let row = |topic: &str, matched: &str| (topic.to_owned(), matched.to_owned());
+        assert_eq!(changed(TopicFrom::Part, &["t", "body"]), row("t", "t"));
+        assert_eq!(changed(TopicFrom::Part, &["", "body"]), row("", ""));
+        assert_eq!(changed(TopicFrom::Part, &["body"]), row("", "new"));
+        assert_eq!(changed(TopicFrom::None, &["t", "body"]), row("", "new"));
+        assert_eq!(changed(TopicFrom::Delimiter(b':'), &["t:body"]), row("t", "t"));
+        assert_eq!(changed(TopicFrom::Delimiter(b':'), &[":body"]), row("", ""));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) connections: u64,
     pub(crate) subscriptions: u64,
     pub(crate) reconnects: u64,
+    pub(crate) decode_failures: u64,
+    pub(crate) counters_unread: u64,
 }
 
 #[derive(Debug, Default)]
@@ -189,6 +191,18 @@ impl Metrics {
             let value = upstream.dropped_messages[reason as usize];
             text.sample(name, &[("reason", reason.label())], value);
         }
+        text.single(
+            "zmq2ws_decode_failures_total",
+            "counter",
+            "Parts passed on as they came that --decode was to inflate.",
+            upstream.decode_failures,
+        );
+        text.single(
+            "zmq2ws_counters_unread_total",
+            "counter",
+            "Messages without the counter of --sequence.",
+            upstream.counters_unread,
+        );
         text.single(
             "zmq2ws_upstream_connections",
             "gauge",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::access::OriginPolicy;
 use crate::feed::LagPolicy;
+use crate::intake::{Counter, Decode};
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
 use crate::source::{Endpoint, SocketKind};
@@ -36,6 +37,10 @@ pub struct Config {
     pub on_demand: bool,
     /// `--topic-from`: where the topic is.
     pub topic_from: TopicFrom,
+    /// `--decode`: what the parts of a body are inflated from.
+    pub decode: Decode,
+    /// `--sequence`: where a message has the counter that tells what was lost upstream.
+    pub sequence: Option<Counter>,
     /// `--rcvhwm`: ZeroMQ's receive high-water mark, messages, per peer; 1 or more.
     pub rcvhwm: i32,
     /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.

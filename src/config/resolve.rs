@@ -11,6 +11,7 @@ use crate::config::values::{self, Text};
 use crate::config::{Config, Settings, SiteConfig};
 use crate::error::ConfigError;
 use crate::feed::LagPolicy;
+use crate::intake::Decode;
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
 use crate::source::{Attach, Endpoint, SocketKind};
@@ -43,6 +44,9 @@ impl Settings {
             subscribe: self.prefixes(),
             on_demand: self.on_demand()?,
             topic_from: self.read("topic-from", &self.topic_from, TopicFrom::Part)?,
+            decode: self.read("decode", &self.decode, Decode::None)?,
+            sequence: self
+                .read_with("sequence", &self.sequence, None, |it| it.parse().map(Some))?,
             rcvhwm: self.rcvhwm()?,
             heartbeat: self.pause("heartbeat", &self.heartbeat, 5, &HEARTBEAT)?,
             message_bytes_max: self.bytes(
@@ -337,6 +341,7 @@ fn list(texts: &Option<Vec<Text>>) -> &[Text] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::intake::{Counter, CounterType};
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
@@ -352,6 +357,7 @@ mod tests {
         assert_eq!(config.subscribe, [b""]);
         assert!(!config.on_demand);
         assert_eq!(config.topic_from, TopicFrom::Part);
+        assert_eq!((config.decode, config.sequence), (Decode::None, None));
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
         assert_eq!(config.listen.len(), 1);
@@ -380,6 +386,8 @@ mod tests {
             socket = "pull"
             subscribe = ["a,b", ""]
             topic-from = ":"
+            decode = "auto"
+            sequence = "2:u32le"
             rcvhwm = 1
             heartbeat = 0
             max-message = "1KiB"
@@ -410,6 +418,8 @@ mod tests {
         assert_eq!(config.socket, SocketKind::Pull);
         assert_eq!(config.subscribe, [&b"a,b"[..], b""]);
         assert_eq!(config.topic_from, TopicFrom::Delimiter(b':'));
+        assert_eq!(config.decode, Decode::Auto);
+        assert_eq!(config.sequence, Some(Counter { part: 2, number: CounterType::U32Le }));
         assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));
         assert_eq!(config.message_bytes_max, 1024);
         assert_eq!(config.listen.len(), 2);

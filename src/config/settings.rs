@@ -42,6 +42,14 @@ pub struct Settings {
     /// [default: part]
     #[arg(long, value_name = "part|none|CHAR", help_heading = UPSTREAM)]
     pub topic_from: Option<Text>,
+    /// Inflate each part of a body once, here; auto: gzip and zlib, by how a part begins. What does not inflate, or to
+    /// more than --max-message, is passed on as it came [default: none]
+    #[arg(long, value_name = "none|zlib|gzip|auto", help_heading = UPSTREAM)]
+    pub decode: Option<Text>,
+    /// A part of the body that counts the messages of a topic: where it skips, clients are told that messages were lost
+    /// before the gateway. PART counts from 1; TYPE is u32le, u64le, u32be or u64be; 2:u32le for Bitcoin Core
+    #[arg(long, value_name = "PART:TYPE", help_heading = UPSTREAM)]
+    pub sequence: Option<Text>,
     /// ZeroMQ receive high-water mark, messages per publisher [default: 10000]
     #[arg(long, value_name = "N", help_heading = UPSTREAM)]
     pub rcvhwm: Option<Text>,

@@ -248,6 +248,9 @@ impl Feeds {
     /// Appends `message` to every feed that wants it, and returns how many there are.
     pub(crate) fn publish(&mut self, message: &Message<'_>) -> usize {
         self.last_seq = message.seq;
+        // Once, whether nobody wants the message or thousands do: what was lost is the publisher's.
+        self.counts.gaps[GapReason::Upstream as usize] +=
+            u64::from(message.lost_upstream.is_some());
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matches(message.matched(), &mut matches);
         let count = matches.len();

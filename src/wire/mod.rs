@@ -81,13 +81,17 @@ impl WireFormat {
         }
     }
 
-    /// Appends the frame for `message`.
+    /// Appends the frame for `message`; in front of it, and never apart from it, what was lost upstream, where the
+    /// format can tell.
     pub(crate) fn write_message(
         self,
         out: &mut Vec<u8>,
         encoding: &Encoding,
         message: &Message<'_>,
     ) {
+        if let Some(lost) = message.lost_upstream {
+            self.write_gap(out, lost.missed, GapReason::Upstream);
+        }
         match self {
             Self::WebSocket(Format::Raw) => websocket::write_frame_with(
                 out,
@@ -151,7 +155,7 @@ fn write_parts(out: &mut Vec<u8>, message: &Message<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{Part, Seq, TopicFrom};
+    use crate::message::{Lost, Part, Seq, TopicFrom};
 
     fn encoded(wire: WireFormat, payload: Payload, parts: &[&[u8]]) -> Vec<u8> {
         let parts: Vec<Part> = parts.iter().map(|part| Part::from(*part)).collect();
@@ -180,6 +184,24 @@ mod tests {
             |parts: &[&[u8]]| encoded(WireFormat::WebSocket(Format::Parts), Payload::Auto, parts);
         assert_eq!(parts(&[b"t", b"", b"ab"]), b"\x82\x0f\0\0\0\x01t\0\0\0\0\0\0\0\x02ab");
         assert_eq!(parts(&[b"ab"]), b"\x82\x0a\0\0\0\0\0\0\0\x02ab");
+    }
+
+    #[test]
+    fn what_was_lost_upstream_comes_right_before_its_message() {
+        let parts = [Part::from("t"), Part::from("a")];
+        let mut message = Message::from_parts(Seq(1), &parts, TopicFrom::Part);
+        message.lost_upstream = Some(Lost { missed: Some(2) });
+        let encoding = Encoding { epoch: Epoch::from_seed(0), payload: Payload::Auto };
+        let encoded = |format| {
+            let mut out = Vec::new();
+            WireFormat::WebSocket(format).write_message(&mut out, &encoding, &message);
+            out
+        };
+        let expected = b"\x81\x28{\"gap\":{\"missed\":2,\"reason\":\"upstream\"}}\
+            \x81\x2a{\"id\":\"00000000-1\",\"topic\":\"t\",\"data\":\"a\"}";
+        assert_eq!(encoded(Format::Json), expected);
+        assert_eq!(encoded(Format::Raw), b"\x81\x01a");
+        assert_eq!(encoded(Format::Parts), b"\x82\x0a\0\0\0\x01t\0\0\0\x01a");
     }
 
     #[test]

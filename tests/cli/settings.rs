@@ -7,13 +7,15 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 34] = [
+const SETTINGS: [(&str, &str, Option<&str>); 36] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
     ("subscribe", "weather.", None),
     ("on-demand", "false", Some("maybe")),
     ("topic-from", ":", Some("ab")),
+    ("decode", "auto", Some("deflate")),
+    ("sequence", "2:u32le", Some("0:u32le")),
     ("rcvhwm", "1", Some("0")),
     ("heartbeat", "0", Some("1")),
     ("max-message", "1MiB", Some("-1")),

@@ -15,7 +15,7 @@ const LAYERS: [&[&str]; 11] = [
     &["error", "timers", "memory", "metrics"],
     &["message"],
     &["wire"],
-    &["topics"],
+    &["topics", "intake"],
     &["feed"],
     &["access", "http"],
     &["session"],

@@ -1,0 +1,211 @@
+//! What is done to a message between source and feeds: its number, what was lost before it, its body inflated. Knows
+//! neither sockets nor clients.
+
+mod decode;
+#[cfg(any(test, fuzzing))]
+mod fuzz;
+mod sequence;
+mod topic_log;
+
+use std::time::Instant;
+
+pub use decode::Decode;
+use decode::Decoder;
+#[cfg(fuzzing)]
+pub(crate) use fuzz::fuzz_intake;
+use sequence::Sequence;
+pub use sequence::{Counter, CounterType};
+use topic_log::TopicLog;
+
+use crate::message::{Message, Part, Seq, TopicFrom};
+
+/// How messages are taken in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IntakeConfig {
+    pub(crate) topic_from: TopicFrom,
+    pub(crate) decode: Decode,
+    pub(crate) counter: Option<Counter>,
+    /// A message larger than this, topic and inflated body together, keeps the parts that make it so as they came.
+    pub(crate) message_bytes_max: usize,
+}
+
+/// What was found while messages were taken in; only grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct IntakeCounts {
+    /// Parts that were to be inflated and were passed on as they came.
+    pub(crate) decode_failures: u64,
+    /// Messages whose counter could not be read or kept.
+    pub(crate) counters_unread: u64,
+}
+
+/// A message that was taken in.
+pub(crate) struct Taken<'a> {
+    pub(crate) message: Message<'a>,
+    /// What was read and written to inflate its body, in vain or not.
+    pub(crate) work_bytes: usize,
+}
+
+/// Takes in the messages of all sources.
+pub(crate) struct Intake {
+    topic_from: TopicFrom,
+    last_seq: Seq,
+    sequence: Option<Sequence>,
+    decoder: Option<Decoder>,
+    decode_log: TopicLog,
+    counter_log: TopicLog,
+    counts: IntakeCounts,
+}
+
+impl Intake {
+    pub(crate) fn new(config: IntakeConfig) -> Self {
+        let IntakeConfig { topic_from, decode, counter, message_bytes_max } = config;
+        Self {
+            topic_from,
+            last_seq: Seq(0),
+            sequence: counter.map(Sequence::new),
+            decoder: Decoder::new(decode, counter.map(Counter::index), message_bytes_max),
+            decode_log: TopicLog::default(),
+            counter_log: TopicLog::default(),
+            counts: IntakeCounts::default(),
+        }
+    }
+
+    pub(crate) fn counts(&self) -> &IntakeCounts {
+        &self.counts
+    }
+
+    /// Begins anew to count what is lost of topics that start with `prefix`.
+    pub(crate) fn forget(&mut self, prefix: &[u8]) {
+        if let Some(sequence) = &mut self.sequence {
+            sequence.forget(prefix);
+        }
+    }
+
+    /// Makes a message of the `parts` that the source with the number `source` received.
+    pub(crate) fn take_in<'a>(
+        &'a mut self,
+        now: Instant,
+        source: usize,
+        parts: &'a [Part],
+    ) -> Taken<'a> {
+        self.last_seq.0 += 1;
+        let mut message = Message::from_parts(self.last_seq, parts, self.topic_from);
+        if let Some(sequence) = &mut self.sequence {
+            match sequence.lost_before(source, &message) {
+                Ok(lost) => message.lost_upstream = lost,
+                Err(unread) => {
+                    self.counts.counters_unread += 1;
+                    let complaint = || sequence.complaint(unread);
+                    self.counter_log.warn(now, message.topic(), complaint);
+                }
+            }
+        }
+        let Some(decoder) = &mut self.decoder else { return Taken { message, work_bytes: 0 } };
+        let outcome = decoder.decode(&message);
+        self.counts.decode_failures += outcome.failures;
+        if let Some(failure) = outcome.last_failure {
+            self.decode_log.warn(now, message.topic(), || failure.complaint());
+        }
+        let message = match outcome.is_changed {
+            true => message.with_flat_body(decoder.lens(), decoder.bytes()),
+            false => message,
+        };
+        Taken { message, work_bytes: outcome.work_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Lost;
+    use crate::test_random::Random;
+
+    fn intake(decode: Decode, counter: Option<&str>) -> Intake {
+        Intake::new(IntakeConfig {
+            topic_from: TopicFrom::Part,
+            decode,
+            counter: counter.map(|text| text.parse().unwrap()),
+            message_bytes_max: 1 << 20,
+        })
+    }
+
+    fn zlib(bytes: &[u8]) -> Vec<u8> {
+        use std::io::Write;
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Default::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn messages_are_numbered_from_one() {
+        let mut intake = intake(Decode::None, None);
+        for number in 1..4 {
+            let parts = [Part::from("t"), Part::from("b")];
+            let taken = intake.take_in(Instant::now(), 0, &parts);
+            assert_eq!(taken.message.seq, Seq(number));
+            assert_eq!((taken.message.lost_upstream, taken.work_bytes), (None, 0));
+        }
+    }
+
+    #[test]
+    fn what_has_no_topic_is_matched_by_its_inflated_body() {
+        let mut intake = intake(Decode::Zlib, None);
+        let parts = [Part::from(zlib(b"{\"a\":1}"))];
+        let taken = intake.take_in(Instant::now(), 0, &parts);
+        assert_eq!((taken.message.topic(), taken.message.matched()), (&b""[..], &b"{\"a\":1}"[..]));
+        assert_eq!(taken.work_bytes, parts[0].len() + 7);
+    }
+
+    #[test]
+    fn a_counter_is_read_before_the_body_is_inflated() {
+        let mut intake = intake(Decode::Zlib, Some("3:u32be"));
+        // Two parts that become one: the counter is the third that was sent.
+        let stream = zlib(b"body");
+        let (head, tail) = stream.split_at(5);
+        let mut lost = |counter: u32| {
+            let parts =
+                [Part::from("t"), head.into(), tail.into(), counter.to_be_bytes()[..].into()];
+            let message = intake.take_in(Instant::now(), 0, &parts).message;
+            assert!(message.body().eq([&b"body"[..], &counter.to_be_bytes()]));
+            message.lost_upstream
+        };
+        assert_eq!((lost(5), lost(6)), (None, None));
+        assert_eq!(lost(9), Some(Lost { missed: Some(2) }));
+        assert_eq!(lost(0), Some(Lost { missed: None }));
+    }
+
+    #[test]
+    fn what_cannot_be_inflated_or_counted_is_counted_and_passed_on() {
+        let mut intake = intake(Decode::Gzip, Some("2:u32le"));
+        let parts = [Part::from("t"), Part::from("no gzip"), Part::from("no counter")];
+        let message = intake.take_in(Instant::now(), 0, &parts).message;
+        assert!(message.body().eq([&b"no gzip"[..], b"no counter"]));
+        let expected = IntakeCounts { decode_failures: 1, counters_unread: 1 };
+        assert_eq!(*intake.counts(), expected);
+    }
+
+    #[test]
+    fn no_parts_make_taking_in_panic_or_grow() {
+        let mut random = Random::from_env();
+        let now = Instant::now();
+        for _ in 0..1_000 {
+            let mut input = random.bytes(3);
+            for _ in 0..random.below(8) {
+                let len = random.below(120);
+                let plain = random.bytes(len / 30);
+                let part = match random.below(6) {
+                    0 => random.bytes(len),
+                    1 => vec![0x78, 0x9c],
+                    2 => 7_u32.to_le_bytes().to_vec(),
+                    3 => zlib(&vec![b'a'; random.below(30_000)]),
+                    4 => zlib(&plain)[..random.below(8)].to_vec(),
+                    _ => zlib(&plain),
+                };
+                let part = &part[..part.len().min(127)];
+                input.push((2 * part.len() + random.below(2)) as u8);
+                input.extend(part);
+            }
+            fuzz::fuzz_intake(now, &input);
+        }
+    }
+}
