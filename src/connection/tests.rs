@@ -15,7 +15,7 @@ use crate::memory::Memory;
 use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
 use crate::metrics::Metrics;
 use crate::session::Timing;
-use crate::wire::{Encoding, Format, Payload};
+use crate::wire::{Encoding, Payload};
 
 /// The far end of a simulated stream.
 #[derive(Default)]
@@ -98,7 +98,7 @@ impl Rig {
                 write_timeout: Duration::from_secs(30),
             },
             origin: OriginPolicy::default(),
-            format: Format::Raw,
+            format: None,
             site: Site::BuiltIn(BuiltIn::new()),
             phase: Phase::Serving,
             date: Date::from_system_time(SystemTime::UNIX_EPOCH),

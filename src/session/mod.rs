@@ -2,6 +2,7 @@
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
 pub(crate) mod http;
+pub(crate) mod sse;
 pub(crate) mod websocket;
 
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::feed::Feeds;
 use crate::metrics::Transport;
 
 pub(crate) use http::Http;
+pub(crate) use sse::Sse;
 pub(crate) use websocket::WebSocket;
 
 /// How long things may take.
@@ -37,6 +39,7 @@ pub(crate) enum Output<'a> {
 #[derive(Debug)]
 pub(crate) enum Session {
     WebSocket(WebSocket),
+    Sse(Sse),
 }
 
 impl Session {
@@ -44,6 +47,7 @@ impl Session {
     pub(crate) fn transport(&self) -> Transport {
         match self {
             Self::WebSocket(_) => Transport::WebSocket,
+            Self::Sse(_) => Transport::Sse,
         }
     }
 
@@ -51,6 +55,7 @@ impl Session {
     pub(crate) fn handle_input(&mut self, now: Instant, input: &mut [u8], timing: &Timing) {
         match self {
             Self::WebSocket(session) => session.handle_input(now, input, timing),
+            Self::Sse(session) => session.handle_input(input),
         }
     }
 
@@ -58,6 +63,10 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
         match self {
             Self::WebSocket(session) => session.handle_timeout(now),
+            Self::Sse(session) => {
+                session.handle_timeout(now);
+                Ok(())
+            }
         }
     }
 
@@ -65,12 +74,14 @@ impl Session {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self {
             Self::WebSocket(session) => session.next_deadline(),
+            Self::Sse(session) => session.next_deadline(),
         }
     }
 
     pub(crate) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         match self {
             Self::WebSocket(session) => session.output(feeds),
+            Self::Sse(session) => session.output(feeds),
         }
     }
 
@@ -84,6 +95,7 @@ impl Session {
     ) -> u64 {
         match self {
             Self::WebSocket(session) => session.advance(now, feeds, sent, timing),
+            Self::Sse(session) => session.advance(now, feeds, sent, timing),
         }
     }
 
@@ -91,6 +103,7 @@ impl Session {
     pub(crate) fn note_progress(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),
+            Self::Sse(_) => {}
         }
     }
 
@@ -98,6 +111,7 @@ impl Session {
     pub(crate) fn close(&mut self, reason: CloseReason) {
         match self {
             Self::WebSocket(session) => session.close(reason),
+            Self::Sse(session) => session.close(reason),
         }
     }
 
@@ -105,6 +119,7 @@ impl Session {
     pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match self {
             Self::WebSocket(session) => session.close_when_drained(feeds, reason),
+            Self::Sse(session) => session.close_when_drained(feeds, reason),
         }
     }
 
@@ -112,6 +127,7 @@ impl Session {
     pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
         match self {
             Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
+            Self::Sse(session) => session.event_rest_bytes(feeds) == 0,
         }
     }
 
@@ -119,6 +135,7 @@ impl Session {
     pub(crate) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
         match self {
             Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
+            Self::Sse(session) => session.set_blocked(feeds, is_blocked),
         }
     }
 
@@ -126,6 +143,7 @@ impl Session {
     pub(crate) fn end(&mut self, feeds: &mut Feeds) {
         match self {
             Self::WebSocket(session) => session.end(feeds),
+            Self::Sse(session) => session.end(feeds),
         }
     }
 }
