@@ -14,7 +14,7 @@ use crate::feed::LagPolicy;
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
 use crate::source::{Attach, Endpoint, SocketKind};
-use crate::wire::{Format, Payload};
+use crate::wire::Payload;
 
 /// Bound when neither `--connect` nor `--bind` is given.
 pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
@@ -323,6 +323,7 @@ fn list(texts: &Option<Vec<Text>>) -> &[Text] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Format;
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
