@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::net::{Directory, Listener, raise_descriptor_limit};
 use crate::session::Timing;
 use crate::source::{Source, SourceConfig};
+use crate::topics::Demand;
 use crate::wire::Encoding;
 
 /// Descriptors beside those of clients: ZeroMQ's own connections, listeners, files, standard streams.
@@ -204,7 +205,7 @@ fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
 fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Error> {
     let source_config = SourceConfig {
         socket: config.socket,
-        subscribe: config.subscribe.clone(),
+        subscribe: if config.on_demand { Vec::new() } else { config.subscribe.clone() },
         rcvhwm: config.rcvhwm,
         heartbeat: config.heartbeat,
         message_bytes_max: config.message_bytes_max,
@@ -220,8 +221,13 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     let feed_limits =
         feed::Limits { lag_bytes_max: config.lag_bytes_max, lag_policy: config.lag_policy };
     let encoding = Encoding { epoch, payload: config.payload };
+    let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
+    if config.on_demand {
+        let sources = config.endpoints.len();
+        feeds = feeds.on_demand(Demand::new(config.subscribe, sources, wish_memory));
+    }
     Ok(Context {
-        feeds: Feeds::new(feed_limits, encoding, &memory, wish_memory),
+        feeds,
         metrics: Metrics::default(),
         request_memory: Memory::with_limit(share_bytes),
         timing: Timing {

@@ -27,14 +27,14 @@
 //! | 0 | `error`, `memory`, `metrics`, `timers` | reasons for what ends, the account of bytes, counters, deadlines by key |
 //! | 1 | `message` | messages, topics and ids from ZeroMQ parts |
 //! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
-//! | 3 | `topics` | filters, and the index from topics to feeds |
+//! | 3 | `topics` | filters, the index from topics to feeds, and what publishers are asked for |
 //! | 4 | `feed` | shared bytes, cursors, lag |
 //! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
 //! | 6 | `session` | protocols as state machines without socket and clock |
 //! | 7 | `net`, `source` | sockets, files, ZeroMQ |
 //! | 8 | `connection` | one accepted socket from first byte to last, and the table of all |
 //! | 9 | `event_loop` | a turn, and nothing about protocols |
-//! | 10 | `config`, `gateway` | what users set, and the public interface |
+//! | 10 | `config`, `gateway`, `bench_internals` | what users set, and the public interface; what benches measure |
 //!
 //! # Invariants
 //!
@@ -54,6 +54,9 @@
 //! tungstenite's `WebSocket` is not used for clients, only its frames: it copies every message for every client.
 
 mod access;
+#[cfg(feature = "bench-internals")]
+#[doc(hidden)]
+pub mod bench_internals;
 mod config;
 mod connection;
 mod error;

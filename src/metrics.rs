@@ -59,6 +59,7 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) received_bytes: u64,
     pub(crate) dropped_messages: [u64; DropReason::ALL.len()],
     pub(crate) connections: u64,
+    pub(crate) subscriptions: u64,
     pub(crate) reconnects: u64,
 }
 
@@ -201,6 +202,12 @@ impl Metrics {
             "gauge",
             "ZeroMQ peers connected now.",
             upstream.connections,
+        );
+        text.single(
+            "zmq2ws_upstream_subscriptions",
+            "gauge",
+            "Prefixes that publishers are asked for now.",
+            upstream.subscriptions,
         );
         text.single(
             "zmq2ws_upstream_reconnects_total",

@@ -37,11 +37,8 @@ impl<K: Ord> Timers<K> {
     }
 
     /// Drops the entries that are not worth keeping.
-    pub(crate) fn retain(&mut self, keep: impl Fn(Instant, K) -> bool)
-    where
-        K: Copy,
-    {
-        self.heap.retain(|Reverse((deadline, key))| keep(*deadline, *key));
+    pub(crate) fn retain(&mut self, keep: impl Fn(Instant, &K) -> bool) {
+        self.heap.retain(|Reverse((deadline, key))| keep(*deadline, key));
     }
 
     /// How many entries are queued.

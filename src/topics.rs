@@ -1,5 +1,9 @@
 //! What clients want, and the index from a topic to everyone who wants it. Knows neither clients nor messages.
 
+mod demand;
+
+pub(crate) use demand::{Change, Demand};
+
 use std::collections::HashMap;
 
 use fast_radix_trie::GenericRadixMap;
@@ -38,8 +42,8 @@ impl Filter {
         self.prefixes.iter().chain(&self.exact).map(|topic| 2 * topic.len() + INDEXED_BYTES).sum()
     }
 
-    /// Whether `topic` is wanted: the slow and obvious way, which tests hold against the index.
-    #[cfg(test)]
+    /// Whether `topic` is wanted: the slow and obvious way, which tests and benches hold against the index.
+    #[cfg(any(test, feature = "bench-internals"))]
     pub(crate) fn matches(&self, topic: &[u8]) -> bool {
         self.prefixes.iter().any(|prefix| topic.starts_with(prefix))
             || self.exact.iter().any(|exact| &**exact == topic)
@@ -57,8 +61,8 @@ pub(crate) struct TopicIndex<K> {
     exact_bytes_max: usize,
 }
 
-impl<K: Copy + PartialEq> TopicIndex<K> {
-    pub(crate) fn new() -> Self {
+impl<K> Default for TopicIndex<K> {
+    fn default() -> Self {
         Self {
             prefixes: GenericRadixMap::new(),
             everything: Vec::new(),
@@ -66,7 +70,9 @@ impl<K: Copy + PartialEq> TopicIndex<K> {
             exact_bytes_max: 0,
         }
     }
+}
 
+impl<K: Copy + PartialEq> TopicIndex<K> {
     /// Files `key` under every topic of `filter`. A key is to be inserted once.
     pub(crate) fn insert(&mut self, filter: &Filter, key: K) {
         for prefix in &filter.prefixes {
@@ -155,7 +161,7 @@ mod tests {
 
     #[test]
     fn exact_topics_do_not_match_longer_ones() {
-        let mut index = TopicIndex::new();
+        let mut index = TopicIndex::default();
         index.insert(&filter(&[], &["worker-1"]), 1);
         index.insert(&filter(&["worker-1"], &[]), 2);
         let mut matches = Vec::new();
@@ -170,7 +176,7 @@ mod tests {
             (0..random.below(5)).map(|_| b"ab\xff"[random.below(3)]).collect()
         };
         for _ in 0..50 {
-            let mut index = TopicIndex::new();
+            let mut index = TopicIndex::default();
             let mut filters: Vec<(usize, Filter)> = Vec::new();
             for step in 0..200 {
                 if random.chance(3) && !filters.is_empty() {

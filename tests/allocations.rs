@@ -1,42 +1,15 @@
 //! In the steady state a message costs no allocation, however many clients it goes to.
-#![allow(unsafe_code)] // A global allocator that counts.
 #![allow(clippy::unwrap_used)] // A test fails by panicking.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "support/allocator.rs"]
+mod allocator;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use allocator::allocations;
 use zmq2ws::{Gateway, Settings};
-
-struct Counting;
-
-/// Allocations and reallocations of the whole process: the test has one thread beside libzmq's, which use malloc.
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `realloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const CLIENTS: usize = 60;
 const MESSAGES_PER_ROUND: usize = 20;
@@ -97,16 +70,16 @@ fn read(client: &mut Client, scratch: &mut [u8]) {
 fn turn_until_served(gateway: &mut Gateway, clients: &mut [Client]) -> usize {
     let mut scratch = [0; 65_536];
     let begun = Instant::now();
-    let mut allocations = 0;
+    let mut counted = 0;
     while clients.iter().any(|client| client.received < client.owed) {
         assert!(begun.elapsed() < PATIENCE, "messages do not arrive");
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = allocations();
         gateway.turn(Some(Duration::from_millis(1))).unwrap();
-        allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
+        counted += allocations() - before;
         clients.iter_mut().for_each(|client| read(client, &mut scratch));
     }
     assert!(clients.iter().all(|client| client.received == client.owed));
-    allocations
+    counted
 }
 
 fn connect(address: &str, transport: &'static Transport) -> Client {
@@ -155,8 +128,8 @@ fn a_message_costs_no_allocation_in_the_steady_state() {
     for _ in 0..20 {
         round();
     }
-    let allocations: usize = (0..50).map(|_| round()).sum();
+    let counted: usize = (0..50).map(|_| round()).sum();
     let deliveries = 50 * MESSAGES_PER_ROUND * CLIENTS;
-    println!("{allocations} allocations for {deliveries} deliveries");
-    assert_eq!(allocations, 0);
+    println!("{counted} allocations for {deliveries} deliveries");
+    assert_eq!(counted, 0);
 }

@@ -31,6 +31,9 @@ pub struct Config {
     pub socket: SocketKind,
     /// `--subscribe`: prefixes to ask publishers for; never empty, the empty prefix is everything.
     pub subscribe: Vec<Vec<u8>>,
+    /// `--on-demand`: to ask publishers only for what some client wants, within [`Self::subscribe`]. Needs
+    /// [`SocketKind::Sub`].
+    pub on_demand: bool,
     /// `--topic-from`: where the topic is.
     pub topic_from: TopicFrom,
     /// `--rcvhwm`: ZeroMQ's receive high-water mark, messages, per peer; 1 or more.

@@ -41,6 +41,7 @@ impl Settings {
             endpoints: self.endpoints()?,
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
             subscribe: self.prefixes(),
+            on_demand: self.on_demand()?,
             topic_from: self.read("topic-from", &self.topic_from, TopicFrom::Part)?,
             rcvhwm: self.rcvhwm()?,
             heartbeat: self.pause("heartbeat", &self.heartbeat, 5, &HEARTBEAT)?,
@@ -158,6 +159,19 @@ impl Settings {
             [] => vec![Vec::new()],
             prefixes => prefixes.iter().map(|prefix| prefix.as_bytes().to_vec()).collect(),
         }
+    }
+
+    fn on_demand(&self) -> Result<bool, ConfigError> {
+        let is_on = self.switch("on-demand", &self.on_demand)?;
+        if is_on && self.socket.as_deref() == Some("pull") {
+            let reason = "conflicts with --socket pull: a PULL socket cannot ask for anything";
+            return Err(self.refuse(
+                "on-demand",
+                self.on_demand.as_deref().unwrap_or("true"),
+                reason,
+            ));
+        }
+        Ok(is_on)
     }
 
     fn rcvhwm(&self) -> Result<i32, ConfigError> {
@@ -337,6 +351,7 @@ mod tests {
         assert_eq!(config.endpoints.len(), 1);
         assert_eq!(config.socket, SocketKind::Sub);
         assert_eq!(config.subscribe, [b""]);
+        assert!(!config.on_demand);
         assert_eq!(config.topic_from, TopicFrom::Part);
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
@@ -437,6 +452,10 @@ mod tests {
             "z.toml: metrics: '127.0.0.1:9': is also",
         );
         refused("slow-client = 'conflate'", "z.toml: slow-client: 'conflate': not in this version");
+        refused(
+            "on-demand = true\nsocket = 'pull'",
+            "z.toml: on-demand: 'true': conflicts with --socket pull",
+        );
         refused("bind = ['inproc://x']", "z.toml: bind: 'inproc://x': inproc:// works only");
         refused("www = '/no/such'", "z.toml: www: '/no/such': expected a directory");
         refused("www = '/dev/null'", "z.toml: www: '/dev/null': expected a directory");
@@ -444,6 +463,8 @@ mod tests {
 
     #[test]
     fn a_directory_is_served_and_a_switch_can_be_off() {
+        assert!(config("on-demand = true").unwrap().on_demand);
+        assert!(!config("on-demand = false\nsocket = 'pull'").unwrap().on_demand);
         let dir = std::env::temp_dir();
         let toml = format!("www = '{}'\nno-www = false", dir.display());
         assert_eq!(config(&toml).unwrap().site, SiteConfig::Directory(dir));

@@ -34,6 +34,10 @@ pub struct Settings {
     /// What to ask publishers for: topics that start with PREFIX (repeatable) [default: everything]
     #[arg(short, long, value_name = "PREFIX", help_heading = UPSTREAM)]
     pub subscribe: Option<Vec<Text>>,
+    /// Ask publishers only for what some client wants, within --subscribe [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = UPSTREAM)]
+    pub on_demand: Option<Text>,
     /// Where the topic is: the first of several parts, nowhere, or before a character such as ':'
     /// [default: part]
     #[arg(long, value_name = "part|none|CHAR", help_heading = UPSTREAM)]

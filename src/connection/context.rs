@@ -235,16 +235,12 @@ impl Context {
         let wire = wish.wire;
         let subscription = self.feeds.subscribe(wish, owner, since);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        let inbound_bytes_max = self.limits.inbound_bytes_max;
         let session = match wire {
             WireFormat::WebSocket(_) => {
-                Session::WebSocket(WebSocket::new(ping_at, head, subscription, inbound_bytes_max))
+                Session::WebSocket(WebSocket::new(ping_at, head, subscription))
             }
             WireFormat::Sse(_, framing) => {
-                let retry = retry_millis(owner);
-                let session =
-                    Sse::new(ping_at, head, retry, framing, subscription, inbound_bytes_max);
-                Session::Sse(session)
+                Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
             }
         };
         self.metrics.client_changed(Transport::Http, session.transport());

@@ -10,6 +10,8 @@
 mod addresses;
 mod context;
 mod drain;
+#[cfg(any(test, feature = "bench-internals"))]
+pub(crate) mod in_memory;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -168,7 +170,10 @@ impl<S: ByteStream> Connection<S> {
         };
         match &mut self.state {
             State::Http(http) => http.handle_input(now, context.date, input, &context.timing),
-            State::Session(session) => session.handle_input(now, input, &context.timing),
+            State::Session(session) => {
+                let message_bytes_max = context.limits.inbound_bytes_max;
+                session.handle_input(now, input, &context.timing, message_bytes_max);
+            }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
                 if *bytes_left == 0 {
@@ -247,7 +252,8 @@ impl<S: ByteStream> Connection<S> {
             }
             Progress::Opened { opening, head, mut input } => {
                 let mut session = context.open_session(now, opening, head, owner);
-                session.handle_input(now, &mut input, &context.timing);
+                let message_bytes_max = context.limits.inbound_bytes_max;
+                session.handle_input(now, &mut input, &context.timing, message_bytes_max);
                 self.state = State::Session(session);
             }
         }

@@ -355,7 +355,7 @@ impl<S: ByteStream> Connections<S> {
         if self.timers.len() > 4 * self.connections.len() + 1024 {
             let connections = &self.connections;
             self.timers.retain(|deadline, key| {
-                connections.get(key).is_some_and(|own| own.scheduled == Some(deadline))
+                connections.get(*key).is_some_and(|own| own.scheduled == Some(deadline))
             });
         }
     }

@@ -1,71 +1,20 @@
 //! Connections with simulated streams: what one client may cost the others.
 
-use std::cell::RefCell;
-use std::io;
+use std::cell::RefMut;
 use std::net::IpAddr;
-use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use super::in_memory::{self, MemoryStream, Peer};
 use super::*;
-use crate::access::OriginPolicy;
-use crate::feed::{self, Feeds, LagPolicy};
-use crate::http::Date;
-use crate::http::assets::BuiltIn;
-use crate::memory::Memory;
-use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
-use crate::metrics::Metrics;
-use crate::session::Timing;
-use crate::wire::{Encoding, Payload};
-
-/// The far end of a simulated stream.
-#[derive(Default)]
-struct Peer {
-    input: Vec<u8>,
-    input_ended: bool,
-    output: Vec<u8>,
-    /// Bytes that the socket still takes.
-    room: usize,
-    is_shut: bool,
-}
-
-#[derive(Clone)]
-struct Sim(Rc<RefCell<Peer>>);
-
-impl ByteStream for Sim {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut peer = self.0.borrow_mut();
-        let count = peer.input.len().min(buffer.len());
-        if count == 0 && !peer.input_ended {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        buffer[..count].copy_from_slice(&peer.input[..count]);
-        peer.input.drain(..count);
-        Ok(count)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut peer = self.0.borrow_mut();
-        let count = bytes.len().min(peer.room);
-        if count == 0 {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        peer.room -= count;
-        peer.output.extend_from_slice(&bytes[..count]);
-        Ok(count)
-    }
-
-    fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().is_shut = true;
-        Ok(())
-    }
-}
+use crate::feed::{self, LagPolicy};
+use crate::message::{Message, Part, Seq, TopicFrom};
 
 struct Rig {
-    connections: Connections<Sim>,
+    connections: Connections<MemoryStream>,
     now: Instant,
     scratch: Vec<u8>,
     seq: u64,
-    clients: Vec<(ConnectionKey, Sim)>,
+    clients: Vec<(ConnectionKey, MemoryStream)>,
 }
 
 impl Rig {
@@ -74,36 +23,8 @@ impl Rig {
     }
 
     fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
-        let memory = Memory::with_limit(memory_bytes_max);
-        let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
         let feed_limits = feed::Limits { lag_bytes_max, lag_policy };
-        let context = Context {
-            feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
-            metrics: Metrics::default(),
-            memory,
-            request_memory: Memory::with_limit(memory_bytes_max / 8),
-            budget: Budget::default(),
-            timing: Timing {
-                handshake_timeout: Duration::from_secs(10),
-                keepalive_timeout: Duration::from_secs(60),
-                ping_interval: Duration::from_secs(25),
-                ping_timeout: Duration::from_secs(20),
-            },
-            limits: Limits {
-                http: crate::http::Limits::default(),
-                clients_max: 100_000,
-                clients_per_ip_max: 0,
-                topics_max: 128,
-                inbound_bytes_max: 4096,
-                write_timeout: Duration::from_secs(30),
-            },
-            origin: OriginPolicy::default(),
-            format: None,
-            site: Site::BuiltIn(BuiltIn::new()),
-            phase: Phase::Serving,
-            date: Date::from_system_time(SystemTime::UNIX_EPOCH),
-            refusals: 0,
-        };
+        let context = in_memory::context(7, feed_limits, memory_bytes_max);
         Self {
             connections: Connections::new(context),
             now: Instant::now(),
@@ -114,8 +35,7 @@ impl Rig {
     }
 
     fn connect(&mut self, input: &[u8]) -> usize {
-        let peer = Peer { input: input.to_vec(), room: usize::MAX, ..Peer::default() };
-        let sim = Sim(Rc::new(RefCell::new(peer)));
+        let sim = MemoryStream::with_input(input);
         let ip = Some(IpAddr::from([127, 0, 0, 1]));
         let key = self.connections.accept(self.now, sim.clone(), ip, Serves::All).unwrap();
         self.clients.push((key, sim));
@@ -132,7 +52,7 @@ impl Rig {
         client
     }
 
-    fn peer(&self, client: usize) -> std::cell::RefMut<'_, Peer> {
+    fn peer(&self, client: usize) -> RefMut<'_, Peer> {
         self.clients[client].1.0.borrow_mut()
     }
 
@@ -334,7 +254,7 @@ fn who_watches_the_gateway_is_not_one_of_an_addresses_clients() {
         Connections::new(context)
     };
     rig.connect(REQUEST);
-    let sim = Sim(Rc::new(RefCell::new(Peer { room: usize::MAX, ..Peer::default() })));
+    let sim = MemoryStream::with_input(b"");
     let ip = Some(IpAddr::from([127, 0, 0, 1]));
     assert!(rig.connections.accept(rig.now, sim.clone(), ip, Serves::All).is_none());
     assert!(sim.0.borrow().output.starts_with(b"HTTP/1.1 503"), "it is told");

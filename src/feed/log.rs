@@ -4,7 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::pool::ChunkPool;
+use super::pool::{ChunkPool, FrameBuffer};
 use crate::memory::{Charge, Memory};
 
 /// A frame of this size or more is a chunk of its own, which all feeds of its wire format share and which can outlive
@@ -84,7 +84,7 @@ struct Chunk {
 #[derive(Debug)]
 enum Content {
     /// Frames of any number, and where each begins.
-    Frames(super::pool::FrameBuffer),
+    Frames(Box<FrameBuffer>),
     Shared(Rc<SharedFrame>),
 }
 

@@ -169,7 +169,8 @@ impl Feed {
         Self {
             wire,
             log: Log::default(),
-            subscribers: Slab::new(),
+            // Of many feeds most have one.
+            subscribers: Slab::with_capacity(1),
             slots_end: 0,
             caught_up: 0,
             pass: None,

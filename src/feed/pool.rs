@@ -19,7 +19,7 @@ pub(crate) fn largest_size_within(bytes: usize) -> usize {
     SIZES.into_iter().rev().find(|&size| size <= bytes).unwrap_or(SIZES[0])
 }
 
-/// A buffer of whole frames.
+/// A buffer of whole frames. It is passed on in its box, so that the table that each feed keeps of its buffers is small.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {
     pub(crate) bytes: Vec<u8>,
@@ -54,7 +54,8 @@ impl FrameBuffer {
 #[derive(Debug)]
 pub(crate) struct ChunkPool {
     memory: Memory,
-    spare: [Vec<FrameBuffer>; SIZES.len()],
+    #[allow(clippy::vec_box, reason = "they go into feeds in their boxes")]
+    spare: [Vec<Box<FrameBuffer>>; SIZES.len()],
 }
 
 impl ChunkPool {
@@ -73,19 +74,21 @@ impl ChunkPool {
     }
 
     /// An empty buffer for `bytes` or more; at most [`CHUNK_BYTES_MAX`] can be asked for.
-    pub(crate) fn take(&mut self, bytes: usize) -> FrameBuffer {
+    pub(crate) fn take(&mut self, bytes: usize) -> Box<FrameBuffer> {
         let class = SIZES.iter().position(|&size| size >= bytes).unwrap_or(SIZES.len() - 1);
-        let mut buffer = self.spare[class].pop().unwrap_or_else(|| FrameBuffer {
-            bytes: Vec::with_capacity(SIZES[class]),
-            frame_starts: Vec::new(),
-            class,
-            charge: self.memory.charge(0),
+        let mut buffer = self.spare[class].pop().unwrap_or_else(|| {
+            Box::new(FrameBuffer {
+                bytes: Vec::with_capacity(SIZES[class]),
+                frame_starts: Vec::new(),
+                class,
+                charge: self.memory.charge(0),
+            })
         });
         buffer.charge.resize(buffer.heap_bytes());
         buffer
     }
 
-    pub(crate) fn put(&mut self, mut buffer: FrameBuffer) {
+    pub(crate) fn put(&mut self, mut buffer: Box<FrameBuffer>) {
         let spare = &mut self.spare[buffer.class];
         if (spare.len() + 1) * SIZES[buffer.class] <= SPARE_BYTES_MAX {
             buffer.bytes.clear();

@@ -12,7 +12,7 @@ use super::{Feed, Gap, LagPolicy, Overrun, Owner, Subscriber};
 use crate::error::{CloseReason, GapReason};
 use crate::memory::{Charge, Memory};
 use crate::message::{Epoch, Id, Message, Seq};
-use crate::topics::{Filter, TopicIndex};
+use crate::topics::{Demand, Filter, TopicIndex};
 use crate::wire::{Encoding, WireFormat};
 
 /// Subscribers of one feed that are served before another feed has its turn: small, so that a feed with few
@@ -75,6 +75,8 @@ pub(crate) struct Feeds {
     feeds: SlotMap<FeedKey, Entry>,
     by_wish: HashMap<Rc<Wish>, FeedKey>,
     index: TopicIndex<FeedKey>,
+    /// What publishers are asked for, where that is what clients want.
+    demand: Option<Demand>,
     encoder: Encoder,
     pool: ChunkPool,
     memory: Memory,
@@ -111,7 +113,8 @@ impl Feeds {
         Self {
             feeds: SlotMap::with_key(),
             by_wish: HashMap::new(),
-            index: TopicIndex::new(),
+            index: TopicIndex::default(),
+            demand: None,
             encoder: Encoder::new(encoding, memory.clone()),
             pool: ChunkPool::new(memory.clone()),
             memory: memory.clone(),
@@ -131,8 +134,27 @@ impl Feeds {
         }
     }
 
+    /// Has `demand`, which counts on the same memory as filters, follow what feeds want.
+    pub(crate) fn on_demand(self, demand: Demand) -> Self {
+        Self { demand: Some(demand), ..self }
+    }
+
+    /// What publishers are to be asked for, unless that is always the same.
+    pub(crate) fn demand(&self) -> Option<&Demand> {
+        self.demand.as_ref()
+    }
+
+    pub(crate) fn demand_mut(&mut self) -> Option<&mut Demand> {
+        self.demand.as_mut()
+    }
+
     /// Whether one more client may come with a filter of its own.
-    pub(crate) fn has_room_for_wishes(&self) -> bool {
+    pub(crate) fn has_room_for_wishes(&mut self) -> bool {
+        if self.wish_memory.is_exceeded()
+            && let Some(demand) = &mut self.demand
+        {
+            demand.give_up_idle();
+        }
         !self.wish_memory.is_exceeded()
     }
 
@@ -163,7 +185,7 @@ impl Feeds {
         owner: Owner,
         since: Option<Id>,
     ) -> Subscription {
-        let gap = since.and_then(|id| self.gap_since(id));
+        let gap = since.and_then(|id| self.gap_since(id, &wish.filter));
         if let Some(gap) = gap {
             self.counts.gaps[gap.reason as usize] += 1;
         }
@@ -176,10 +198,12 @@ impl Feeds {
     }
 
     /// What lies between `since` and now; nothing is kept, so only the very last id leaves no gap.
-    fn gap_since(&self, since: Id) -> Option<Gap> {
+    fn gap_since(&self, since: Id, filter: &Filter) -> Option<Gap> {
+        let is_asked_for =
+            self.demand.as_ref().is_none_or(|demand| demand.covers(filter, since.seq));
         if since.epoch != Some(self.epoch) || since.seq > self.last_seq {
             Some(Gap { missed: None, reason: GapReason::Restart })
-        } else if since.seq < self.last_seq {
+        } else if since.seq < self.last_seq || !is_asked_for {
             // How many of them the filter would have let through is not known.
             Some(Gap { missed: None, reason: GapReason::History })
         } else {
@@ -198,6 +222,9 @@ impl Feeds {
             _charge: self.wish_memory.charge(bytes),
         });
         self.index.insert(&wish.filter, key);
+        if let Some(demand) = &mut self.demand {
+            demand.add(&wish.filter, self.last_seq);
+        }
         self.by_wish.insert(wish, key);
         key
     }
@@ -210,6 +237,9 @@ impl Feeds {
         if entry.feed.subscribers.is_empty() {
             self.congested -= usize::from(entry.is_congested);
             self.index.remove(&entry.wish.filter, key);
+            if let Some(demand) = &mut self.demand {
+                demand.remove(&entry.wish.filter);
+            }
             self.by_wish.remove(&entry.wish);
             self.feeds.remove(key);
         }
@@ -439,6 +469,7 @@ impl Feeds {
     #[cfg(test)]
     pub(crate) fn check_invariants(&self) {
         assert_eq!(self.feeds.len(), self.by_wish.len());
+        self.demand.iter().for_each(Demand::check_invariants);
         let congested = self.feeds.values().filter(|entry| entry.is_congested).count();
         assert_eq!(congested, self.congested);
         for (key, entry) in &self.feeds {

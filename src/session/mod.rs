@@ -2,6 +2,7 @@
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
 pub(crate) mod http;
+mod outbox;
 pub(crate) mod sse;
 pub(crate) mod websocket;
 
@@ -51,11 +52,19 @@ impl Session {
         }
     }
 
-    /// Takes what the client sent. The bytes are changed while they are read.
-    pub(crate) fn handle_input(&mut self, now: Instant, input: &mut [u8], timing: &Timing) {
+    /// Takes what the client sent, in messages of at most `message_bytes_max`. The bytes are changed while they are read.
+    pub(crate) fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut [u8],
+        timing: &Timing,
+        message_bytes_max: usize,
+    ) {
         match self {
-            Self::WebSocket(session) => session.handle_input(now, input, timing),
-            Self::Sse(session) => session.handle_input(input),
+            Self::WebSocket(session) => {
+                session.handle_input(now, input, timing, message_bytes_max);
+            }
+            Self::Sse(session) => session.handle_input(input, message_bytes_max),
         }
     }
 

@@ -9,6 +9,7 @@
 
 use std::time::Instant;
 
+use super::outbox::Outbox;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Subscription};
@@ -21,11 +22,10 @@ pub(crate) struct Sse {
     subscription: Option<Subscription>,
     phase: Phase,
     comment: Comment,
-    /// What the client may still send: it has nothing to say.
-    input_bytes_left: usize,
-    /// Bytes of this client alone, the head of its answer first; no capacity while there are none.
-    outbox: Vec<u8>,
-    outbox_sent: usize,
+    /// What the client has sent: it has nothing to say.
+    input_bytes: usize,
+    /// Set while there are bytes of this client alone, the head of its answer first.
+    outbox: Option<Box<Outbox>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,26 +65,24 @@ impl Sse {
         retry_millis: u32,
         framing: Framing,
         subscription: Subscription,
-        input_bytes_max: usize,
     ) -> Self {
-        let mut outbox = head;
-        framing.write_with(&mut outbox, |out| sse::write_prologue(out, retry_millis));
+        let mut bytes = head;
+        framing.write_with(&mut bytes, |out| sse::write_prologue(out, retry_millis));
         Self {
             framing,
             subscription: Some(subscription),
             phase: Phase::Open,
             comment: Comment::At(comment_at),
-            input_bytes_left: input_bytes_max,
-            outbox,
-            outbox_sent: 0,
+            input_bytes: 0,
+            outbox: Some(Outbox::new(bytes)),
         }
     }
 
-    /// What comes behind the request is nothing that anybody asked for.
-    pub(super) fn handle_input(&mut self, input: &[u8]) {
-        match self.input_bytes_left.checked_sub(input.len()) {
-            Some(left) => self.input_bytes_left = left,
-            None => self.close(CloseReason::TooLarge),
+    /// What comes behind the request is nothing that anybody asked for: `bytes_max` of it are overlooked.
+    pub(super) fn handle_input(&mut self, input: &[u8], bytes_max: usize) {
+        self.input_bytes = self.input_bytes.saturating_add(input.len());
+        if self.input_bytes > bytes_max {
+            self.close(CloseReason::TooLarge);
         }
     }
 
@@ -104,14 +102,14 @@ impl Sse {
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         let mut bytes_max = usize::MAX;
         self.end_drain(feeds);
-        if self.outbox.is_empty() && self.has_own_bytes() {
+        if self.outbox.is_none() && self.has_own_bytes() {
             match self.event_rest_bytes(feeds) {
                 0 => self.write_own_bytes(feeds),
                 rest => bytes_max = rest,
             }
         }
-        if !self.outbox.is_empty() {
-            return Output::Bytes(&self.outbox[self.outbox_sent..]);
+        if let Some(outbox) = &self.outbox {
+            return Output::Bytes(outbox.rest());
         }
         if let Phase::Closed { reason } = self.phase {
             return Output::Finished(reason);
@@ -151,14 +149,17 @@ impl Sse {
     }
 
     fn write_own_bytes(&mut self, feeds: &mut Feeds) {
+        let mut bytes = Vec::new();
         if let Phase::Closing { reason } = self.phase {
-            self.framing.write_end(&mut self.outbox);
+            self.framing.write_end(&mut bytes);
             self.phase = Phase::Closed { reason };
             self.end(feeds);
         } else {
-            self.framing.write_with(&mut self.outbox, sse::write_comment);
+            self.framing.write_with(&mut bytes, sse::write_comment);
             self.comment = Comment::Leaving;
         }
+        // The end of a plain stream is the connection's.
+        self.outbox = (!bytes.is_empty()).then(|| Outbox::new(bytes));
     }
 
     pub(super) fn advance(
@@ -168,13 +169,11 @@ impl Sse {
         sent: usize,
         timing: &Timing,
     ) -> u64 {
-        if self.outbox.is_empty() {
+        let Some(outbox) = &mut self.outbox else {
             return self.subscription.as_ref().map_or(0, |own| feeds.advance(own, sent));
-        }
-        self.outbox_sent += sent;
-        if self.outbox_sent == self.outbox.len() {
-            self.outbox = Vec::new();
-            self.outbox_sent = 0;
+        };
+        if outbox.advance(sent) {
+            self.outbox = None;
             if self.comment == Comment::Leaving {
                 self.comment = Comment::At(now + timing.ping_interval);
             }

@@ -9,23 +9,24 @@
 
 use std::time::Instant;
 
+use super::outbox::Outbox;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Subscription};
 use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
 
-/// One client.
+/// One client. What an idle one does not need is in boxes: there may be hundreds of thousands.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
-    decoder: Decoder,
+    /// Set while a frame or a message of the client has begun and not ended.
+    decoder: Option<Box<Decoder>>,
     subscription: Option<Subscription>,
     phase: Phase,
     heartbeat: Heartbeat,
     /// The latest ping that was not answered; an earlier one need not be (section 5.5.3).
     ping: Option<Box<ControlPayload>>,
-    /// Bytes of this client alone, the answer to its upgrade first; no capacity while there are none.
-    outbox: Vec<u8>,
-    outbox_sent: usize,
+    /// Set while there are bytes of this client alone, the answer to its upgrade first.
+    outbox: Option<Box<Outbox>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,26 +64,30 @@ enum Heartbeat {
 
 impl WebSocket {
     /// A client whose upgrade is answered by `response`, to be pinged for the first time at `ping_at`.
-    pub(crate) fn new(
-        ping_at: Instant,
-        response: Vec<u8>,
-        subscription: Subscription,
-        message_bytes_max: usize,
-    ) -> Self {
+    pub(crate) fn new(ping_at: Instant, response: Vec<u8>, subscription: Subscription) -> Self {
         Self {
-            decoder: Decoder::with_limit(message_bytes_max),
+            decoder: None,
             subscription: Some(subscription),
             phase: Phase::Open,
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
-            outbox: response,
-            outbox_sent: 0,
+            outbox: Some(Outbox::new(response)),
         }
     }
 
-    pub(super) fn handle_input(&mut self, now: Instant, mut input: &mut [u8], timing: &Timing) {
+    /// Takes what the client sent; a message of more than `message_bytes_max` is too much.
+    pub(super) fn handle_input(
+        &mut self,
+        now: Instant,
+        mut input: &mut [u8],
+        timing: &Timing,
+        message_bytes_max: usize,
+    ) {
+        let mut kept = self.decoder.take();
+        let mut fresh = Decoder::with_limit(message_bytes_max);
+        let decoder = kept.as_deref_mut().unwrap_or(&mut fresh);
         while matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
-            let Some(event) = self.decoder.next(&mut input) else { return };
+            let Some(event) = decoder.next(&mut input) else { break };
             self.note_alive(now, timing);
             match event {
                 Event::Message | Event::Pong => {}
@@ -92,6 +97,9 @@ impl WebSocket {
                 }
                 Event::Violation(reason) => self.close(reason),
             }
+        }
+        if !decoder.is_at_rest() {
+            self.decoder = kept.or_else(|| Some(Box::new(fresh)));
         }
     }
 
@@ -122,14 +130,14 @@ impl WebSocket {
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         let mut bytes_max = usize::MAX;
         self.end_drain(feeds);
-        if self.outbox.is_empty() && self.has_own_frames() {
+        if self.outbox.is_none() && self.has_own_frames() {
             match self.frame_rest_bytes(feeds) {
                 0 => self.write_own_frames(feeds),
                 rest => bytes_max = rest,
             }
         }
-        if !self.outbox.is_empty() {
-            return Output::Bytes(&self.outbox[self.outbox_sent..]);
+        if let Some(outbox) = &self.outbox {
+            return Output::Bytes(outbox.rest());
         }
         if let Phase::Closed { reason } = self.phase {
             return Output::Finished(reason);
@@ -171,17 +179,19 @@ impl WebSocket {
     }
 
     fn write_own_frames(&mut self, feeds: &mut Feeds) {
+        let mut bytes = Vec::new();
         if let Some(ping) = self.ping.take() {
-            websocket::write_frame(&mut self.outbox, websocket::PONG, ping.as_bytes());
+            websocket::write_frame(&mut bytes, websocket::PONG, ping.as_bytes());
         }
         if let Phase::Closing { code, reason } = self.phase {
-            websocket::write_close(&mut self.outbox, code);
+            websocket::write_close(&mut bytes, code);
             self.phase = Phase::Closed { reason };
             self.end(feeds);
         } else if self.heartbeat == Heartbeat::Due {
-            websocket::write_frame(&mut self.outbox, websocket::PING, b"");
+            websocket::write_frame(&mut bytes, websocket::PING, b"");
             self.heartbeat = Heartbeat::Leaving;
         }
+        self.outbox = Some(Outbox::new(bytes));
     }
 
     pub(super) fn advance(
@@ -191,13 +201,11 @@ impl WebSocket {
         sent: usize,
         timing: &Timing,
     ) -> u64 {
-        if self.outbox.is_empty() {
+        let Some(outbox) = &mut self.outbox else {
             return self.subscription.as_ref().map_or(0, |own| feeds.advance(own, sent));
-        }
-        self.outbox_sent += sent;
-        if self.outbox_sent == self.outbox.len() {
-            self.outbox = Vec::new();
-            self.outbox_sent = 0;
+        };
+        if outbox.advance(sent) {
+            self.outbox = None;
             if self.heartbeat == Heartbeat::Leaving {
                 self.heartbeat = Heartbeat::Awaiting { until: now + timing.ping_timeout };
             }

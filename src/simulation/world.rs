@@ -2,23 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::client::{Client, Published, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
-use crate::access::OriginPolicy;
-use crate::connection::{
-    Budget, ConnectionKey, Connections, Context, Interest, Limits, Phase, Site,
-};
+use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Site, in_memory};
 use crate::error::GapReason;
-use crate::feed::{self, Feeds, LagPolicy};
-use crate::http::{self, Date, Serves};
+use crate::feed::{self, LagPolicy};
+use crate::http::Serves;
 use crate::memory::Memory;
-use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
-use crate::metrics::Metrics;
-use crate::session::Timing;
+use crate::message::{Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
-use crate::wire::{Encoding, Payload};
 
 /// What kind of world it is.
 #[derive(Debug, Clone, Copy)]
@@ -48,40 +42,17 @@ const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn new(random: &mut Random, rules: Rules) -> Self {
-        let memory = Memory::with_limit(rules.memory_bytes_max);
-        let encoding = Encoding { epoch: Epoch::from_seed(random.next()), payload: Payload::Auto };
         let feed_limits =
             feed::Limits { lag_bytes_max: rules.lag_bytes_max, lag_policy: rules.lag_policy };
         let context = Context {
-            feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
-            metrics: Metrics::default(),
-            memory,
             request_memory: Memory::with_limit(100_000),
-            timing: Timing {
-                handshake_timeout: 10 * SECOND,
-                keepalive_timeout: 60 * SECOND,
-                ping_interval: 25 * SECOND,
-                ping_timeout: 20 * SECOND,
-            },
-            limits: Limits {
-                http: http::Limits::default(),
-                clients_max: 100_000,
-                clients_per_ip_max: 0,
-                topics_max: 128,
-                inbound_bytes_max: 4096,
-                write_timeout: 30 * SECOND,
-            },
             budget: Budget {
                 visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
                 turn_visits_max: 400 + random.below(rules.visit_bytes_max),
                 turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
             },
-            origin: OriginPolicy::SameHost,
-            format: None,
             site: Site::None,
-            phase: Phase::Serving,
-            date: Date::from_system_time(SystemTime::UNIX_EPOCH),
-            refusals: 0,
+            ..in_memory::context(random.next(), feed_limits, rules.memory_bytes_max)
         };
         Self {
             rules,

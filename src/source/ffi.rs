@@ -97,6 +97,16 @@ impl Socket {
         }
     }
 
+    /// Asks publishers for what starts with `prefix`, or no more.
+    pub(super) fn set_subscribed(&mut self, prefix: &[u8], is_wanted: bool) -> Result<(), Errno> {
+        let option = if is_wanted { zmq_sys::ZMQ_SUBSCRIBE } else { zmq_sys::ZMQ_UNSUBSCRIBE };
+        // SAFETY: as in `bind`; libzmq copies as many bytes as `prefix` has.
+        self.call(|socket| unsafe {
+            let bytes = prefix.as_ptr().cast();
+            zmq_sys::zmq_setsockopt(socket, option as c_int, bytes, prefix.len())
+        })
+    }
+
     /// Sends `events` of this socket to a PAIR socket bound to `endpoint` inside libzmq.
     pub(super) fn start_monitor(&mut self, endpoint: &CStr, events: u16) -> Result<(), Errno> {
         // SAFETY: as in `bind`.

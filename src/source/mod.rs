@@ -32,6 +32,7 @@ use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use self::endpoint::Transport;
 pub use self::endpoint::{Attach, Endpoint};
 use self::ffi::Socket;
 use self::incoming::{Incoming, Received};
@@ -67,7 +68,7 @@ impl FromStr for SocketKind {
 #[derive(Debug, Clone)]
 pub(crate) struct SourceConfig {
     pub(crate) socket: SocketKind,
-    /// The prefixes to ask publishers for; none means everything. PULL sockets ask for nothing.
+    /// The prefixes to ask publishers for from the start; the empty one is everything. PULL sockets ask for nothing.
     pub(crate) subscribe: Vec<Vec<u8>>,
     /// How many messages may wait in libzmq for each publisher; 0 means any number.
     pub(crate) rcvhwm: i32,
@@ -97,7 +98,7 @@ pub(crate) enum Drained {
     More,
 }
 
-/// What a source has seen. Everything but `connections` only grows.
+/// What a source has seen. Everything but `connections` and `subscriptions` only grows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct SourceCounts {
     /// Messages handed on, and their bytes.
@@ -107,6 +108,8 @@ pub(crate) struct SourceCounts {
     pub(crate) dropped: [u64; DropReason::ALL.len()],
     /// Connections open now. ZeroMQ reports none for inproc and multicast.
     pub(crate) connections: u64,
+    /// Prefixes that publishers are asked for now.
+    pub(crate) subscriptions: u64,
     /// Connections that ended.
     pub(crate) disconnects: u64,
     /// Peers refused in the handshake.
@@ -123,6 +126,8 @@ pub(crate) struct Source {
     /// What is really bound, or the endpoint as typed.
     address: String,
     incoming: Incoming,
+    /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
+    unsent_changes: u64,
     link: Link,
     journal: Journal,
     counts: SourceCounts,
@@ -135,6 +140,10 @@ pub(crate) struct Source {
 /// Monitor events read in one turn. One costs 0.1 µs, so a flood of connections holds up the clients
 /// for 0.1 ms.
 const MONITOR_EVENTS_PER_TURN: usize = 1000;
+
+/// Changes to the subscription that may wait for a publisher that is not there, beside one for each subscription: about
+/// 1 MB, and rarely enough reached.
+const UNSENT_CHANGES_MAX: u64 = 10_000;
 
 impl Source {
     /// Where it is bound, with the port that `*` or 0 came to; the endpoint as typed where it is
@@ -212,6 +221,47 @@ impl Source {
         Drained::More
     }
 
+    /// Asks publishers for what starts with `prefix`, which must not be asked for already. It takes a while until they
+    /// know.
+    pub(crate) fn subscribe(&mut self, prefix: &[u8]) {
+        if self.set_subscribed(prefix, true) {
+            self.counts.subscriptions += 1;
+        }
+    }
+
+    /// Does not ask for `prefix` any more, which must be asked for.
+    pub(crate) fn unsubscribe(&mut self, prefix: &[u8]) {
+        if self.set_subscribed(prefix, false) {
+            self.counts.subscriptions -= 1;
+        }
+    }
+
+    fn set_subscribed(&mut self, prefix: &[u8], is_wanted: bool) -> bool {
+        // Fails only when the context is being terminated.
+        let outcome = self.socket.set_subscribed(prefix, is_wanted);
+        if let Err(errno) = outcome {
+            log::debug!("source {}: cannot subscribe: {errno}", self.address.escape_debug());
+            return false;
+        }
+        self.needs_drain = true;
+        self.unsent_changes += 1;
+        self.forget_unsent_changes();
+        true
+    }
+
+    /// While an endpoint is down, every change waits in libzmq for its connection, without a limit. A new one begins with
+    /// what is asked for now instead.
+    fn forget_unsent_changes(&mut self) {
+        let is_many = self.unsent_changes > UNSENT_CHANGES_MAX + self.counts.subscriptions;
+        // Of other transports ZeroMQ does not tell whether they are down.
+        let is_told = matches!(self.endpoint.transport(), Transport::Tcp(_) | Transport::Ipc)
+            && self.endpoint.attach() == Attach::Connect;
+        let is_down = is_told && self.link.open() == 0 && !self.incoming.is_partial();
+        if is_many && is_down && self.connect_anew() {
+            self.unsent_changes = 0;
+        }
+    }
+
     /// Reads what libzmq says about connections.
     pub(crate) fn handle_monitor(&mut self, now: Instant) {
         self.monitor_unread_since = Some(now);
@@ -222,8 +272,10 @@ impl Source {
             };
             self.link.handle_event(now, event);
             match event {
-                Event::Up | Event::Trying => {}
+                Event::Up => self.unsent_changes = 0,
+                Event::Trying => {}
                 Event::Down => {
+                    self.unsent_changes = 0;
                     self.counts.disconnects += 1;
                     self.journal.note_disconnect();
                 }
@@ -270,10 +322,16 @@ impl Source {
         self.journal.note_revived();
         self.journal.note_open(self.counts.connections);
         // Whatever fails here is tried again after the next, longer pause, which the link has set.
-        if let Err(errno) = self.socket.disconnect_and_connect(&open::c_string(&self.endpoint)) {
+        self.connect_anew();
+    }
+
+    fn connect_anew(&mut self) -> bool {
+        self.needs_drain = true;
+        let connected = self.socket.disconnect_and_connect(&open::c_string(&self.endpoint));
+        if let Err(errno) = connected {
             log::debug!("source {}: cannot connect anew: {errno}", self.address.escape_debug());
         }
-        self.needs_drain = true;
+        connected.is_ok()
     }
 }
 

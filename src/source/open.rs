@@ -94,12 +94,16 @@ impl Source {
             endpoint: endpoint.clone(),
             address: endpoint.to_string(),
             incoming: Incoming::with_limit(config.message_bytes_max),
+            unsent_changes: 0,
             link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
             journal: Journal::new(endpoint.attach(), now),
             counts: SourceCounts::default(),
             needs_drain: true,
             monitor_unread_since: Some(now),
         };
+        if config.socket == SocketKind::Sub {
+            config.subscribe.iter().for_each(|prefix| source.subscribe(prefix));
+        }
         source.attach().map_err(|errno| fail(explain(errno, endpoint)))?;
         Ok(source)
     }
@@ -174,18 +178,9 @@ fn set_options(
         socket.set_heartbeat_timeout(three)?;
         socket.set_heartbeat_ttl(three.min(HEARTBEAT_TTL_MS_MAX))?;
     }
-    if config.socket == SocketKind::Sub {
-        // All subscriptions are queued at once for a publisher that comes back; what does not fit
-        // would be lost.
-        let count = i32::try_from(config.subscribe.len()).unwrap_or(i32::MAX);
-        socket.set_sndhwm(count.saturating_add(1000))?;
-        if config.subscribe.is_empty() {
-            socket.set_subscribe(b"")?;
-        }
-        for prefix in &config.subscribe {
-            socket.set_subscribe(prefix)?;
-        }
-    }
+    // Subscriptions wait in a queue to be sent, all of them at once for a publisher that comes back, and what does not
+    // fit is lost without a word (libzmq issue 2258). How long it becomes, Source::set_subscribed bounds.
+    socket.set_sndhwm(0)?;
     Ok(())
 }
 

@@ -156,6 +156,11 @@ impl Decoder {
         }
     }
 
+    /// Whether it is as it was made: nothing of a frame or of a message has come that is not complete.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.message.is_none() && matches!(&self.state, State::Header(header) if header.len == 0)
+    }
+
     /// Decodes until the next event or the end of `input`, and cuts off what it took. Unmasks in place.
     pub(crate) fn next(&mut self, input: &mut &mut [u8]) -> Option<Event> {
         loop {

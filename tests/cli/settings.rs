@@ -7,11 +7,12 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 33] = [
+const SETTINGS: [(&str, &str, Option<&str>); 34] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
     ("subscribe", "weather.", None),
+    ("on-demand", "false", Some("maybe")),
     ("topic-from", ":", Some("ab")),
     ("rcvhwm", "1", Some("0")),
     ("heartbeat", "0", Some("1")),
@@ -216,7 +217,7 @@ fn unknown_flags_and_keys_are_refused_and_variables_are_not() {
     let output = command().arg("--max-lagg=5").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stderr, b"zmq2ws: --max-lagg: unknown flag; did you mean --max-lag?\n");
-    for later in ["history", "coalesce", "tls-cert", "compress", "token-key", "on-demand"] {
+    for later in ["history", "coalesce", "tls-cert", "compress", "token-key"] {
         let output = command().args([&format!("--{later}"), "x"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let expected = format!("zmq2ws: --{later}: unknown flag");

@@ -29,7 +29,7 @@ fn crowd(address: SocketAddr, count: usize) -> Vec<Raw> {
 }
 
 #[test]
-fn an_idle_websocket_takes_at_most_600_bytes() {
+fn an_idle_websocket_takes_at_most_300_bytes() {
     let _turn = one_at_a_time();
     let limit = raise_descriptor_limit(10_000 + SPARE_DESCRIPTORS);
     let count = usize::try_from(limit - SPARE_DESCRIPTORS).unwrap().min(10_000);
@@ -45,7 +45,7 @@ fn an_idle_websocket_takes_at_most_600_bytes() {
     gateway.wait_for_metric(CLIENTS, |value| value == count as f64);
     let each = gateway.pss_bytes().saturating_sub(before) / count;
     eprintln!("{count} idle WebSockets: {each} bytes of user-space memory each");
-    assert!(each <= 600, "{each} bytes each");
+    assert!(each <= 300, "{each} bytes each");
     drop(clients);
 }
 

@@ -12,9 +12,15 @@ pub(crate) struct Publisher {
 impl Publisher {
     /// Connects to a gateway's bound SUB socket, and waits for its subscription.
     pub(crate) fn connect(endpoint: &str) -> Self {
+        let publisher = Self::connect_unasked(endpoint);
+        publisher.wait_for_subscription();
+        publisher
+    }
+
+    /// As [`Self::connect`], where the gateway may have nothing to ask for yet.
+    pub(crate) fn connect_unasked(endpoint: &str) -> Self {
         let publisher = Self::of_kind(zmq::XPUB);
         publisher.socket.connect(endpoint).unwrap();
-        publisher.wait_for_subscription();
         publisher
     }
 
@@ -44,6 +50,13 @@ impl Publisher {
     /// Waits until the gateway, after its connection was lost, asks anew.
     pub(crate) fn wait_for_subscription_again(&self) {
         while self.socket.recv_bytes(0).expect("a subscription or its end")[0] != 1 {}
+    }
+
+    /// Waits until the gateway asks for something else than before: `+PREFIX`, or `-PREFIX` where that ends.
+    pub(crate) fn request(&self) -> String {
+        let request = self.socket.recv_bytes(0).expect("a subscription or its end");
+        let sign = if request[0] == 1 { '+' } else { '-' };
+        format!("{sign}{}", String::from_utf8(request[1..].to_vec()).unwrap())
     }
 
     pub(crate) fn send(&self, parts: &[&[u8]]) {

@@ -3,6 +3,7 @@
 mod endpoints;
 mod hostile;
 mod shapes;
+mod subscriptions;
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -29,7 +30,7 @@ const BUDGET: Budget = Budget { messages: 1000, bytes: 1 << 20 };
 fn config(socket: SocketKind) -> SourceConfig {
     SourceConfig {
         socket,
-        subscribe: Vec::new(),
+        subscribe: vec![Vec::new()],
         rcvhwm: 10_000,
         heartbeat: Duration::ZERO,
         message_bytes_max: 1 << 20,

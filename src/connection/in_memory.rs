@@ -1,0 +1,106 @@
+//! Streams in memory, and what connections over them share: for tests and benches, never a part of the program.
+
+use std::cell::RefCell;
+use std::io::{self, ErrorKind};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use super::{Budget, Context, Limits, Phase, Site};
+use crate::access::OriginPolicy;
+use crate::feed::{self, Feeds};
+use crate::http::Date;
+use crate::http::assets::BuiltIn;
+use crate::memory::Memory;
+use crate::message::Epoch;
+use crate::metrics::Metrics;
+use crate::net::ByteStream;
+use crate::session::Timing;
+use crate::wire::{Encoding, Payload};
+
+/// The far end of a stream.
+#[derive(Debug, Default)]
+pub(crate) struct Peer {
+    pub(crate) input: Vec<u8>,
+    pub(crate) input_ended: bool,
+    pub(crate) output: Vec<u8>,
+    /// Bytes that the socket still takes.
+    pub(crate) room: usize,
+    pub(crate) is_shut: bool,
+}
+
+/// A connection's end of a stream that does exactly what it is told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryStream(pub(crate) Rc<RefCell<Peer>>);
+
+impl MemoryStream {
+    /// A stream whose peer has sent `input` and takes everything.
+    pub(crate) fn with_input(input: &[u8]) -> Self {
+        let peer = Peer { input: input.to_vec(), room: usize::MAX, ..Peer::default() };
+        Self(Rc::new(RefCell::new(peer)))
+    }
+}
+
+impl ByteStream for MemoryStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut peer = self.0.borrow_mut();
+        let count = peer.input.len().min(buffer.len());
+        if count == 0 && !peer.input_ended {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        buffer[..count].copy_from_slice(&peer.input[..count]);
+        peer.input.drain(..count);
+        Ok(count)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut peer = self.0.borrow_mut();
+        let count = bytes.len().min(peer.room);
+        if count == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        peer.room -= count;
+        peer.output.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().is_shut = true;
+        Ok(())
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What connections share, with the times and limits that the program has unless it is told otherwise. `seed` decides
+/// the epoch.
+pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: usize) -> Context {
+    let memory = Memory::with_limit(memory_bytes_max);
+    let encoding = Encoding { epoch: Epoch::from_seed(seed), payload: Payload::Auto };
+    Context {
+        feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
+        metrics: Metrics::default(),
+        memory,
+        request_memory: Memory::with_limit(memory_bytes_max / 8),
+        timing: Timing {
+            handshake_timeout: 10 * SECOND,
+            keepalive_timeout: 60 * SECOND,
+            ping_interval: 25 * SECOND,
+            ping_timeout: 20 * SECOND,
+        },
+        limits: Limits {
+            http: crate::http::Limits::default(),
+            clients_max: 100_000,
+            clients_per_ip_max: 0,
+            topics_max: 128,
+            inbound_bytes_max: 4096,
+            write_timeout: 30 * SECOND,
+        },
+        budget: Budget::default(),
+        origin: OriginPolicy::default(),
+        format: None,
+        site: Site::BuiltIn(BuiltIn::new()),
+        phase: Phase::Serving,
+        date: Date::from_system_time(SystemTime::UNIX_EPOCH),
+        refusals: 0,
+    }
+}
