@@ -120,7 +120,7 @@ reasons! {
         Protocol = "protocol",
         /// Text that is not UTF-8 (1007).
         InvalidData = "invalid_data",
-        /// A message above `--max-inbound` (1009).
+        /// A message above `--max-inbound` (1009), or as much behind a request for events.
         TooLarge = "too_large",
         /// The client lagged more than `--max-lag` under `--slow-client disconnect` (1013).
         Lag = "lag",

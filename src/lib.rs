@@ -74,6 +74,8 @@ mod session;
 mod simulation;
 mod source;
 #[cfg(test)]
+mod test_events;
+#[cfg(test)]
 mod test_random;
 mod timers;
 mod topics;

@@ -47,6 +47,11 @@ pub(crate) struct Id {
     pub seq: Seq,
 }
 
+impl Id {
+    /// An id that this program cannot have given to anybody.
+    pub(crate) const FOREIGN: Self = Self { epoch: None, seq: Seq(0) };
+}
+
 /// A text that is not `EPOCH-SEQ`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MalformedId;

@@ -13,16 +13,18 @@ pub(crate) enum Transport {
     /// An HTTP connection that has not become anything else.
     Http,
     WebSocket,
+    Sse,
 }
 
 impl Transport {
-    const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
+    const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Sse];
 
     /// The word for logs and metric labels.
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
+            Self::Sse => "sse",
         }
     }
 }
@@ -100,6 +102,12 @@ impl Metrics {
     /// Clients connected by `transport` now.
     pub(crate) fn clients(&self, transport: Transport) -> usize {
         self.clients[transport as usize].open
+    }
+
+    /// Clients that get messages now, by whatever transport.
+    pub(crate) fn subscribed_clients(&self) -> usize {
+        let all: usize = self.clients.iter().map(|metrics| metrics.open).sum();
+        all - self.clients(Transport::Http)
     }
 
     /// A turn took so long, waiting not included.

@@ -11,14 +11,47 @@ use std::time::{Duration, Instant};
 use allocator::allocations;
 use zmq2ws::{Gateway, Settings};
 
-const CLIENTS: usize = 50;
+const CLIENTS: usize = 60;
 const MESSAGES_PER_ROUND: usize = 20;
 const BODY_BYTES: usize = 100;
+const WEB_SOCKETS: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a client asks for, and how many bytes it is owed for message `number`.
+struct Transport {
+    request: &'static str,
+    answer_bytes: usize,
+    message_bytes: fn(number: usize) -> usize,
+}
+
+const WEB_SOCKET: Transport = Transport {
+    request: "GET /ws?format=raw HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+    answer_bytes: "HTTP/1.1 101 Switching Protocols\r\nX-Content-Type-Options: nosniff\r\n\
+        Upgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+        .len(),
+    message_bytes: |_| BODY_BYTES + 2,
+};
+
+const EVENTS: Transport = Transport {
+    request: "GET /sse?format=raw HTTP/1.1\r\nHost: a\r\n\r\n",
+    answer_bytes: "HTTP/1.1 200 OK\r\nVary: Origin\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
+        X-Content-Type-Options: nosniff\r\nContent-Type: text/event-stream\r\n\
+        Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\
+        Connection: close\r\n\r\n18\r\nretry: 1000\n: zmq2ws\n\n\r\n"
+        .len(),
+    message_bytes: |number| {
+        let content = "id: 00000000-\ndata: \n\n".len() + number.to_string().len() + BODY_BYTES;
+        format!("{content:x}").len() + 2 + content + 2
+    },
+};
 
 struct Client {
     stream: TcpStream,
+    transport: &'static Transport,
     received: usize,
+    owed: usize,
 }
 
 /// Reads what is there.
@@ -33,31 +66,27 @@ fn read(client: &mut Client, scratch: &mut [u8]) {
     }
 }
 
-/// Turns the gateway until every client has `bytes` more, and returns how many allocations its turns took.
-fn turn_until(gateway: &mut Gateway, clients: &mut [Client], bytes: usize) -> usize {
+/// Turns the gateway until every client has what it is owed, and returns how many allocations its turns took.
+fn turn_until_served(gateway: &mut Gateway, clients: &mut [Client]) -> usize {
     let mut scratch = [0; 65_536];
     let begun = Instant::now();
     let mut counted = 0;
-    while clients.iter().any(|client| client.received < bytes) {
+    while clients.iter().any(|client| client.received < client.owed) {
         assert!(begun.elapsed() < PATIENCE, "messages do not arrive");
         let before = allocations();
         gateway.turn(Some(Duration::from_millis(1))).unwrap();
         counted += allocations() - before;
         clients.iter_mut().for_each(|client| read(client, &mut scratch));
     }
-    clients.iter_mut().for_each(|client| client.received -= bytes);
+    assert!(clients.iter().all(|client| client.received == client.owed));
     counted
 }
 
-fn connect(address: &str, format: &str) -> Client {
+fn connect(address: &str, transport: &'static Transport) -> Client {
     let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!(
-        "GET /ws?format={format} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
+    stream.write_all(transport.request.as_bytes()).unwrap();
     stream.set_nonblocking(true).unwrap();
-    Client { stream, received: 0 }
+    Client { stream, transport, received: 0, owed: transport.answer_bytes }
 }
 
 #[test]
@@ -77,20 +106,23 @@ fn a_message_costs_no_allocation_in_the_steady_state() {
     }
 
     let address = gateway.listen_addresses()[0].replace("http://", "");
-    let mut clients: Vec<_> = (0..CLIENTS).map(|_| connect(&address, "raw")).collect();
-    let upgrade_bytes = "HTTP/1.1 101 Switching Protocols\r\nX-Content-Type-Options: nosniff\r\n\
-        Upgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-        .len();
-    let connecting = turn_until(&mut gateway, &mut clients, upgrade_bytes);
+    let transport = |number| if number < WEB_SOCKETS { &WEB_SOCKET } else { &EVENTS };
+    let mut clients: Vec<_> =
+        (0..CLIENTS).map(|number| connect(&address, transport(number))).collect();
+    let connecting = turn_until_served(&mut gateway, &mut clients);
     assert!(connecting > CLIENTS, "the counter counts");
 
+    let mut number = 0;
     let mut round = || {
         for _ in 0..MESSAGES_PER_ROUND {
+            number += 1;
             publisher.send("topic", zmq::SNDMORE).unwrap();
             publisher.send([b'x'; BODY_BYTES].as_slice(), 0).unwrap();
+            for client in &mut clients {
+                client.owed += (client.transport.message_bytes)(number);
+            }
         }
-        turn_until(&mut gateway, &mut clients, MESSAGES_PER_ROUND * (BODY_BYTES + 2))
+        turn_until_served(&mut gateway, &mut clients)
     };
     // Until every table has found its size.
     for _ in 0..20 {

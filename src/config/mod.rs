@@ -50,8 +50,9 @@ pub struct Config {
 
     /// `--listen`: where clients connect.
     pub listen: Vec<ListenAddr>,
-    /// `--format`: the default message format on WebSocket.
-    pub format: Format,
+    /// `--format`: the default message format; `None` is [`Format::Raw`] on WebSocket and [`Format::Json`] on `/sse`.
+    /// Events have no [`Format::Parts`]: there it is [`Format::Json`] as well.
+    pub format: Option<Format>,
     /// `--payload`: the opcode of raw messages.
     pub payload: Payload,
     /// `--slow-client`: what happens to a client that lags more than [`Self::lag_bytes_max`].

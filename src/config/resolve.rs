@@ -15,7 +15,7 @@ use crate::intake::Decode;
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
 use crate::source::{Attach, Endpoint, SocketKind};
-use crate::wire::{Format, Payload};
+use crate::wire::Payload;
 
 /// Bound when neither `--connect` nor `--bind` is given.
 pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
@@ -57,7 +57,7 @@ impl Settings {
             )?,
 
             listen: self.listeners()?,
-            format: self.read("format", &self.format, Format::Raw)?,
+            format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
             lag_policy: self.lag_policy()?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
@@ -342,6 +342,7 @@ fn list(texts: &Option<Vec<Text>>) -> &[Text] {
 mod tests {
     use super::*;
     use crate::intake::{Counter, CounterType};
+    use crate::wire::Format;
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
@@ -361,7 +362,7 @@ mod tests {
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
         assert_eq!(config.listen.len(), 1);
-        assert_eq!((config.format, config.payload), (Format::Raw, Payload::Auto));
+        assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!(config.site, SiteConfig::BuiltIn);
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -423,7 +424,7 @@ mod tests {
         assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));
         assert_eq!(config.message_bytes_max, 1024);
         assert_eq!(config.listen.len(), 2);
-        assert_eq!((config.format, config.payload), (Format::Json, Payload::Binary));
+        assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!(config.site, SiteConfig::None);
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));

@@ -65,7 +65,8 @@ pub struct Settings {
     /// for an inherited socket (repeatable) [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR", help_heading = DOWNSTREAM)]
     pub listen: Option<Vec<Text>>,
-    /// Default message format; a client may choose with ?format= [default: raw]
+    /// Default message format; a client may choose with ?format= [default: raw on WebSocket, json
+    /// on SSE]
     #[arg(long, value_name = "raw|json|parts", help_heading = DOWNSTREAM)]
     pub format: Option<Text>,
     /// WebSocket opcode of raw messages; auto and text: text when valid UTF-8, which WebSocket demands,

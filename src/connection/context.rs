@@ -8,14 +8,16 @@ use crate::access::OriginPolicy;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Date, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, response, route,
+    self, After, Date, Events, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, Wanted,
+    response,
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
-use crate::session::http::{Answer, Reply};
-use crate::session::{Session, Timing, WebSocket};
+use crate::session::http::{Answer, Opening, Reply};
+use crate::session::{Session, Sse, Timing, WebSocket};
 use crate::topics::Filter;
+use crate::wire::sse::Data;
 use crate::wire::{Format, WireFormat};
 
 /// Seconds after which a refused client may come back, at the least.
@@ -79,7 +81,8 @@ pub(crate) struct Context {
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
     pub(crate) origin: OriginPolicy,
-    pub(crate) format: Format,
+    /// What `--format` says; without it every transport has a default of its own.
+    pub(crate) format: Option<Format>,
     pub(crate) site: Site,
     pub(crate) phase: Phase,
     /// The time of day, to the second.
@@ -89,7 +92,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Answers one request, or lets it become a WebSocket.
+    /// Answers one request, or lets its connection become a session's.
     pub(super) fn serve(
         &mut self,
         request: &Request<'_>,
@@ -99,22 +102,60 @@ impl Context {
     ) -> Reply {
         let rules =
             Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
+        let (route, cors) = (http::route(request, &rules), http::cors(request, &rules));
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
+        let reply = match route {
+            Ok(route) => self.answer(route, request, exchange, answer),
+            Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
+        };
+        if let Some(cors) = cors {
+            cors.stamp(&mut answer.head);
+        }
+        reply
+    }
+
+    fn answer(
+        &mut self,
+        route: Route,
+        request: &Request<'_>,
+        exchange: Exchange,
+        answer: &mut Answer,
+    ) -> Reply {
         let out = &mut answer.head;
-        let after = match route(request, &rules) {
-            Err(refusal) => refusal.write(out, exchange),
-            Ok(Route::WebSocket(upgrade)) => match self.room_for_client() {
-                Ok(()) => return Reply::Upgrade(upgrade),
+        let after = match route {
+            Route::WebSocket(Upgrade { wanted, accept }) => match self.room_for_client() {
+                Ok(()) => {
+                    response::write_switching_protocols(out, &accept);
+                    let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
+                    return Reply::Session(opening(wanted, WireFormat::WebSocket(format)));
+                }
                 Err(refusal) => refusal.write(out, exchange),
             },
-            Ok(Route::Page(path)) => self.serve_page(&path, request, exchange, answer),
-            Ok(Route::Health) => response::write_text(out, exchange, TEXT, b"ok\n"),
-            Ok(Route::Ready) => match self.phase {
+            Route::Events(Events { framing, .. }) if exchange.head_only => {
+                response::write_event_stream(out, exchange, framing)
+            }
+            Route::Events(Events { wanted, framing }) => match self.room_for_client() {
+                Ok(()) => {
+                    let _ = response::write_event_stream(out, exchange, framing);
+                    self.date.stamp(out);
+                    let data = match wanted.format.or(self.format) {
+                        Some(Format::Raw) => Data::Raw,
+                        // An event has no room for parts.
+                        Some(Format::Json | Format::Parts) | None => Data::Json,
+                    };
+                    return Reply::Session(opening(wanted, WireFormat::Sse(data, framing)));
+                }
+                Err(refusal) => refusal.write(out, exchange),
+            },
+            Route::Preflight => http::write_preflight(out, exchange, request),
+            Route::Page(path) => self.serve_page(&path, request, exchange, answer),
+            Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
+            Route::Ready => match self.phase {
                 Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
                 Phase::Draining => self.unavailable("draining").write(out, exchange),
             },
-            Ok(Route::Metrics) => {
+            Route::Metrics => {
                 let text = self.metrics_text();
                 response::write_text(out, exchange, METRICS_TEXT, text.as_bytes())
             }
@@ -126,7 +167,7 @@ impl Context {
         if self.phase == Phase::Draining {
             return Err(self.turn_down("draining"));
         }
-        if self.metrics.clients(Transport::WebSocket) >= self.limits.clients_max {
+        if self.metrics.subscribed_clients() >= self.limits.clients_max {
             return Err(self.turn_down("too many clients"));
         }
         if !self.feeds.has_room_for_wishes() {
@@ -182,31 +223,50 @@ impl Context {
         text
     }
 
-    /// Starts the session of a client that may have one.
-    pub(super) fn open_websocket(
+    /// Starts the session of a client that may have one. Its first bytes are `head`.
+    pub(super) fn open_session(
         &mut self,
         now: Instant,
-        upgrade: Upgrade,
+        opening: Opening,
+        head: Vec<u8>,
         owner: Owner,
     ) -> Session {
-        let Upgrade { wanted, accept } = upgrade;
-        let wish = Wish {
-            filter: Filter::new(wanted.prefixes, wanted.exact),
-            wire: WireFormat::WebSocket(wanted.format.unwrap_or(self.format)),
-        };
-        let subscription = self.feeds.subscribe(wish, owner, wanted.since);
-        let mut response = Vec::new();
-        response::write_switching_protocols(&mut response, &accept);
-        self.metrics.client_changed(Transport::Http, Transport::WebSocket);
+        let Opening { wish, since } = opening;
+        let wire = wish.wire;
+        let subscription = self.feeds.subscribe(wish, owner, since);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        Session::WebSocket(WebSocket::new(ping_at, response, subscription))
+        let session = match wire {
+            WireFormat::WebSocket(_) => {
+                Session::WebSocket(WebSocket::new(ping_at, head, subscription))
+            }
+            WireFormat::Sse(_, framing) => {
+                Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
+            }
+        };
+        self.metrics.client_changed(Transport::Http, session.transport());
+        session
     }
 }
 
+fn opening(wanted: Wanted, wire: WireFormat) -> Opening {
+    let filter = Filter::new(wanted.prefixes, wanted.exact);
+    Opening { wish: Wish { filter, wire }, since: wanted.since }
+}
+
 /// Between half of the interval and all of it, so that clients who came together are not pinged together for ever.
-fn first_ping_after(interval: Duration, Owner(number): Owner) -> Duration {
-    let spread = (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u32;
-    interval - interval / 512 * spread
+fn first_ping_after(interval: Duration, owner: Owner) -> Duration {
+    interval - interval / 512 * spread(owner)
+}
+
+/// Between one second and three, the time that browsers take themselves, so that clients whose streams ended together do
+/// not come back together.
+fn retry_millis(owner: Owner) -> u32 {
+    1_000 + 2_000 * spread(owner) / 255
+}
+
+/// From 0 to 255, as different as can be from one owner to the next.
+fn spread(Owner(number): Owner) -> u32 {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u32
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

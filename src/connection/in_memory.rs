@@ -15,7 +15,7 @@ use crate::message::Epoch;
 use crate::metrics::Metrics;
 use crate::net::ByteStream;
 use crate::session::Timing;
-use crate::wire::{Encoding, Format, Payload};
+use crate::wire::{Encoding, Payload};
 
 /// The far end of a stream.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         },
         budget: Budget::default(),
         origin: OriginPolicy::default(),
-        format: Format::Raw,
+        format: None,
         site: Site::BuiltIn(BuiltIn::new()),
         phase: Phase::Serving,
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),

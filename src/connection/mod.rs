@@ -2,9 +2,9 @@
 //! Moves bytes between the stream and the state machines. Knows no poller.
 //!
 //! ```text
-//!   Http ──upgrade──▶ Session ──close frame sent──▶ Lingering ──▶ Closed
-//!     └───────── last answer sent ─────────────────────▲            ▲
-//!     └───────── reset, timeout, nothing to say ────────────────────┘
+//!   Http ──asks for messages──▶ Session ──last frame sent──▶ Lingering ──▶ Closed
+//!     └───────── last answer sent ──────────────────────────────▲            ▲
+//!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
 mod addresses;
@@ -250,8 +250,8 @@ impl<S: ByteStream> Connection<S> {
                     http.give_up(&context.turn_down("too many unfinished requests"));
                 }
             }
-            Progress::Upgraded { upgrade, mut input } => {
-                let mut session = context.open_websocket(now, upgrade, owner);
+            Progress::Opened { opening, head, mut input } => {
+                let mut session = context.open_session(now, opening, head, owner);
                 let message_bytes_max = context.limits.inbound_bytes_max;
                 session.handle_input(now, &mut input, &context.timing, message_bytes_max);
                 self.state = State::Session(session);

@@ -88,7 +88,7 @@ pub(crate) fn write_page(
         let refusal = Refusal::new(Status::NotFound, "there is nothing at this path");
         return (refusal.write(out, exchange), None);
     };
-    if matches!(request.method, Method::Known | Method::Unknown) {
+    if !matches!(request.method, Method::Get | Method::Head) {
         return (Refusal::method_not_allowed(ALLOWED).write(out, exchange), None);
     }
     let is_fresh = request.lines("if-none-match").any(|line| matches(line, &asset.etag));

@@ -1,7 +1,7 @@
 //! The whole front door as a fuzzer sees it: requests in, answers out, the same in any
 //! segmentation. For tests only.
 
-use super::response::{write_switching_protocols, write_text};
+use super::response::{write_event_stream, write_switching_protocols, write_text};
 use super::{
     After, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Route, Rules, Serves,
     assets, parse_head, route,
@@ -51,7 +51,7 @@ enum End {
     Open,
     /// It closed.
     Closed,
-    /// It speaks WebSocket; this is what arrived behind the request.
+    /// It speaks WebSocket or is an event stream; this is what arrived behind the request.
     Upgraded(Vec<u8>),
 }
 
@@ -166,6 +166,11 @@ impl<'a> Server<'a> {
                 self.state = State::Upgraded;
                 return;
             }
+            Ok(Route::Events(events)) if !request.exchange().head_only => {
+                let _ = write_event_stream(&mut self.sent, request.exchange(), events.framing);
+                self.state = State::Upgraded;
+                return;
+            }
             Ok(route) => self.write_answer(&mut answer, &request, &route),
             Err(refusal) => refusal.write(&mut answer, request.exchange()),
         };
@@ -203,7 +208,7 @@ mod tests {
         }
     }
 
-    const REQUESTS: [&str; 16] = [
+    const REQUESTS: [&str; 19] = [
         "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
         "HEAD /app.js HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"a\", *\r\n\r\n",
         "GET /healthz HTTP/1.1\nHost: a\n\n",
@@ -224,6 +229,10 @@ mod tests {
          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\u{1}\u{2}",
         "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n\
          0\r\n\r\n",
+        "HEAD /sse?topic=a HTTP/1.1\r\nHost: a\r\nLast-Event-ID: \r\n\r\n",
+        "OPTIONS /sse HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\
+         Access-Control-Request-Headers: x-a\r\n\r\n",
+        "GET /sse?format=raw HTTP/1.1\r\nHost: a\r\nLast-Event-ID: k3x9-42\r\n\r\n",
     ];
 
     /// The statuses sent for `input`, and how it ended.

@@ -13,8 +13,9 @@ pub(crate) enum Method {
     Get,
     /// As GET, without the content.
     Head,
-    /// Known to HTTP but to no path here: POST, PUT, PATCH, DELETE, OPTIONS, TRACE. Answered with
-    /// 405.
+    /// What may be asked; served where pages of other origins may ask.
+    Options,
+    /// Known to HTTP but to no path here: POST, PUT, PATCH, DELETE, TRACE. Answered with 405.
     Known,
     /// Not known to this server at all, methods in lower case included. Answered with 501 (RFC 9110
     /// section 9.1).
@@ -26,7 +27,8 @@ impl Method {
         match token {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
-            "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" | "TRACE" => Self::Known,
+            "OPTIONS" => Self::Options,
+            "POST" | "PUT" | "PATCH" | "DELETE" | "TRACE" => Self::Known,
             _ => Self::Unknown,
         }
     }

@@ -3,10 +3,12 @@
 //!
 //! The `Date` is added by who sends the answer ([`super::Date`]).
 //!
-//! Nothing that a client sent is ever repeated in an answer: every reason is a constant.
+//! Nothing that a client sent is ever repeated in an answer, every reason is a constant; but for the origin and the names
+//! of fields that a browser wants to hear again.
 
 use super::Version;
 use super::scanner::blank_bytes;
+use crate::wire::sse::Framing;
 
 /// The statuses that this server answers with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) enum Status {
     SwitchingProtocols,
     /// 200
     Ok,
+    /// 204
+    NoContent,
     /// 304
     NotModified,
     /// 400
@@ -49,6 +53,7 @@ impl Status {
         match self {
             Self::SwitchingProtocols => "101 Switching Protocols",
             Self::Ok => "200 OK",
+            Self::NoContent => "204 No Content",
             Self::NotModified => "304 Not Modified",
             Self::BadRequest => "400 Bad Request",
             Self::Forbidden => "403 Forbidden",
@@ -213,6 +218,27 @@ pub(crate) fn write_switching_protocols(out: &mut Vec<u8>, accept: &str) {
     head.end();
 }
 
+/// Appends the 200 that turns the connection into an event stream, or only tells what it would be like: after HEAD the
+/// next request may follow. A stream ends with its connection.
+pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing: Framing) -> After {
+    let mut head = Head::start(out, Status::Ok);
+    head.field("Content-Type", "text/event-stream");
+    head.field("Cache-Control", "no-store");
+    // For nginx and those that learned from it: pass on each event as it comes.
+    head.field("X-Accel-Buffering", "no");
+    if exchange.head_only {
+        head.connection_field(exchange);
+        head.end();
+        return exchange.after();
+    }
+    if framing == Framing::Chunked {
+        head.field("Transfer-Encoding", "chunked");
+    }
+    head.connection_field(Exchange { keep_alive: false, ..exchange });
+    head.end();
+    After::Close
+}
+
 /// The head of an answer while it is being written.
 pub(super) struct Head<'a> {
     out: &'a mut Vec<u8>,
@@ -229,6 +255,11 @@ impl<'a> Head<'a> {
         let mut head = Self { out, status };
         head.field("X-Content-Type-Options", "nosniff");
         head
+    }
+
+    /// Fields alone, for an answer that has begun.
+    pub(super) fn of_fields(out: &'a mut Vec<u8>) -> Self {
+        Self { out, status: Status::Ok }
     }
 
     /// Writes one field. Bytes that could end the line are left out: no value can add a field of
@@ -263,6 +294,12 @@ impl<'a> Head<'a> {
         if self.status != Status::NotModified {
             self.field("Content-Length", &content_len.to_string());
         }
+        self.connection_field(exchange);
+        self.out.extend_from_slice(b"\r\n");
+        self.out
+    }
+
+    fn connection_field(&mut self, exchange: Exchange) {
         let upgrade = self.status == Status::UpgradeRequired;
         match (exchange.version, exchange.keep_alive) {
             // RFC 9110 section 7.8: whoever sends Upgrade names it in Connection.
@@ -273,8 +310,6 @@ impl<'a> Head<'a> {
             (Version::Http10, true) => self.field("Connection", "keep-alive"),
             (Version::Http11, true) => {}
         }
-        self.out.extend_from_slice(b"\r\n");
-        self.out
     }
 
     /// Writes the blank line of an answer that ends HTTP on its connection.
@@ -378,6 +413,29 @@ mod tests {
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
         ));
         assert!(!text.contains("Content-Length"));
+    }
+
+    #[test]
+    fn the_event_stream() {
+        let head = Exchange { head_only: true, ..HTTP11 };
+        for (exchange, framing, fields, after) in [
+            (HTTP11, Framing::Chunked, "Transfer-Encoding: chunked\r\nConnection: close\r\n", {
+                After::Close
+            }),
+            (HTTP10, Framing::Plain, "Connection: close\r\n", After::Close),
+            (head, Framing::Chunked, "", After::NextRequest),
+            (Exchange { keep_alive: false, ..head }, Framing::Chunked, "Connection: close\r\n", {
+                After::Close
+            }),
+        ] {
+            let (text, is) = written(|out| write_event_stream(out, exchange, framing));
+            let expected = format!(
+                "HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\n\
+                 Content-Type: text/event-stream\r\nCache-Control: no-store\r\n\
+                 X-Accel-Buffering: no\r\n{fields}\r\n"
+            );
+            assert_eq!((text, is), (expected, after));
+        }
     }
 
     #[test]

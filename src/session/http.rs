@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use super::{Output, Timing};
 use crate::error::CloseReason;
+use crate::feed::Wish;
 use crate::http::assets::Asset;
 use crate::http::{
     After, BodyLength, BodySkipper, Date, Exchange, HeadScanner, Limits, Refusal, Request, Status,
-    Upgrade, parse_head,
+    parse_head,
 };
 use crate::memory::{Charge, Memory};
+use crate::message::Id;
 
 /// A connection that speaks HTTP.
 #[derive(Debug)]
@@ -57,8 +59,15 @@ pub(crate) struct Answer {
 pub(crate) enum Reply {
     /// Its answer was written.
     Answered(After),
-    /// It asks for a WebSocket and gets one. Nothing was written.
-    Upgrade(Upgrade),
+    /// It asks for messages and gets them. The head was written that they follow.
+    Session(Opening),
+}
+
+/// A session that is to be opened: what for decides which one.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) wish: Wish,
+    pub(crate) since: Option<Id>,
 }
 
 /// How far [`Http::proceed`] got.
@@ -66,8 +75,8 @@ pub(crate) enum Reply {
 pub(crate) enum Progress {
     /// More input is needed, or an answer is to be sent first.
     Waiting,
-    /// The connection is a WebSocket from now on; the bytes are what came behind the request.
-    Upgraded { upgrade: Upgrade, input: Vec<u8> },
+    /// The connection is a session's from now on: `head` goes out first, `input` is what came behind the request.
+    Opened { opening: Opening, head: Vec<u8>, input: Vec<u8> },
 }
 
 impl Http {
@@ -138,9 +147,10 @@ impl Http {
                             continue;
                         }
                     };
-                    if let Some(upgrade) = self.serve_head(head_len, limits, serve) {
+                    if let Some(opening) = self.serve_head(head_len, limits, serve) {
+                        let head = std::mem::take(&mut self.answer.head);
                         let input = self.input.split_off(self.input_taken);
-                        return Progress::Upgraded { upgrade, input };
+                        return Progress::Opened { opening, head, input };
                     }
                 }
                 Stage::Body(skipper) => match skipper.skip(input) {
@@ -168,7 +178,7 @@ impl Http {
         head_len: usize,
         limits: &Limits,
         serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
-    ) -> Option<Upgrade> {
+    ) -> Option<Opening> {
         let head = &self.input[self.input_taken..self.input_taken + head_len];
         let body = match parse_head(head, limits) {
             Ok(request) => match serve(&request, &mut self.answer) {
@@ -177,9 +187,9 @@ impl Http {
                     self.date.stamp(&mut self.answer.head);
                     request.body_to_skip()
                 }
-                Reply::Upgrade(upgrade) => {
+                Reply::Session(opening) => {
                     self.input_taken += head_len;
-                    return Some(upgrade);
+                    return Some(opening);
                 }
             },
             Err(refusal) => {

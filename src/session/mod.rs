@@ -2,6 +2,8 @@
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
 pub(crate) mod http;
+mod outbox;
+pub(crate) mod sse;
 pub(crate) mod websocket;
 
 use std::time::{Duration, Instant};
@@ -11,6 +13,7 @@ use crate::feed::Feeds;
 use crate::metrics::Transport;
 
 pub(crate) use http::Http;
+pub(crate) use sse::Sse;
 pub(crate) use websocket::WebSocket;
 
 /// How long things may take.
@@ -37,6 +40,7 @@ pub(crate) enum Output<'a> {
 #[derive(Debug)]
 pub(crate) enum Session {
     WebSocket(WebSocket),
+    Sse(Sse),
 }
 
 impl Session {
@@ -44,6 +48,7 @@ impl Session {
     pub(crate) fn transport(&self) -> Transport {
         match self {
             Self::WebSocket(_) => Transport::WebSocket,
+            Self::Sse(_) => Transport::Sse,
         }
     }
 
@@ -59,6 +64,7 @@ impl Session {
             Self::WebSocket(session) => {
                 session.handle_input(now, input, timing, message_bytes_max);
             }
+            Self::Sse(session) => session.handle_input(input, message_bytes_max),
         }
     }
 
@@ -66,6 +72,10 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
         match self {
             Self::WebSocket(session) => session.handle_timeout(now),
+            Self::Sse(session) => {
+                session.handle_timeout(now);
+                Ok(())
+            }
         }
     }
 
@@ -73,12 +83,14 @@ impl Session {
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         match self {
             Self::WebSocket(session) => session.next_deadline(),
+            Self::Sse(session) => session.next_deadline(),
         }
     }
 
     pub(crate) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         match self {
             Self::WebSocket(session) => session.output(feeds),
+            Self::Sse(session) => session.output(feeds),
         }
     }
 
@@ -92,6 +104,7 @@ impl Session {
     ) -> u64 {
         match self {
             Self::WebSocket(session) => session.advance(now, feeds, sent, timing),
+            Self::Sse(session) => session.advance(now, feeds, sent, timing),
         }
     }
 
@@ -99,6 +112,7 @@ impl Session {
     pub(crate) fn note_progress(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),
+            Self::Sse(_) => {}
         }
     }
 
@@ -106,6 +120,7 @@ impl Session {
     pub(crate) fn close(&mut self, reason: CloseReason) {
         match self {
             Self::WebSocket(session) => session.close(reason),
+            Self::Sse(session) => session.close(reason),
         }
     }
 
@@ -113,6 +128,7 @@ impl Session {
     pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match self {
             Self::WebSocket(session) => session.close_when_drained(feeds, reason),
+            Self::Sse(session) => session.close_when_drained(feeds, reason),
         }
     }
 
@@ -120,6 +136,7 @@ impl Session {
     pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
         match self {
             Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
+            Self::Sse(session) => session.event_rest_bytes(feeds) == 0,
         }
     }
 
@@ -127,6 +144,7 @@ impl Session {
     pub(crate) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
         match self {
             Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
+            Self::Sse(session) => session.set_blocked(feeds, is_blocked),
         }
     }
 
@@ -134,6 +152,7 @@ impl Session {
     pub(crate) fn end(&mut self, feeds: &mut Feeds) {
         match self {
             Self::WebSocket(session) => session.end(feeds),
+            Self::Sse(session) => session.end(feeds),
         }
     }
 }

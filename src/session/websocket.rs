@@ -9,6 +9,7 @@
 
 use std::time::Instant;
 
+use super::outbox::Outbox;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Subscription};
@@ -26,12 +27,6 @@ pub(crate) struct WebSocket {
     ping: Option<Box<ControlPayload>>,
     /// Set while there are bytes of this client alone, the answer to its upgrade first.
     outbox: Option<Box<Outbox>>,
-}
-
-#[derive(Debug)]
-struct Outbox {
-    bytes: Vec<u8>,
-    sent: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +71,7 @@ impl WebSocket {
             phase: Phase::Open,
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
-            outbox: Some(Box::new(Outbox { bytes: response, sent: 0 })),
+            outbox: Some(Outbox::new(response)),
         }
     }
 
@@ -142,7 +137,7 @@ impl WebSocket {
             }
         }
         if let Some(outbox) = &self.outbox {
-            return Output::Bytes(&outbox.bytes[outbox.sent..]);
+            return Output::Bytes(outbox.rest());
         }
         if let Phase::Closed { reason } = self.phase {
             return Output::Finished(reason);
@@ -196,7 +191,7 @@ impl WebSocket {
             websocket::write_frame(&mut bytes, websocket::PING, b"");
             self.heartbeat = Heartbeat::Leaving;
         }
-        self.outbox = Some(Box::new(Outbox { bytes, sent: 0 }));
+        self.outbox = Some(Outbox::new(bytes));
     }
 
     pub(super) fn advance(
@@ -209,8 +204,7 @@ impl WebSocket {
         let Some(outbox) = &mut self.outbox else {
             return self.subscription.as_ref().map_or(0, |own| feeds.advance(own, sent));
         };
-        outbox.sent += sent;
-        if outbox.sent == outbox.bytes.len() {
+        if outbox.advance(sent) {
             self.outbox = None;
             if self.heartbeat == Heartbeat::Leaving {
                 self.heartbeat = Heartbeat::Awaiting { until: now + timing.ping_timeout };

@@ -1,9 +1,12 @@
 //! A simulated client: what it asks for, how it behaves, and what it must have seen in the end.
 
+use super::events::{self, Content};
 use super::pipe::SharedPipe;
 use crate::message::Id;
+use crate::test_events::Event;
 use crate::test_random::Random;
 use crate::wire::Format;
+use crate::wire::sse::Framing;
 
 /// A published message, as the oracle knows it.
 #[derive(Debug)]
@@ -22,11 +25,22 @@ enum Seen {
     Close(u16),
 }
 
+/// What it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    WebSocket,
+    Sse(Framing),
+}
+
+/// What stands for the code of a close where there is none.
+const NO_CODE: u16 = 0;
+
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) pipe: SharedPipe,
     prefixes: Vec<&'static str>,
     exact: Vec<&'static str>,
+    transport: Transport,
     format: Format,
     received: Vec<u8>,
     /// How many bytes it reads at a time; 0 while it is stalled.
@@ -61,10 +75,16 @@ impl Client {
         };
         let (prefixes, exact) = (some(3), some(3));
         let format = [Format::Raw, Format::Json, Format::Parts][random.below(3)];
+        let transport = match (format, random.below(6)) {
+            (Format::Parts, _) | (_, 0..3) => Transport::WebSocket,
+            (_, 3) => Transport::Sse(Framing::Plain),
+            _ => Transport::Sse(Framing::Chunked),
+        };
         let client = Self {
             pipe,
             prefixes,
             exact,
+            transport,
             format,
             received: Vec::new(),
             appetite: 1 + random.below(5_000),
@@ -90,10 +110,16 @@ impl Client {
         if random.chance(5) {
             request += "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
         }
-        request += &format!(
-            "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        request += &match self.transport {
+            Transport::WebSocket => format!(
+                "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ),
+            Transport::Sse(Framing::Plain) => format!("GET /sse?{query} HTTP/1.0\r\n\r\n"),
+            Transport::Sse(Framing::Chunked) => {
+                format!("GET /sse?{query} HTTP/1.1\r\nHost: a\r\n\r\n")
+            }
+        };
         request.into_bytes()
     }
 
@@ -106,29 +132,31 @@ impl Client {
         if self.expected_close.is_some() || self.has_left {
             return;
         }
-        match random.below(if misbehaves { 14 } else { 5 }) {
-            0 => self.appetite = 0,
-            1 => self.appetite = 1 + random.below(20_000),
-            2 => self.send(&frame(0x89, b"are you there")),
-            3 => self.send(&frame(0x81, "what clients say goes nowhere é".as_bytes())),
-            4 => self.send(&frame(0x8a, b"")),
-            5 => {
+        match (random.below(if misbehaves { 14 } else { 5 }), self.transport) {
+            (0, _) => self.appetite = 0,
+            (1, _) => self.appetite = 1 + random.below(20_000),
+            (5..9, Transport::Sse(_)) => self.misbehave(&[0xaa; 2_000], NO_CODE),
+            (2..10, Transport::Sse(_)) => {}
+            (2, _) => self.send(&frame(0x89, b"are you there")),
+            (3, _) => self.send(&frame(0x81, "what clients say goes nowhere é".as_bytes())),
+            (4, _) => self.send(&frame(0x8a, b"")),
+            (5, _) => {
                 // A text in fragments with a ping in between, and half of what comes next.
                 self.send(&frame(0x01, b"\xc3"));
                 self.send(&frame(0x89, b""));
                 self.send(&frame(0x80, b"\xa9"));
             }
-            6 => self.misbehave(&frame(0xc1, b"reserved bit"), 1002),
-            7 => self.misbehave(&frame(0x81, b"\xff\xfe"), 1007),
-            8 => {
+            (6, _) => self.misbehave(&frame(0xc1, b"reserved bit"), 1002),
+            (7, _) => self.misbehave(&frame(0x81, b"\xff\xfe"), 1007),
+            (8, _) => {
                 self.misbehave(&[0x82, 0xff, 0, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4], 1009);
             }
-            9 => self.misbehave(&frame(0x88, b"\x03\xe8"), 1000),
-            10 => {
+            (9, _) => self.misbehave(&frame(0x88, b"\x03\xe8"), 1000),
+            (10, _) => {
                 self.has_left = true;
                 self.pipe.borrow_mut().client_ended = true;
             }
-            11 => {
+            (11, _) => {
                 self.has_left = true;
                 self.pipe.borrow_mut().is_reset = true;
             }
@@ -176,6 +204,10 @@ impl Client {
         self.has_left
     }
 
+    fn tells_gaps(&self) -> bool {
+        self.format == Format::Json || self.transport != Transport::WebSocket
+    }
+
     fn wants(&self, topic: &str) -> bool {
         (self.prefixes.is_empty() && self.exact.is_empty())
             || self.prefixes.iter().any(|prefix| topic.starts_with(prefix))
@@ -196,7 +228,7 @@ impl Client {
         for item in seen {
             assert_eq!(closed_with, None, "nothing follows a close: {item:?}");
             match item {
-                Seen::Message(number) if self.format == Format::Json || !may_miss => {
+                Seen::Message(number) if self.tells_gaps() || !may_miss => {
                     assert_eq!(owed.next(), Some(number), "the next message that is owed");
                 }
                 Seen::Message(number) => {
@@ -213,7 +245,7 @@ impl Client {
                 Seen::Close(code) => closed_with = Some(code),
             }
         }
-        if is_alive && (self.format == Format::Json || !may_miss) {
+        if is_alive && (self.tells_gaps() || !may_miss) {
             assert_eq!(owed.next(), None, "neither delivered nor told");
         }
         if let (Some(expected), Some(code)) = (self.expected_close, closed_with) {
@@ -221,11 +253,13 @@ impl Client {
         }
     }
 
-    /// The close code that was received.
-    pub(super) fn close_code(&self, published: &[Published]) -> Option<u16> {
-        match self.seen(published)?.last() {
-            Some(Seen::Close(code)) => Some(*code),
-            _ => None,
+    /// Whether it was told in the end, as well as its transport can, that the gateway stops.
+    pub(super) fn was_said_goodbye(&self, published: &[Published]) -> bool {
+        let last = self.seen(published).and_then(|seen| seen.into_iter().next_back());
+        match self.transport {
+            Transport::WebSocket => last == Some(Seen::Close(1001)),
+            Transport::Sse(Framing::Chunked) => last == Some(Seen::Close(NO_CODE)),
+            Transport::Sse(Framing::Plain) => self.pipe.borrow().server_ended,
         }
     }
 
@@ -234,13 +268,18 @@ impl Client {
         let mut bytes = self.received.as_slice();
         loop {
             let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-            let is_upgrade = bytes.starts_with(b"HTTP/1.1 101");
+            let is_last = bytes.starts_with(b"HTTP/1.1 101") || events::is_head(&bytes[..head]);
             bytes = &bytes[head..];
-            if is_upgrade {
+            if is_last {
                 break;
             }
             // The answer to the request in front.
             bytes = bytes.strip_prefix(b"ok\n")?;
+        }
+        if let Transport::Sse(framing) = self.transport {
+            let (events, has_ended) = events::read(bytes, framing);
+            let seen = events.iter().map(|event| self.read_event(event, published));
+            return Some(seen.chain(has_ended.then_some(Seen::Close(NO_CODE))).collect());
         }
         let mut seen = Vec::new();
         while let Some((first, payload, rest)) = take_frame(bytes) {
@@ -250,38 +289,55 @@ impl Client {
         Some(seen)
     }
 
+    fn read_event(&self, event: &Event, published: &[Published]) -> Seen {
+        match events::content(event) {
+            Content::Gap(missed) => Seen::Gap(missed),
+            Content::Message(id) => {
+                let seen = match self.format {
+                    Format::Json => read_json(event.data.as_bytes(), published),
+                    _ => Seen::Message(number_of(event.data.as_bytes(), published)),
+                };
+                assert_eq!(seen, Seen::Message(id.seq.0 as usize));
+                seen
+            }
+        }
+    }
+
     fn read_frame(&self, first: u8, payload: &[u8], published: &[Published]) -> Seen {
-        let number_of = |body: &[u8]| {
-            let text = std::str::from_utf8(body).unwrap();
-            let number: usize = text.split('|').next().unwrap().parse().unwrap();
-            assert_eq!(body.len(), published[number - 1].body_bytes, "the whole body");
-            number
-        };
         match (first, self.format) {
             (0x89, _) => Seen::Ping,
             (0x8a, _) => Seen::Pong,
             (0x88, _) => Seen::Close(u16::from_be_bytes([payload[0], payload[1]])),
-            (0x81, Format::Raw) => Seen::Message(number_of(payload)),
-            (0x81, Format::Json) => {
-                let json: serde_json::Value = serde_json::from_slice(payload).unwrap();
-                if let Some(gap) = json.get("gap") {
-                    return Seen::Gap(gap["missed"].as_u64().unwrap() as usize);
-                }
-                let number = number_of(json["data"].as_str().unwrap().as_bytes());
-                let id: Id = json["id"].as_str().unwrap().parse().unwrap();
-                assert_eq!(id.seq.0, number as u64);
-                assert_eq!(json["topic"], published[number - 1].topic.as_str());
-                Seen::Message(number)
-            }
+            (0x81, Format::Raw) => Seen::Message(number_of(payload, published)),
+            (0x81, Format::Json) => read_json(payload, published),
             (0x82, Format::Parts) => {
                 let topic_len = u32::from_be_bytes(payload[..4].try_into().unwrap()) as usize;
-                let number = number_of(&payload[4 + topic_len + 4..]);
+                let number = number_of(&payload[4 + topic_len + 4..], published);
                 assert_eq!(&payload[4..4 + topic_len], published[number - 1].topic.as_bytes());
                 Seen::Message(number)
             }
             other => panic!("no such frame is ever sent: {other:?}"),
         }
     }
+}
+
+fn number_of(body: &[u8], published: &[Published]) -> usize {
+    let text = std::str::from_utf8(body).unwrap();
+    let number: usize = text.split('|').next().unwrap().parse().unwrap();
+    assert_eq!(body.len(), published[number - 1].body_bytes, "the whole body");
+    number
+}
+
+fn read_json(text: &[u8], published: &[Published]) -> Seen {
+    let json: serde_json::Value = serde_json::from_slice(text).unwrap();
+    if let Some(gap) = json.get("gap") {
+        return Seen::Gap(gap["missed"].as_u64().unwrap() as usize);
+    }
+    let number = number_of(json["data"].as_str().unwrap().as_bytes(), published);
+    let id: Id = json["id"].as_str().unwrap().parse().unwrap();
+    assert_eq!(id.seq.0, number as u64);
+    assert_eq!(json["topic"], published[number - 1].topic.as_str());
+    Seen::Message(number)
 }
 
 /// Cuts one unmasked frame off the front.

@@ -3,6 +3,7 @@
 //! seed, and `ZMQ2WS_SEED=… cargo test simulation` repeats it. `ZMQ2WS_SIMULATIONS` sets how many worlds are tried.
 
 mod client;
+mod events;
 mod pipe;
 mod world;
 

@@ -11,9 +11,7 @@ use crate::message::{Epoch, Message};
 /// and `"encoding":"base64"` is added; a topic that is not UTF-8 is written as `topic64`.
 pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<'_>) {
     out.extend_from_slice(b"{\"id\":\"");
-    out.extend_from_slice(epoch.as_str().as_bytes());
-    out.push(b'-');
-    out.extend_from_slice(itoa::Buffer::new().format(message.seq.0).as_bytes());
+    super::write_id(out, epoch, message.seq);
     out.extend_from_slice(b"\",\"");
     match simdutf8::basic::from_utf8(message.topic()) {
         Ok(topic) => {

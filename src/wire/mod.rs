@@ -1,13 +1,14 @@
 //! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
 
 pub(crate) mod json;
+pub(crate) mod sse;
 pub(crate) mod utf8;
 pub(crate) mod websocket;
 
 use std::str::FromStr;
 
 use crate::error::GapReason;
-use crate::message::{Epoch, Message};
+use crate::message::{Epoch, Message, Seq};
 
 /// How a message looks to a client (`--format`, `?format=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +62,7 @@ impl FromStr for Payload {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum WireFormat {
     WebSocket(Format),
+    Sse(sse::Data, sse::Framing),
 }
 
 /// What encoding depends on besides the message: the same for the whole gateway.
@@ -72,12 +74,13 @@ pub(crate) struct Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 7;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
         match self {
             Self::WebSocket(format) => format as usize,
+            Self::Sse(data, framing) => 3 + 2 * data as usize + framing as usize,
         }
     }
 
@@ -108,13 +111,17 @@ impl WireFormat {
                 |out| write_parts(out, message),
                 |_| websocket::BINARY,
             ),
+            Self::Sse(data, framing) => framing.write_with(out, |out| match data {
+                sse::Data::Raw => sse::write_raw(out, &encoding.epoch, message),
+                sse::Data::Json => sse::write_json(out, &encoding.epoch, message),
+            }),
         }
     }
 
-    /// Whether the format can tell of a gap: `raw` and `parts` cannot.
+    /// Whether the format can tell of a gap: `raw` and `parts` on WebSocket cannot.
     pub(crate) fn tells_gaps(self) -> bool {
         match self {
-            Self::WebSocket(Format::Json) => true,
+            Self::WebSocket(Format::Json) | Self::Sse(..) => true,
             Self::WebSocket(Format::Raw | Format::Parts) => false,
         }
     }
@@ -127,9 +134,19 @@ impl WireFormat {
                 |out| json::write_gap(out, missed, reason),
                 |_| websocket::TEXT,
             ),
+            Self::Sse(_, framing) => {
+                framing.write_with(out, |out| sse::write_gap(out, missed, reason));
+            }
             Self::WebSocket(Format::Raw | Format::Parts) => {}
         }
     }
+}
+
+/// Appends `EPOCH-SEQ`.
+fn write_id(out: &mut Vec<u8>, epoch: &Epoch, seq: Seq) {
+    out.extend_from_slice(epoch.as_str().as_bytes());
+    out.push(b'-');
+    out.extend_from_slice(itoa::Buffer::new().format(seq.0).as_bytes());
 }
 
 /// A text frame must hold UTF-8 (RFC 6455 section 5.6), so what is not goes as binary whatever was asked for.
@@ -205,7 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn only_json_tells_of_gaps() {
+    fn every_format_has_its_own_place() {
+        let mut places: Vec<_> = [Format::Raw, Format::Json, Format::Parts]
+            .map(WireFormat::WebSocket)
+            .into_iter()
+            .chain([sse::Data::Raw, sse::Data::Json].into_iter().flat_map(|data| {
+                [sse::Framing::Plain, sse::Framing::Chunked]
+                    .map(|framing| WireFormat::Sse(data, framing))
+            }))
+            .map(WireFormat::index)
+            .collect();
+        places.sort_unstable();
+        assert!(places.into_iter().eq(0..WireFormat::COUNT));
+    }
+
+    #[test]
+    fn only_json_tells_of_gaps_on_a_websocket() {
         let gap = |wire: WireFormat| {
             let mut out = Vec::new();
             wire.write_gap(&mut out, Some(3), GapReason::Lag);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
 mod demand;
+mod events;
 mod feeds;
 mod figures;
 mod http;

@@ -20,7 +20,12 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// On free ports.
     pub(crate) fn start() -> Self {
-        Self::try_start("127.0.0.1:0").unwrap_or_else(|stderr| panic!("{stderr}"))
+        Self::start_with(&[])
+    }
+
+    /// On free ports, with settings of its own.
+    pub(crate) fn start_with(args: &[&str]) -> Self {
+        Self::try_start("127.0.0.1:0", args).unwrap_or_else(|stderr| panic!("{stderr}"))
     }
 
     /// Where another one was before.
@@ -28,7 +33,7 @@ impl Gateway {
     pub(crate) fn start_at(page: &str) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match Self::try_start(page.trim_start_matches("http://")) {
+            match Self::try_start(page.trim_start_matches("http://"), &[]) {
                 Ok(gateway) => return gateway,
                 // For a moment the port may be another test's.
                 Err(stderr) => assert!(Instant::now() < deadline, "{page}: {stderr}"),
@@ -36,7 +41,7 @@ impl Gateway {
         }
     }
 
-    fn try_start(listen: &str) -> Result<Self, String> {
+    fn try_start(listen: &str, args: &[&str]) -> Result<Self, String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_zmq2ws"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ZMQ2WS_") {
@@ -45,6 +50,7 @@ impl Gateway {
         }
         let mut child = command
             .args(["--listen", listen, "--bind", "tcp://127.0.0.1:*", "--log", "off"])
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

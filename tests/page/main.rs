@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod browser;
+mod events;
 mod gateway;
 
 use std::time::{Duration, Instant};

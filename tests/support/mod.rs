@@ -2,9 +2,12 @@
 //! conditions instead of times.
 #![allow(dead_code, reason = "each test target uses a part of this")]
 
+pub(crate) mod events;
 pub(crate) mod http;
 pub(crate) mod process;
 pub(crate) mod publisher;
+#[path = "../../src/test_events.rs"]
+mod test_events;
 pub(crate) mod websocket;
 
 use std::net::SocketAddr;

@@ -1,0 +1,275 @@
+//! Requests, and where they lead.
+
+use super::*;
+use crate::http::{After, Limits, parse_head};
+
+const LOCAL: &str = "127.0.0.1";
+
+fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
+    let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+    let origin = OriginPolicy::SameHost;
+    let rules = Rules { serves, peer: peer.parse().ok(), origin: &origin, topics_max: 4 };
+    route(&request, &rules)
+}
+
+fn get(path: &str) -> Result<Route, Status> {
+    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+    routed(&head, Serves::All, LOCAL).map_err(|refusal| refusal.status)
+}
+
+#[test]
+fn paths() {
+    for (path, route) in [
+        ("/", Ok(Route::Page("index.html".into()))),
+        ("/?topic=%zz", Ok(Route::Page("index.html".into()))),
+        ("/a%20+b.txt", Ok(Route::Page("a +b.txt".into()))),
+        ("/a%2Fb", Ok(Route::Page("a/b".into()))),
+        ("/health%7A", Ok(Route::Health)),
+        ("/readyz?x", Ok(Route::Ready)),
+        ("/metrics", Ok(Route::Metrics)),
+        ("/..%2fetc/passwd", Err(Status::NotFound)),
+        ("/%2e%2e/etc/passwd", Err(Status::NotFound)),
+        ("/%252e%252e/etc", Ok(Route::Page("%2e%2e/etc".into()))),
+        ("/../etc/passwd", Err(Status::NotFound)),
+        ("//etc/passwd", Err(Status::NotFound)),
+        ("/%00", Err(Status::NotFound)),
+        ("/%5c", Err(Status::NotFound)),
+        ("/%ff", Err(Status::NotFound)),
+        ("/%", Err(Status::BadRequest)),
+        ("/%zz", Err(Status::BadRequest)),
+        ("/ws", Err(Status::UpgradeRequired)),
+        ("/ws/", Ok(Route::Page("ws/index.html".into()))),
+    ] {
+        assert_eq!(get(path), route, "{path}");
+    }
+}
+
+#[test]
+fn methods() {
+    for (method, path, expected) in [
+        ("HEAD", "/", None),
+        ("POST", "/", None), // for the file to refuse
+        ("HEAD", "/healthz", None),
+        ("POST", "/healthz", Some("405 GET, HEAD")),
+        ("DELETE", "/metrics", Some("405 GET, HEAD")),
+        ("OPTIONS", "/readyz", Some("405 GET, HEAD")),
+        ("HEAD", "/ws", Some("405 GET")),
+        ("POST", "/ws", Some("405 GET")),
+        ("get", "/", Some("501 ")),
+        ("BREW", "/ws", Some("501 ")),
+    ] {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let is = routed(&head, Serves::All, LOCAL).err().map(|refusal| {
+            let mut out = Vec::new();
+            let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+            assert_eq!(refusal.write(&mut out, request.exchange()), After::NextRequest);
+            let text = String::from_utf8(out).unwrap();
+            let allow = text.lines().find_map(|line| line.strip_prefix("Allow: "));
+            format!("{} {}", &text[9..12], allow.unwrap_or_default())
+        });
+        assert_eq!(is.as_deref(), expected, "{method} {path}");
+    }
+}
+
+#[test]
+fn metrics_are_for_loopback_or_a_listener_of_their_own() {
+    let plain = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+    let proxied = "GET /metrics HTTP/1.1\r\nHost: a\r\nVia: 1.1 b\r\n\r\n";
+    for (head, serves, peer, expected) in [
+        (plain, Serves::All, LOCAL, None),
+        (plain, Serves::All, "::1", None),
+        (plain, Serves::All, "10.0.0.1", Some(Status::Forbidden)),
+        (plain, Serves::All, "unix", Some(Status::Forbidden)),
+        (proxied, Serves::All, LOCAL, Some(Status::Forbidden)),
+        (plain, Serves::Clients, LOCAL, Some(Status::NotFound)),
+        (proxied, Serves::Operation, "10.0.0.1", None),
+    ] {
+        let is = routed(head, serves, peer).err().map(|refusal| refusal.status);
+        assert_eq!(is, expected, "{head} {serves:?} {peer}");
+    }
+    for (path, found) in [("/", false), ("/ws", false), ("/healthz", true), ("/readyz", true)] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(routed(&head, Serves::Operation, LOCAL).is_ok(), found, "{path}");
+    }
+}
+
+const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const VERSION: &str = "Sec-WebSocket-Version: 13\r\n";
+const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+
+/// The route of an upgrade with these header lines, and whether a refusal closes.
+fn upgraded(line: &str, lines: &[&str]) -> Result<Upgrade, Status> {
+    let head = format!("{line}\r\nHost: a:8080\r\n{}\r\n", lines.concat());
+    match routed(&head, Serves::All, LOCAL) {
+        Ok(Route::WebSocket(upgrade)) => Ok(upgrade),
+        Ok(other) => panic!("{head}: {other:?}"),
+        Err(refusal) => {
+            let mut out = Vec::new();
+            let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+            assert_eq!(refusal.write(&mut out, request.exchange()), After::Close, "{head}");
+            Err(refusal.status)
+        }
+    }
+}
+
+#[test]
+fn upgrades() {
+    let line = "GET /ws?topic=a&format=json HTTP/1.1";
+    let upgrade = upgraded(line, &[UPGRADE, KEY, VERSION]).unwrap();
+    assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(upgrade.wanted.prefixes, [b"a".to_vec()]);
+    for lines in [
+        "Upgrade: h2c, WebSocket\r\nConnection: keep-alive, upgrade\r\n",
+        "Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: x\r\nConnection: ,UPGRADE\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nOrigin: http://a:8080\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: x\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 0\r\n",
+        "Upgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+    ] {
+        for line in ["GET / HTTP/1.1", "GET /ws HTTP/1.1", "GET http://a:8080/ws HTTP/1.1"] {
+            assert!(upgraded(line, &[lines, KEY, VERSION]).is_ok(), "{line} {lines}");
+        }
+    }
+}
+
+#[test]
+fn upgrades_refused() {
+    let bad = Status::BadRequest;
+    let key = |key: &str| format!("Sec-WebSocket-Key: {key}\r\n");
+    let (short, long, alphabet) =
+        (key("dGhlIHNhbXBsZQ=="), key("dGhlIHNhbXBsZSBub25jZSE="), key("dGhlIHNhbXBsZSBub25jZ_=="));
+    for (lines, expected) in [
+        (&["Upgrade: websocket\r\n", KEY, VERSION][..], bad),
+        (&["Upgrade: websocket\r\nConnection: close\r\n", KEY, VERSION], bad),
+        (&[UPGRADE, VERSION], bad),
+        (&[UPGRADE, VERSION, KEY, KEY], bad),
+        (&[UPGRADE, VERSION, "Sec-WebSocket-Key:\r\n"], bad),
+        (&[UPGRADE, VERSION, &short], bad),
+        (&[UPGRADE, VERSION, &long], bad),
+        (&[UPGRADE, VERSION, &alphabet], bad),
+        (&[UPGRADE, VERSION, KEY, "Content-Length: 1\r\n"], bad),
+        (&[UPGRADE, VERSION, KEY, "Content-Length: 1\r\nExpect: 100-continue\r\n"], bad),
+        (&[UPGRADE, VERSION, KEY, "Transfer-Encoding: chunked\r\n"], bad),
+        (&[UPGRADE, KEY], Status::UpgradeRequired),
+        (&[UPGRADE, KEY, VERSION, VERSION], Status::UpgradeRequired),
+        (&[UPGRADE, KEY, "Sec-WebSocket-Version: 8\r\n"], Status::UpgradeRequired),
+        (&[UPGRADE, KEY, "Sec-WebSocket-Version: 13, 8\r\n"], Status::UpgradeRequired),
+        (&[UPGRADE, KEY, "Sec-WebSocket-Version: 013\r\n"], Status::UpgradeRequired),
+        (&[UPGRADE, KEY, VERSION, "Origin: http://evil\r\n"], Status::Forbidden),
+        (&[UPGRADE, KEY, VERSION, "Origin: null\r\n"], Status::Forbidden),
+        (
+            &[UPGRADE, KEY, VERSION, "Origin: http://a:8080\r\nOrigin: http://a:8080\r\n"],
+            Status::Forbidden,
+        ),
+        (&[UPGRADE, KEY, "Origin: http://evil\r\n"], Status::UpgradeRequired),
+        (&[UPGRADE, VERSION, "Origin: http://evil\r\n"], bad),
+    ] {
+        assert_eq!(upgraded("GET /ws HTTP/1.1", lines), Err(expected), "{lines:?}");
+        assert_eq!(upgraded("GET / HTTP/1.1", lines), Err(expected), "{lines:?}");
+    }
+    assert_eq!(upgraded("GET /ws HTTP/1.0", &[UPGRADE, KEY, VERSION]), Err(bad));
+    for query in ["format=xml", "since=x", "topic=%", "topic&topic&topic&topic&topic"] {
+        let line = format!("GET /ws?{query} HTTP/1.1");
+        assert_eq!(upgraded(&line, &[UPGRADE, KEY, VERSION]), Err(bad), "{query}");
+    }
+}
+
+#[test]
+fn event_streams() {
+    let events = |line: &str, lines: &str| {
+        let head = format!("{line}\r\nHost: a\r\n{lines}\r\n");
+        match routed(&head, Serves::All, LOCAL) {
+            Ok(Route::Events(events)) => {
+                let since = events.wanted.since.map(|id| (id.epoch.is_some(), id.seq.0));
+                Ok((events.framing, since))
+            }
+            Ok(other) => panic!("{head}: {other:?}"),
+            Err(refusal) => Err(refusal.status),
+        }
+    };
+    let bad = Err(Status::BadRequest);
+    let live = |framing| Ok((framing, None));
+    let since = |is_ours, seq| Ok((Framing::Chunked, Some((is_ours, seq))));
+    for (line, lines, expected) in [
+        ("GET /sse HTTP/1.1", "", live(Framing::Chunked)),
+        ("GET /s%73e?format=raw HTTP/1.1", "", live(Framing::Chunked)),
+        ("HEAD /sse?format=json HTTP/1.1", "", live(Framing::Chunked)),
+        ("GET /sse HTTP/1.0", "", live(Framing::Plain)),
+        ("GET /sse?format=parts HTTP/1.1", "", bad),
+        ("GET /sse?format=xml HTTP/1.1", "", bad),
+        ("GET /sse?since=x HTTP/1.1", "", bad),
+        ("GET /sse?since=x HTTP/1.1", "Last-Event-ID: 00000000-1\r\n", bad),
+        ("GET /sse?since=00000000-7 HTTP/1.1", "", since(true, 7)),
+        ("GET /sse?since=00000000-7 HTTP/1.1", "last-event-id: 00000000-9\r\n", since(true, 9)),
+        ("GET /sse?since=00000000-7 HTTP/1.1", "Last-Event-ID:\r\n", since(true, 7)),
+        ("GET /sse?since=00000000-7 HTTP/1.1", "Last-Event-ID: \u{e9}\r\n", since(false, 0)),
+        ("GET /sse HTTP/1.1", "Last-Event-ID: 1\r\n", since(false, 0)),
+        ("GET /sse HTTP/1.1", "Last-Event-ID: k3x9-1\r\n", since(false, 1)),
+        ("GET /sse HTTP/1.1", "Last-Event-ID: 0-1\r\nLast-Event-ID: 0-1\r\n", since(false, 0)),
+        ("GET /sse HTTP/1.1", "Content-Length: 1\r\n", bad),
+        ("GET /sse HTTP/1.1", "Origin: http://evil\r\n", Err(Status::Forbidden)),
+        ("GET /sse?format=x HTTP/1.1", "Origin: http://evil\r\n", Err(Status::Forbidden)),
+        ("OPTIONS /sse HTTP/1.1", "Origin: http://evil\r\n", Err(Status::Forbidden)),
+        ("POST /sse HTTP/1.1", "Origin: http://a\r\n", Err(Status::MethodNotAllowed)),
+        ("DELETE /sse HTTP/1.1", "", Err(Status::MethodNotAllowed)),
+    ] {
+        assert_eq!(events(line, lines), expected, "{line} {lines}");
+    }
+    let preflight = "OPTIONS /sse HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n";
+    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight));
+}
+
+#[test]
+fn only_event_streams_are_shared_and_only_with_whom_may_connect() {
+    let shared =
+        |line: &str, lines: &str, serves: Serves, list: &[&str]| {
+            let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+            let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
+            let rules = Rules { serves, peer: None, origin: &origin, topics_max: 4 };
+            let cors = cors(&request, &rules)?;
+            let mut head = b"\r\n\r\n".to_vec();
+            cors.stamp(&mut head);
+            let text = String::from_utf8(head).unwrap();
+            assert!(text.contains("Vary: Origin\r\n"));
+            Some(text.lines().find_map(|line| {
+                line.strip_prefix("Access-Control-Allow-Origin: ").map(str::to_owned)
+            }))
+        };
+    let own = "Origin: http://a\r\n";
+    let other = "Origin: https://b\r\n";
+    let twice = "Origin: http://a\r\nOrigin: http://a\r\n";
+    let named = |origin: &str| Some(Some(origin.to_owned()));
+    for (line, lines, serves, list, expected) in [
+        ("GET /sse", own, Serves::All, &[][..], named("http://a")),
+        ("POST /sse", own, Serves::Clients, &[], named("http://a")),
+        ("OPTIONS /s%73e?x", own, Serves::All, &[], named("http://a")),
+        ("GET /sse", other, Serves::All, &[], Some(None)),
+        ("GET /sse", other, Serves::All, &["https://b"], named("https://b")),
+        ("GET /sse", own, Serves::All, &["https://b"], Some(None)),
+        ("GET /sse", other, Serves::All, &["*"], named("https://b")),
+        ("GET /sse", "Origin: null\r\n", Serves::All, &["*"], named("null")),
+        ("GET /sse", "Origin: null\r\n", Serves::All, &[], Some(None)),
+        ("GET /sse", twice, Serves::All, &["*"], Some(None)),
+        ("GET /sse", "", Serves::All, &["*"], Some(None)),
+        ("GET /sse", own, Serves::Operation, &[], None),
+        ("GET /sse/", own, Serves::All, &[], None),
+        ("GET /ws", own, Serves::All, &["*"], None),
+        ("GET /%", own, Serves::All, &["*"], None),
+    ] {
+        assert_eq!(shared(line, lines, serves, list), expected, "{line} {lines} {list:?}");
+    }
+}
+
+#[test]
+fn the_page_is_not_in_the_way_of_other_upgrades() {
+    let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    assert_eq!(routed(h2c, Serves::All, LOCAL), Ok(Route::Page("index.html".into())));
+}
+
+#[test]
+fn keys_with_unused_bits_set_are_taken() {
+    assert!(is_key(b"AAAAAAAAAAAAAAAAAAAAAB=="));
+    assert!(!is_key(b"AAAAAAAAAAAAAAAAAAAAAB="));
+}
