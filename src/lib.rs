@@ -28,7 +28,7 @@
 //! | 1 | `message` | messages, topics and ids from ZeroMQ parts |
 //! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
 //! | 3 | `topics` | filters, and the index from topics to feeds |
-//! | 4 | `feed` | shared bytes, cursors, lag |
+//! | 4 | `history`, `feed` | what is kept to be sent again; shared bytes, cursors, lag |
 //! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
 //! | 6 | `session` | protocols as state machines without socket and clock |
 //! | 7 | `net`, `source` | sockets, files, ZeroMQ |
@@ -60,6 +60,7 @@ mod error;
 mod event_loop;
 mod feed;
 mod gateway;
+mod history;
 mod http;
 mod memory;
 mod message;

@@ -93,17 +93,27 @@ impl FromStr for TopicFrom {
     }
 }
 
-/// One message, borrowed from the parts that a source received.
+/// One message, borrowed from the parts that a source received, or from where it was kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     /// Its number.
     pub seq: Seq,
-    topic: &'a [u8],
-    matched: &'a [u8],
-    /// The start of the body where it is not a whole part, or the only part.
-    head: Option<&'a [u8]>,
-    rest: &'a [Part],
+    /// `None` where the message has none.
+    topic: Option<&'a [u8]>,
+    body: Body<'a>,
 }
+
+/// The parts of a body, in order.
+#[derive(Debug, Clone, Copy)]
+enum Body<'a> {
+    /// As they came: the start of the body where it is not a whole part, then whole parts.
+    Parts { head: Option<&'a [u8]>, rest: &'a [Part] },
+    /// One after the other, with the length of each.
+    Flat { lens: &'a [PartLen], bytes: &'a [u8] },
+}
+
+/// The length of a part, bytes, as it is kept: little-endian, and not aligned.
+pub(crate) type PartLen = [u8; 4];
 
 impl<'a> Message<'a> {
     /// Finds the topic in `parts`.
@@ -114,46 +124,86 @@ impl<'a> Message<'a> {
     pub(crate) fn from_parts(seq: Seq, parts: &'a [Part], topic_from: TopicFrom) -> Self {
         let (first, rest) = parts.split_first().expect("a ZeroMQ message has at least one part");
         let first: &[u8] = first;
-        let whole = |head, rest| Self { seq, topic: b"", matched: first, head, rest };
+        let whole = Self { seq, topic: None, body: Body::Parts { head: None, rest: parts } };
+        let with_topic =
+            |topic, head| Self { seq, topic: Some(topic), body: Body::Parts { head, rest } };
         match topic_from {
-            TopicFrom::None => whole(None, parts),
-            _ if !rest.is_empty() => Self { seq, topic: first, matched: first, head: None, rest },
-            TopicFrom::Part => whole(None, parts),
+            TopicFrom::None => whole,
+            _ if !rest.is_empty() => with_topic(first, None),
+            TopicFrom::Part => whole,
             TopicFrom::Delimiter(delimiter) => {
                 match first.iter().position(|&byte| byte == delimiter) {
-                    None => whole(None, parts),
-                    Some(end) => {
-                        let topic = &first[..end];
-                        Self { seq, topic, matched: topic, head: Some(&first[end + 1..]), rest }
-                    }
+                    None => whole,
+                    Some(end) => with_topic(&first[..end], Some(&first[end + 1..])),
                 }
             }
         }
     }
 
+    /// A message that was kept: `bytes` are the body's parts, whose lengths are `lens`.
+    pub(crate) fn from_flat(
+        seq: Seq,
+        topic: Option<&'a [u8]>,
+        lens: &'a [PartLen],
+        bytes: &'a [u8],
+    ) -> Self {
+        Self { seq, topic, body: Body::Flat { lens, bytes } }
+    }
+
     /// The topic; empty where the message has none.
     pub(crate) fn topic(&self) -> &'a [u8] {
-        self.topic
+        self.topic.unwrap_or_default()
+    }
+
+    /// Whether the message has a topic, be it an empty one.
+    pub(crate) fn has_topic(&self) -> bool {
+        self.topic.is_some()
     }
 
     /// What filters look at: the topic, or the first part's bytes where there is no topic, as ZeroMQ itself does.
     pub(crate) fn matched(&self) -> &'a [u8] {
-        self.matched
+        self.topic.or_else(|| self.body().next()).unwrap_or_default()
     }
 
     /// The parts of the body, in order; there is always at least one.
     pub(crate) fn body(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        self.head.into_iter().chain(self.rest.iter().map(|part| &**part))
+        self.body
     }
 
     /// How many parts the body has.
     pub(crate) fn body_parts(&self) -> usize {
-        usize::from(self.head.is_some()) + self.rest.len()
+        match self.body {
+            Body::Parts { head, rest } => usize::from(head.is_some()) + rest.len(),
+            Body::Flat { lens, .. } => lens.len(),
+        }
     }
 
     /// How many bytes the body has in all its parts.
     pub(crate) fn body_bytes(&self) -> usize {
-        self.body().map(<[u8]>::len).sum()
+        match self.body {
+            Body::Parts { .. } => self.body().map(<[u8]>::len).sum(),
+            Body::Flat { bytes, .. } => bytes.len(),
+        }
+    }
+}
+
+impl<'a> Iterator for Body<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            Self::Parts { head, rest } => head.take().or_else(|| {
+                let (part, others) = rest.split_first()?;
+                *rest = others;
+                Some(part)
+            }),
+            Self::Flat { lens, bytes } => {
+                let (len, others) = lens.split_first()?;
+                let (part, behind) = bytes.split_at(u32::from_le_bytes(*len) as usize);
+                (*lens, *bytes) = (others, behind);
+                Some(part)
+            }
+        }
     }
 }
 
