@@ -11,7 +11,8 @@
 //! A source drains its ZeroMQ socket into messages. The topic index finds the feeds that want a message; there is one for
 //! each distinct filter and format that some client asked for. A message is encoded once for each format and appended
 //! to its feeds as the very bytes that go to sockets. A client is a cursor into a feed: sending is to hand the kernel
-//! what lies between the cursor and the end. Nothing per client is allocated when a message passes.
+//! what lies between the cursor and the end. Nothing per client is allocated when a message passes. A message is also
+//! kept for a while: a client that comes back is sent what it missed, piece by piece, before its cursor goes on.
 //!
 //! # Running it
 //!
@@ -45,6 +46,8 @@
 //!   costs what its feed may hold, however many stall.
 //! - A frame that has begun is finished before anything else is sent; after a close frame nothing is.
 //! - Only a client whose socket takes nothing is left behind. What it missed is counted, and told where its format can.
+//! - Who comes back or was left behind costs numbers, not messages: what it is sent is made of what history keeps, one
+//!   piece at a time for all.
 //! - Every part of a turn is bounded: what is cut short goes on in the next turn, which does not wait.
 //! - A panic is a bug: no input causes one.
 //!

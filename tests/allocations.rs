@@ -119,8 +119,8 @@ fn a_message_costs_no_allocation_in_the_steady_state() {
         }
         turn_until(&mut gateway, &mut clients, MESSAGES_PER_ROUND * (BODY_BYTES + 2))
     };
-    // Until every table has found its size.
-    for _ in 0..20 {
+    // Until every table has found its size, and history is full.
+    for _ in 0..100 {
         round();
     }
     let allocations: usize = (0..50).map(|_| round()).sum();

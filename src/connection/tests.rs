@@ -76,7 +76,8 @@ impl Rig {
     fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
         let memory = Memory::with_limit(memory_bytes_max);
         let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
-        let feed_limits = feed::Limits { lag_bytes_max, lag_policy };
+        let history = Default::default();
+        let feed_limits = feed::Limits { lag_bytes_max, lag_policy, history, last_value: false };
         let context = Context {
             feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
             metrics: Metrics::default(),

@@ -20,3 +20,11 @@ pub(crate) struct Limits {
     /// Bytes for each of the two (`--history-bytes`).
     pub(crate) bytes_max: usize,
 }
+
+impl Limits {
+    /// What both may take together.
+    pub(crate) fn total_bytes_max(&self) -> usize {
+        let stores = usize::from(self.messages_max > 0) + usize::from(self.topics_max > 0);
+        stores * self.bytes_max
+    }
+}

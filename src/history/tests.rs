@@ -51,7 +51,7 @@ fn the_ring_keeps_the_newest_messages_as_they_were() {
             let from = random.below(seq as usize + 3) as u64;
             let kept: Vec<_> = ring.iter_from(Seq(from)).map(|message| seen(&message)).collect();
             let first = from.max(ring.first().0).max(1).min(seq + 1) as usize;
-            assert_eq!(kept, all[first - 1..], "from {from} on, {} to {seq} are kept", first);
+            assert_eq!(kept, all[first - 1..], "from {from} on, {first} to {seq} are kept");
         }
         let is_roomy = bytes_max == 200_000 && messages_max <= 10;
         assert!(!is_roomy || ring.len() == messages_max, "nothing is let go of without need");

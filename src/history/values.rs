@@ -50,11 +50,6 @@ impl LastValues {
         }
     }
 
-    /// How many topics there are.
-    pub(crate) fn len(&self) -> usize {
-        self.values.len()
-    }
-
     /// How many bytes they take.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes

@@ -1,7 +1,8 @@
 //! A simulated client: what it asks for, how it behaves, and what it must have seen in the end.
 
+use super::account::{Account, Seen};
 use super::pipe::SharedPipe;
-use crate::message::Id;
+use crate::message::{Epoch, Id};
 use crate::test_random::Random;
 use crate::wire::Format;
 
@@ -12,19 +13,27 @@ pub(super) struct Published {
     pub(super) body_bytes: usize,
 }
 
-/// What a client read, frame by frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
-    Message(usize),
-    Gap(usize),
-    Ping,
-    Pong,
-    Close(u16),
+/// One run of the gateway, as the oracle knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) epoch: Epoch,
+    /// How many messages were published before it began.
+    pub(super) begins_after: usize,
+}
+
+/// What a client comes back with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    pub(super) run: Run,
+    /// The last message that it saw or could know of, counted over all runs.
+    pub(super) number: usize,
 }
 
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) pipe: SharedPipe,
+    pub(super) run: Run,
+    since: Option<Since>,
     prefixes: Vec<&'static str>,
     exact: Vec<&'static str>,
     format: Format,
@@ -55,14 +64,16 @@ pub(super) fn random_topic(random: &mut Random) -> &'static str {
 
 impl Client {
     /// Connects and asks for something, perhaps with a request in front.
-    pub(super) fn new(random: &mut Random, pipe: SharedPipe) -> Self {
+    pub(super) fn new(random: &mut Random, pipe: SharedPipe, run: Run) -> Self {
         let mut some = |max: usize| -> Vec<&'static str> {
             (0..random.below(max)).map(|_| random_topic(random)).collect()
         };
         let (prefixes, exact) = (some(3), some(3));
         let format = [Format::Raw, Format::Json, Format::Parts][random.below(3)];
-        let client = Self {
+        let mut client = Self {
             pipe,
+            run,
+            since: None,
             prefixes,
             exact,
             format,
@@ -73,9 +84,68 @@ impl Client {
             answers_pings: !random.chance(10),
             searched: 0,
         };
-        let request = client.request(random);
-        client.send(&request);
+        client.ask(random);
         client
+    }
+
+    /// The same client, which comes back.
+    pub(super) fn again(
+        &self,
+        random: &mut Random,
+        pipe: SharedPipe,
+        run: Run,
+        since: Since,
+    ) -> Self {
+        let mut client = Self {
+            pipe,
+            run,
+            since: Some(since),
+            prefixes: self.prefixes.clone(),
+            exact: self.exact.clone(),
+            received: Vec::new(),
+            appetite: 1 + random.below(5_000),
+            expected_close: None,
+            has_left: false,
+            searched: 0,
+            ..*self
+        };
+        client.ask(random);
+        client
+    }
+
+    fn ask(&mut self, random: &mut Random) {
+        let request = self.request(random);
+        self.send(&request);
+    }
+
+    /// Goes away: what it was sent may end anywhere.
+    pub(super) fn leave(&mut self) {
+        self.has_left = true;
+        self.pipe.borrow_mut().is_reset = true;
+    }
+
+    /// What it can come back with: the last message that it saw, or, where its format has no ids, any one that it may
+    /// have heard of.
+    pub(super) fn since(&self, random: &mut Random, published: &[Published]) -> Option<Since> {
+        let joined = self.pipe.borrow().upgraded_at?;
+        let number = match self.format {
+            Format::Json => {
+                let of_message = |seen: &Seen| match seen {
+                    Seen::Message(number) => Some(*number),
+                    _ => None,
+                };
+                let last = self.seen(published)?.iter().rev().find_map(of_message);
+                last.or(self.since.map(|since| since.number)).unwrap_or(joined)
+            }
+            Format::Raw | Format::Parts => {
+                self.run.begins_after + random.below(joined - self.run.begins_after + 1)
+            }
+        };
+        let run = match self.since {
+            Some(since) if number <= self.run.begins_after && number == since.number => since.run,
+            _ => self.run,
+        };
+        Some(Since { run, number })
     }
 
     fn request(&self, random: &mut Random) -> Vec<u8> {
@@ -86,6 +156,9 @@ impl Client {
         };
         self.prefixes.iter().for_each(|topic| query += &format!("&topic={topic}"));
         self.exact.iter().for_each(|topic| query += &format!("&exact={topic}"));
+        if let Some(Since { run, number }) = self.since {
+            query += &format!("&since={}-{}", run.epoch.as_str(), number - run.begins_after);
+        }
         let mut request = String::new();
         if random.chance(5) {
             request += "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -128,10 +201,7 @@ impl Client {
                 self.has_left = true;
                 self.pipe.borrow_mut().client_ended = true;
             }
-            11 => {
-                self.has_left = true;
-                self.pipe.borrow_mut().is_reset = true;
-            }
+            11 => self.leave(),
             _ => {}
         }
     }
@@ -170,6 +240,8 @@ impl Client {
     /// From now on it reads as fast as it can, and behaves.
     pub(super) fn recover(&mut self) {
         self.appetite = usize::MAX / 2;
+        let mut pipe = self.pipe.borrow_mut();
+        pipe.room_bytes = pipe.room_bytes.max(4_000);
     }
 
     pub(super) fn has_left(&self) -> bool {
@@ -183,39 +255,32 @@ impl Client {
     }
 
     /// Compares what was received with what was owed. `is_alive` is whether the gateway still serves the client, which
-    /// then must have got everything; `may_miss` is whether anybody was left behind.
-    pub(super) fn check(&self, published: &[Published], is_alive: bool, may_miss: bool) {
-        let Some(upgraded_at) = self.pipe.borrow().upgraded_at else { return };
-        let is_owed = |number: &usize| self.wants(&published[*number - 1].topic);
-        let mut owed = (upgraded_at + 1..=published.len()).filter(is_owed);
+    /// then must have got everything; `may_miss` is whether anybody missed anything; `has_values` whether a new client
+    /// gets last values first.
+    pub(super) fn check(
+        &self,
+        published: &[Published],
+        is_alive: bool,
+        may_miss: bool,
+        has_values: bool,
+    ) {
+        let Some(joined) = self.pipe.borrow().upgraded_at else { return };
         let Some(seen) = self.seen(published) else {
             assert!(!is_alive, "a client that is served got its upgrade");
             return;
         };
-        let mut closed_with = None;
-        for item in seen {
-            assert_eq!(closed_with, None, "nothing follows a close: {item:?}");
-            match item {
-                Seen::Message(number) if self.format == Format::Json || !may_miss => {
-                    assert_eq!(owed.next(), Some(number), "the next message that is owed");
-                }
-                Seen::Message(number) => {
-                    assert!(
-                        owed.by_ref().any(|next| next == number),
-                        "in order, and owed: {number}"
-                    );
-                }
-                Seen::Gap(missed) => {
-                    assert!(missed > 0);
-                    assert_eq!(owed.by_ref().take(missed).count(), missed, "told, and owed");
-                }
-                Seen::Ping | Seen::Pong => {}
-                Seen::Close(code) => closed_with = Some(code),
-            }
-        }
-        if is_alive && (self.format == Format::Json || !may_miss) {
-            assert_eq!(owed.next(), None, "neither delivered nor told");
-        }
+        let is_told = self.format == Format::Json;
+        let account = Account {
+            published,
+            wants: &|topic| self.wants(topic),
+            joined,
+            since: self.since.map(|since| since.number),
+            first: self.run.begins_after + 1,
+            has_values,
+            is_told,
+            may_miss: !is_told && may_miss,
+        };
+        let closed_with = account.check(&seen, is_alive);
         if let (Some(expected), Some(code)) = (self.expected_close, closed_with) {
             assert!(code == expected || code == 1013 || code == 1001, "{code}, not {expected}");
         }
@@ -265,11 +330,13 @@ impl Client {
             (0x81, Format::Json) => {
                 let json: serde_json::Value = serde_json::from_slice(payload).unwrap();
                 if let Some(gap) = json.get("gap") {
-                    return Seen::Gap(gap["missed"].as_u64().unwrap() as usize);
+                    let missed = gap["missed"].as_u64().map(|missed| missed as usize);
+                    return Seen::Gap(missed, gap["reason"] == "lag");
                 }
                 let number = number_of(json["data"].as_str().unwrap().as_bytes());
                 let id: Id = json["id"].as_str().unwrap().parse().unwrap();
-                assert_eq!(id.seq.0, number as u64);
+                assert_eq!(id.seq.0, (number - self.run.begins_after) as u64);
+                assert_eq!(id.epoch, Some(self.run.epoch));
                 assert_eq!(json["topic"], published[number - 1].topic.as_str());
                 Seen::Message(number)
             }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::client::{Client, Published, random_topic};
+use super::client::{Client, Published, Run, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
 use crate::access::OriginPolicy;
 use crate::connection::{
     Budget, ConnectionKey, Connections, Context, Interest, Limits, Phase, Site,
 };
-use crate::error::GapReason;
 use crate::feed::{self, Feeds, LagPolicy};
+use crate::history;
 use crate::http::{self, Date, Serves};
 use crate::memory::Memory;
 use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
@@ -25,6 +25,8 @@ use crate::wire::{Encoding, Format, Payload};
 pub(super) struct Rules {
     pub(super) lag_bytes_max: usize,
     pub(super) lag_policy: LagPolicy,
+    pub(super) history: history::Limits,
+    pub(super) last_value: bool,
     pub(super) memory_bytes_max: usize,
     /// What fits between the gateway and a client.
     pub(super) pipe_bytes_max: usize,
@@ -37,74 +39,74 @@ pub(super) struct Rules {
 pub(super) struct World {
     rules: Rules,
     now: Instant,
+    run: Run,
     connections: Connections<SimStream>,
     registered: BTreeMap<ConnectionKey, (SharedPipe, Interest)>,
     clients: Vec<Client>,
     published: Vec<Published>,
     waiting: Vec<(String, Vec<u8>)>,
+    /// Whether anybody missed anything in an earlier run.
+    has_missed: bool,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn new(random: &mut Random, rules: Rules) -> Self {
-        let memory = Memory::with_limit(rules.memory_bytes_max);
-        let encoding = Encoding { epoch: Epoch::from_seed(random.next()), payload: Payload::Auto };
-        let feed_limits =
-            feed::Limits { lag_bytes_max: rules.lag_bytes_max, lag_policy: rules.lag_policy };
-        let context = Context {
-            feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
-            metrics: Metrics::default(),
-            memory,
-            request_memory: Memory::with_limit(100_000),
-            timing: Timing {
-                handshake_timeout: 10 * SECOND,
-                keepalive_timeout: 60 * SECOND,
-                ping_interval: 25 * SECOND,
-                ping_timeout: 20 * SECOND,
-            },
-            limits: Limits {
-                http: http::Limits::default(),
-                clients_max: 100_000,
-                clients_per_ip_max: 0,
-                topics_max: 128,
-                inbound_bytes_max: 4096,
-                write_timeout: 30 * SECOND,
-            },
-            budget: Budget {
-                visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
-                turn_visits_max: 400 + random.below(rules.visit_bytes_max),
-                turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
-            },
-            origin: OriginPolicy::SameHost,
-            format: Format::Raw,
-            site: Site::None,
-            phase: Phase::Serving,
-            date: Date::from_system_time(SystemTime::UNIX_EPOCH),
-            refusals: 0,
-        };
+        let run = Run { epoch: Epoch::from_seed(random.next()), begins_after: 0 };
         Self {
             rules,
             now: Instant::now(),
-            connections: Connections::new(context),
+            run,
+            connections: Connections::new(context(random, &rules, run.epoch)),
             registered: BTreeMap::new(),
             clients: Vec::new(),
             published: Vec::new(),
             waiting: Vec::new(),
+            has_missed: false,
         }
     }
 
     pub(super) fn connect(&mut self, random: &mut Random, clients_max: usize) {
-        if self.clients.len() >= clients_max {
+        if self.clients.len() < clients_max {
+            let pipe = self.accept(random);
+            self.clients.push(Client::new(random, pipe, self.run));
+        }
+    }
+
+    /// Somebody goes, or is gone already, and comes back with what it saw last.
+    pub(super) fn reconnect(&mut self, random: &mut Random, clients_max: usize) {
+        if self.clients.is_empty() || self.clients.len() >= clients_max {
             return;
         }
+        let at = random.below(self.clients.len());
+        let Some(since) = self.clients[at].since(random, &self.published) else { return };
+        self.clients[at].leave();
+        let pipe = self.accept(random);
+        let client = self.clients[at].again(random, pipe, self.run, since);
+        self.clients.push(client);
+    }
+
+    /// The gateway is killed and starts again, with nothing of what it had.
+    pub(super) fn restart(&mut self, random: &mut Random) {
+        self.note_missed();
+        self.clients.iter_mut().for_each(Client::leave);
+        self.connections.abandon_all();
+        self.reap();
+        let run =
+            Run { epoch: Epoch::from_seed(random.next()), begins_after: self.published.len() };
+        self.run = run;
+        self.connections = Connections::new(context(random, &self.rules, run.epoch));
+    }
+
+    fn accept(&mut self, random: &mut Random) -> SharedPipe {
         let room = 1 + random.below(self.rules.pipe_bytes_max);
         let pipe = Pipe::new(room, random.next());
-        self.clients.push(Client::new(random, Rc::clone(&pipe)));
         let stream = SimStream(Rc::clone(&pipe));
         let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
         let interest = Interest { readable: true, writable: false };
-        self.registered.insert(key, (pipe, interest));
+        self.registered.insert(key, (Rc::clone(&pipe), interest));
+        pipe
     }
 
     /// A message waits upstream.
@@ -194,7 +196,7 @@ impl World {
             let body_bytes = body.len();
             let parts = [Part::from(topic.as_bytes()), Part::from(body)];
             self.published.push(Published { topic, body_bytes });
-            let seq = Seq(self.published.len() as u64);
+            let seq = Seq((self.published.len() - self.run.begins_after) as u64);
             let message = Message::from_parts(seq, &parts, TopicFrom::Part);
             self.connections.context.feeds.publish(&message);
         }
@@ -232,13 +234,18 @@ impl World {
         assert_eq!(context.memory.used_bytes(), 0, "no memory is held");
     }
 
-    fn check_accounts(&self) {
-        let gaps = self.connections.context.feeds.counts().gaps[GapReason::Lag as usize];
+    fn note_missed(&mut self) {
+        let gaps: u64 = self.connections.context.feeds.counts().gaps.iter().sum();
+        self.has_missed |= gaps > 0 || self.rules.lag_policy == LagPolicy::Conflate;
+    }
+
+    fn check_accounts(&mut self) {
+        self.note_missed();
         for client in &self.clients {
             let pipe = client.pipe.borrow();
             let is_alive = !pipe.server_ended && !client.has_left();
             drop(pipe);
-            client.check(&self.published, is_alive, gaps > 0);
+            client.check(&self.published, is_alive, self.has_missed, self.rules.last_value);
         }
     }
 
@@ -264,5 +271,47 @@ impl World {
                 assert_eq!(client.close_code(&self.published), Some(1001), "{client:?}");
             }
         }
+    }
+}
+
+fn context(random: &mut Random, rules: &Rules, epoch: Epoch) -> Context {
+    let memory = Memory::with_limit(rules.memory_bytes_max);
+    let encoding = Encoding { epoch, payload: Payload::Auto };
+    let feed_limits = feed::Limits {
+        lag_bytes_max: rules.lag_bytes_max,
+        lag_policy: rules.lag_policy,
+        history: rules.history,
+        last_value: rules.last_value,
+    };
+    Context {
+        feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
+        metrics: Metrics::default(),
+        memory,
+        request_memory: Memory::with_limit(100_000),
+        timing: Timing {
+            handshake_timeout: 10 * SECOND,
+            keepalive_timeout: 60 * SECOND,
+            ping_interval: 25 * SECOND,
+            ping_timeout: 20 * SECOND,
+        },
+        limits: Limits {
+            http: http::Limits::default(),
+            clients_max: 100_000,
+            clients_per_ip_max: 0,
+            topics_max: 128,
+            inbound_bytes_max: 4096,
+            write_timeout: 30 * SECOND,
+        },
+        budget: Budget {
+            visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
+            turn_visits_max: 400 + random.below(rules.visit_bytes_max),
+            turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
+        },
+        origin: OriginPolicy::SameHost,
+        format: Format::Raw,
+        site: Site::None,
+        phase: Phase::Serving,
+        date: Date::from_system_time(SystemTime::UNIX_EPOCH),
+        refusals: 0,
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
 mod figures;
+mod history;
 mod http;
 mod messages;
 mod operation;
