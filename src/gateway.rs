@@ -9,6 +9,7 @@ use crate::connection::{Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, Parts, Stopper};
 use crate::feed::{self, Feeds};
+use crate::history;
 use crate::http::assets::BuiltIn;
 use crate::http::{self, Date, Serves};
 use crate::intake::{Intake, IntakeConfig};
@@ -28,7 +29,7 @@ const OTHER_DESCRIPTORS: usize = 256;
 const OTHER_CONNECTIONS: usize = 128;
 
 /// One part in so many of `--max-memory` is for each of these: requests that are not complete, filters, and the files of
-/// `--www`. The rest is for messages.
+/// `--www`. History and last values have what `--history-bytes` says; the rest is for messages on their way.
 const MEMORY_SHARE: usize = 8;
 
 /// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
@@ -221,11 +222,17 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
 
 fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     let share_bytes = config.memory_bytes_max / MEMORY_SHARE;
-    let memory = Memory::with_limit(config.memory_bytes_max - 3 * share_bytes);
+    let history = history_limits(&config);
+    let other_bytes = 3 * share_bytes + history.total_bytes_max();
+    let memory = Memory::with_limit(config.memory_bytes_max - other_bytes);
     let wish_memory = Memory::with_limit(share_bytes);
     let epoch = Epoch::from_seed(RandomState::new().hash_one(0));
-    let feed_limits =
-        feed::Limits { lag_bytes_max: config.lag_bytes_max, lag_policy: config.lag_policy };
+    let feed_limits = feed::Limits {
+        lag_bytes_max: config.lag_bytes_max,
+        lag_policy: config.lag_policy,
+        history,
+        last_value: config.last_value,
+    };
     let encoding = Encoding { epoch, payload: config.payload };
     let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
     if config.on_demand {
@@ -259,6 +266,14 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         date: Date::from_system_time(SystemTime::now()),
         refusals: 0,
     })
+}
+
+fn history_limits(config: &Config) -> history::Limits {
+    history::Limits {
+        messages_max: config.history_messages_max,
+        topics_max: if config.keeps_last_values() { config.last_value_topics_max } else { 0 },
+        bytes_max: config.history_bytes_max,
+    }
 }
 
 fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {

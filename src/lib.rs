@@ -11,7 +11,8 @@
 //! A source drains its ZeroMQ socket into messages. The topic index finds the feeds that want a message; there is one for
 //! each distinct filter and format that some client asked for. A message is encoded once for each format and appended
 //! to its feeds as the very bytes that go to sockets. A client is a cursor into a feed: sending is to hand the kernel
-//! what lies between the cursor and the end. Nothing per client is allocated when a message passes.
+//! what lies between the cursor and the end. Nothing per client is allocated when a message passes. A message is also
+//! kept for a while: a client that comes back is sent what it missed, piece by piece, before its cursor goes on.
 //!
 //! # Running it
 //!
@@ -28,7 +29,7 @@
 //! | 1 | `message` | messages, topics and ids from ZeroMQ parts |
 //! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
 //! | 3 | `topics`, `intake` | filters, the index from topics to feeds, what publishers are asked for; counters, inflating |
-//! | 4 | `feed` | shared bytes, cursors, lag |
+//! | 4 | `history`, `feed` | what is kept to be sent again; shared bytes, cursors, lag |
 //! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
 //! | 6 | `session` | protocols as state machines without socket and clock |
 //! | 7 | `net`, `source` | sockets, files, ZeroMQ |
@@ -45,6 +46,8 @@
 //!   costs what its feed may hold, however many stall.
 //! - A frame that has begun is finished before anything else is sent; after a close frame nothing is.
 //! - Only a client whose socket takes nothing is left behind. What it missed is counted, and told where its format can.
+//! - Who comes back or was left behind costs numbers, not messages: what it is sent is made of what history keeps, one
+//!   piece at a time for all.
 //! - Every part of a turn is bounded: what is cut short goes on in the next turn, which does not wait.
 //! - A panic is a bug: no input causes one.
 //!
@@ -63,6 +66,7 @@ mod error;
 mod event_loop;
 mod feed;
 mod gateway;
+mod history;
 mod http;
 mod intake;
 mod memory;

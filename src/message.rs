@@ -105,7 +105,7 @@ pub(crate) struct Lost {
     pub missed: Option<u64>,
 }
 
-/// One message, borrowed from the parts that a source received, or from the bytes that they became.
+/// One message, borrowed from the parts that a source received, or from where it was kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     /// Its number.
@@ -166,9 +166,25 @@ impl<'a> Message<'a> {
         Message { body: Body::Flat { lens, bytes }, ..*self }
     }
 
+    /// A message that was kept: `bytes` are the body's parts, whose lengths are `lens`.
+    pub(crate) fn from_flat(
+        seq: Seq,
+        lost_upstream: Option<Lost>,
+        topic: Option<&'a [u8]>,
+        lens: &'a [PartLen],
+        bytes: &'a [u8],
+    ) -> Self {
+        Self { seq, lost_upstream, topic, body: Body::Flat { lens, bytes } }
+    }
+
     /// The topic; empty where the message has none.
     pub(crate) fn topic(&self) -> &'a [u8] {
         self.topic.unwrap_or_default()
+    }
+
+    /// Whether the message has a topic, be it an empty one.
+    pub(crate) fn has_topic(&self) -> bool {
+        self.topic.is_some()
     }
 
     /// What filters look at: the topic, or the first part's bytes where there is no topic, as ZeroMQ itself does.

@@ -38,6 +38,8 @@ pub(crate) struct Metrics {
     pub(crate) gaps: [u64; GapReason::ALL.len()],
     pub(crate) feeds: usize,
     pub(crate) feed_bytes: usize,
+    pub(crate) history_messages: usize,
+    pub(crate) history_bytes: usize,
     pub(crate) lagging_clients: usize,
     pub(crate) lag_bytes_max: u64,
     turns: TurnHistogram,
@@ -157,12 +159,29 @@ impl Metrics {
             "Refused with 503: too many in all, from one address, or for the memory there is.",
             self.connections_refused,
         );
+        self.write_feeds(&mut text);
+        self.write_turns(&mut text);
+    }
+
+    fn write_feeds(&self, text: &mut Text<'_>) {
         text.single("zmq2ws_feeds", "gauge", "Distinct filters and formats.", self.feeds as u64);
         text.single(
             "zmq2ws_feed_bytes",
             "gauge",
             "Bytes held for clients that lag, and by requests under way.",
             self.feed_bytes as u64,
+        );
+        text.single(
+            "zmq2ws_history_messages",
+            "gauge",
+            "Messages kept for clients that come back.",
+            self.history_messages as u64,
+        );
+        text.single(
+            "zmq2ws_history_bytes",
+            "gauge",
+            "Bytes of messages kept, last values included.",
+            self.history_bytes as u64,
         );
         text.single(
             "zmq2ws_clients_lagging",
@@ -176,7 +195,6 @@ impl Metrics {
             "How far the client that lags most is behind.",
             self.lag_bytes_max,
         );
-        self.write_turns(&mut text);
     }
 
     fn write_upstream(&self, text: &mut Text<'_>) {

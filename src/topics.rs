@@ -42,11 +42,18 @@ impl Filter {
         self.prefixes.iter().chain(&self.exact).map(|topic| 2 * topic.len() + INDEXED_BYTES).sum()
     }
 
-    /// Whether `topic` is wanted: the slow and obvious way, which tests and benches hold against the index.
-    #[cfg(any(test, feature = "bench-internals"))]
+    /// Whether it lets everything through.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.prefixes.first().is_some_and(|prefix| prefix.is_empty())
+    }
+
+    /// Whether `topic` is wanted.
     pub(crate) fn matches(&self, topic: &[u8]) -> bool {
-        self.prefixes.iter().any(|prefix| topic.starts_with(prefix))
-            || self.exact.iter().any(|exact| &**exact == topic)
+        // Between a prefix of the topic and the topic sorts only what starts with that prefix, and a filter has none.
+        let behind = self.prefixes.partition_point(|prefix| **prefix <= *topic);
+        let nearest = behind.checked_sub(1).map(|last| &self.prefixes[last]);
+        nearest.is_some_and(|prefix| topic.starts_with(prefix))
+            || self.exact.binary_search_by(|exact| (**exact).cmp(topic)).is_ok()
     }
 }
 
@@ -151,6 +158,12 @@ mod tests {
         Filter::new(owned(prefixes), owned(exact))
     }
 
+    /// The slow and obvious way.
+    fn is_wanted(filter: &Filter, topic: &[u8]) -> bool {
+        filter.prefixes.iter().any(|prefix| topic.starts_with(prefix))
+            || filter.exact.iter().any(|exact| &**exact == topic)
+    }
+
     #[test]
     fn equal_wishes_are_one_filter() {
         assert_eq!(filter(&["b", "ab", "a", "abc", "b"], &[]), filter(&["a", "b"], &[]));
@@ -191,12 +204,16 @@ mod tests {
                     filters.push((step, filter));
                 }
                 let topic = word(&mut random);
+                for (_, filter) in &filters {
+                    assert_eq!(filter.matches(&topic), is_wanted(filter, &topic), "{filter:?}");
+                    assert!(!filter.is_everything() || filter.matches(&topic));
+                }
                 let mut found = Vec::new();
                 index.matches(&topic, &mut found);
                 found.sort_unstable();
                 let mut expected: Vec<_> = filters
                     .iter()
-                    .filter(|(_, filter)| filter.matches(&topic))
+                    .filter(|(_, filter)| is_wanted(filter, &topic))
                     .map(|(key, _)| *key)
                     .collect();
                 expected.sort_unstable();

@@ -124,8 +124,8 @@ fn a_message_costs_no_allocation_in_the_steady_state() {
         }
         turn_until_served(&mut gateway, &mut clients)
     };
-    // Until every table has found its size.
-    for _ in 0..20 {
+    // Until every table has found its size, and history is full.
+    for _ in 0..100 {
         round();
     }
     let counted: usize = (0..50).map(|_| round()).sum();

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::Upstream;
 use crate::access::OriginPolicy;
-use crate::feed::{self, LagPolicy, Owner, Subscription, Wish};
+use crate::feed::{self, LagPolicy, Owner, Pending, Subscription, Wish};
+use crate::history;
 use crate::http::{self, HeadScanner, Route, Rules, Serves, parse_head, route};
 use crate::memory::Memory;
 use crate::message::{Epoch, Seq};
@@ -80,7 +81,12 @@ pub struct Feeds {
 impl Feeds {
     /// No feed yet, and room in the table of this bench for `subscribers`, so that it does not grow under way.
     pub fn with_room(subscribers: usize) -> Self {
-        let limits = feed::Limits { lag_bytes_max: 1 << 20, lag_policy: LagPolicy::Skip };
+        let limits = feed::Limits {
+            lag_bytes_max: 1 << 20,
+            lag_policy: LagPolicy::Skip,
+            history: history::Limits { messages_max: 1_000, topics_max: 0, bytes_max: 8 << 20 },
+            last_value: false,
+        };
         let memory = Memory::with_limit(512 << 20);
         let feeds = feed::Feeds::new(limits, encoding(), &memory, Memory::with_limit(512 << 20));
         Self { feeds, subscriptions: Vec::with_capacity(subscribers), seq: Seq(0) }
@@ -104,8 +110,10 @@ impl Feeds {
         let mut messages = 0;
         while let Some(Owner(number)) = self.feeds.next_owner() {
             let subscription = &self.subscriptions[number as usize];
-            let pending = self.feeds.pending(subscription).len();
-            messages += self.feeds.advance(subscription, pending);
+            if let Pending::Bytes(bytes) = self.feeds.pending(subscription) {
+                let sent = bytes.len();
+                messages += self.feeds.advance(subscription, sent);
+            }
         }
         messages
     }

@@ -7,6 +7,7 @@ use super::Upstream;
 use crate::connection::in_memory::{self, MemoryStream};
 use crate::connection::{ConnectionKey, Connections};
 use crate::feed::{self, LagPolicy};
+use crate::history;
 use crate::http::Serves;
 use crate::message::Seq;
 
@@ -30,7 +31,12 @@ impl Sessions {
     /// A gateway at `now` without clients. What the ends of `clients_max` clients take is allocated here, so that all
     /// that is allocated later is the gateway's.
     pub fn with_room(now: Instant, clients_max: usize) -> Self {
-        let limits = feed::Limits { lag_bytes_max: 1 << 20, lag_policy: LagPolicy::Skip };
+        let limits = feed::Limits {
+            lag_bytes_max: 1 << 20,
+            lag_policy: LagPolicy::Skip,
+            history: history::Limits { messages_max: 1_000, topics_max: 0, bytes_max: 8 << 20 },
+            last_value: false,
+        };
         let mut context = in_memory::context(1, limits, 512 << 20);
         context.limits.clients_max = usize::MAX;
         Self {

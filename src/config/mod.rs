@@ -1,6 +1,7 @@
 //! Everything that can be set, typed, with its defaults and their bounds. Knows nothing of flags, files or variables.
 
 mod layers;
+mod memory;
 mod resolve;
 mod settings;
 mod values;
@@ -55,6 +56,15 @@ pub struct Config {
     pub format: Option<Format>,
     /// `--payload`: the opcode of raw messages.
     pub payload: Payload,
+    /// `--history`: messages kept for clients that come back; 0 keeps none.
+    pub history_messages_max: usize,
+    /// `--history-bytes`: bytes of messages kept for them, and as many again of last values where those are kept
+    /// ([`Self::keeps_last_values`]); at most an eighth of [`Self::memory_bytes_max`], which they are a part of.
+    pub history_bytes_max: usize,
+    /// `--last-value`: whether a new client first gets the last message of each topic.
+    pub last_value: bool,
+    /// `--last-value-topics`: topics whose last message is kept; 1 or more.
+    pub last_value_topics_max: usize,
     /// `--slow-client`: what happens to a client that lags more than [`Self::lag_bytes_max`].
     pub lag_policy: LagPolicy,
     /// `--max-lag`: how far one client may lag, bytes.
@@ -78,7 +88,7 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// `--write-timeout`: a client that accepts no byte for so long is closed.
     pub write_timeout: Duration,
-    /// `--max-memory`: all feeds and sessions together, bytes.
+    /// `--max-memory`: all feeds, history and sessions together, bytes.
     pub memory_bytes_max: usize,
     /// `--max-inbound`: a client's message, bytes.
     pub inbound_bytes_max: usize,
@@ -89,6 +99,13 @@ pub struct Config {
     pub origin: OriginPolicy,
     /// `--metrics`: a listener of its own for metrics and health.
     pub metrics: Option<ListenAddr>,
+}
+
+impl Config {
+    /// Whether somebody may need the last message of each topic.
+    pub fn keeps_last_values(&self) -> bool {
+        self.last_value || self.lag_policy == LagPolicy::Conflate
+    }
 }
 
 /// Where the page comes from.

@@ -38,6 +38,8 @@ impl Settings {
     ///
     /// The first value that cannot be used, with the flag, variable or key that gave it.
     pub fn into_config(self) -> Result<Config, ConfigError> {
+        let memory_bytes_max =
+            self.bytes("max-memory", &self.max_memory, 512 << 20, &MEMORY_BYTES)?;
         let config = Config {
             endpoints: self.endpoints()?,
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
@@ -59,7 +61,11 @@ impl Settings {
             listen: self.listeners()?,
             format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
-            lag_policy: self.lag_policy()?,
+            history_messages_max: self.history_messages()?,
+            history_bytes_max: self.history_bytes(memory_bytes_max)?,
+            last_value: self.switch("last-value", &self.last_value)?,
+            last_value_topics_max: self.last_value_topics()?,
+            lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
             site: self.site()?,
 
@@ -81,12 +87,7 @@ impl Settings {
             ping_interval: self.timeout("ping-interval", &self.ping_interval, 25)?,
             ping_timeout: self.timeout("ping-timeout", &self.ping_timeout, 20)?,
             write_timeout: self.timeout("write-timeout", &self.write_timeout, 30)?,
-            memory_bytes_max: self.bytes(
-                "max-memory",
-                &self.max_memory,
-                512 << 20,
-                &MEMORY_BYTES,
-            )?,
+            memory_bytes_max,
             inbound_bytes_max: self.bytes(
                 "max-inbound",
                 &self.max_inbound,
@@ -201,16 +202,6 @@ impl Settings {
         }
     }
 
-    fn lag_policy(&self) -> Result<LagPolicy, ConfigError> {
-        match self.slow_client.as_deref() {
-            Some("conflate") => {
-                let reason = "not in this version; expected 'skip' or 'disconnect'";
-                Err(self.refuse("slow-client", "conflate", reason))
-            }
-            _ => self.read("slow-client", &self.slow_client, LagPolicy::Skip),
-        }
-    }
-
     fn site(&self) -> Result<SiteConfig, ConfigError> {
         let is_off = self.switch("no-www", &self.no_www)?;
         let Some(dir) = self.www.as_ref() else {
@@ -247,34 +238,6 @@ impl Settings {
         Ok(Some(address))
     }
 
-    /// A limit on all memory that one message or one client's lag exceeds could never hold.
-    fn check_memory(&self, config: &Config) -> Result<(), ConfigError> {
-        let parts = [
-            ("max-message", &self.max_message, config.message_bytes_max),
-            ("max-lag", &self.max_lag, config.lag_bytes_max),
-        ];
-        for (name, text, bytes) in parts {
-            // A part of the memory is for other things than messages.
-            if bytes <= config.memory_bytes_max / 2 {
-                continue;
-            }
-            return Err(match (self.max_memory.as_ref(), text) {
-                (Some(memory), _) => {
-                    let reason =
-                        format!("expected at least twice --{name}, which is {bytes} bytes");
-                    self.refuse("max-memory", memory, reason)
-                }
-                (None, text) => {
-                    let memory = config.memory_bytes_max;
-                    let reason =
-                        format!("expected at most half of --max-memory, which is {memory} bytes");
-                    self.refuse(name, text.as_deref().unwrap_or_default(), reason)
-                }
-            });
-        }
-        Ok(())
-    }
-
     fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
         self.read_with(name, value, false, values::switch)
     }
@@ -301,7 +264,7 @@ impl Settings {
         self.read_with(name, value, Duration::from_secs(seconds), read)
     }
 
-    fn bytes(
+    pub(super) fn bytes(
         &self,
         name: &str,
         value: &Option<Text>,
@@ -311,7 +274,7 @@ impl Settings {
         self.read_with(name, value, default, |text| values::bytes(text, range))
     }
 
-    fn count(
+    pub(super) fn count(
         &self,
         name: &str,
         value: &Option<Text>,
@@ -363,6 +326,8 @@ mod tests {
         assert_eq!(config.message_bytes_max, 16 << 20);
         assert_eq!(config.listen.len(), 1);
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
+        assert_eq!((config.history_messages_max, config.history_bytes_max), (1_000, 8 << 20));
+        assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!(config.site, SiteConfig::BuiltIn);
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -395,6 +360,10 @@ mod tests {
             listen = ["127.0.0.1:0", "[::1]:0"]
             format = "json"
             payload = "binary"
+            history = 7
+            history-bytes = "64KiB"
+            last-value = true
+            last-value-topics = 8
             slow-client = "disconnect"
             max-lag = 2048
             no-www = true
@@ -425,6 +394,8 @@ mod tests {
         assert_eq!(config.message_bytes_max, 1024);
         assert_eq!(config.listen.len(), 2);
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
+        assert_eq!((config.history_messages_max, config.history_bytes_max), (7, 64 << 10));
+        assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!(config.site, SiteConfig::None);
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));
@@ -447,24 +418,31 @@ mod tests {
         refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with --no-www");
         refused(
             "max-memory = '1MiB'",
-            "z.toml: max-memory: '1MiB': expected at least twice --max-message",
+            "z.toml: max-memory: '1MiB': expected at least 2 times --max-message",
         );
         refused(
             "max-lag = '1GiB'",
-            "z.toml: max-lag: '1GiB': expected at most half of --max-memory",
+            "z.toml: max-lag: '1GiB': expected at most 1/2 of --max-memory",
         );
         refused(
             "max-message = '1GiB'",
-            "z.toml: max-message: '1GiB': expected at most half of --max-memory",
+            "z.toml: max-message: '1GiB': expected at most 1/2 of --max-memory",
         );
         refused(
             "metrics = '127.0.0.1:9'\nlisten = ['127.0.0.1:9']",
             "z.toml: metrics: '127.0.0.1:9': is also",
         );
-        refused("slow-client = 'conflate'", "z.toml: slow-client: 'conflate': not in this version");
         refused(
             "on-demand = true\nsocket = 'pull'",
             "z.toml: on-demand: 'true': conflicts with --socket pull",
+        );
+        refused(
+            "history-bytes = '65MiB'",
+            "z.toml: history-bytes: '65MiB': expected at most an eighth of --max-memory",
+        );
+        refused(
+            "last-value = true\nmax-memory = '32MiB'",
+            "z.toml: max-memory: '32MiB': expected at least 4 times --max-message",
         );
         refused("bind = ['inproc://x']", "z.toml: bind: 'inproc://x': inproc:// works only");
         refused("www = '/no/such'", "z.toml: www: '/no/such': expected a directory");

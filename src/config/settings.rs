@@ -73,8 +73,23 @@ pub struct Settings {
     /// else binary [default: auto]
     #[arg(long, value_name = "auto|text|binary", help_heading = DOWNSTREAM)]
     pub payload: Option<Text>,
-    /// What happens to a client that lags more than --max-lag [default: skip]
-    #[arg(long, value_name = "skip|disconnect", help_heading = DOWNSTREAM)]
+    /// Messages kept for clients that come back with since=; 0 keeps none [default: 1000]
+    #[arg(long, value_name = "N", help_heading = DOWNSTREAM)]
+    pub history: Option<Text>,
+    /// Bytes of messages kept for them, and as many again of last values, out of --max-memory [default:
+    /// 8MiB, or an eighth of --max-memory where that is less]
+    #[arg(long, value_name = "BYTES", help_heading = DOWNSTREAM)]
+    pub history_bytes: Option<Text>,
+    /// A new client first gets the last message of each topic that it asks for [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
+    pub last_value: Option<Text>,
+    /// Topics whose last message is kept, for --last-value and --slow-client conflate [default: 10000]
+    #[arg(long, value_name = "N", help_heading = DOWNSTREAM)]
+    pub last_value_topics: Option<Text>,
+    /// What happens to a client that lags more than --max-lag: it goes on with the newest message, gets the
+    /// last message of each topic that it missed first, or is closed [default: skip]
+    #[arg(long, value_name = "skip|conflate|disconnect", help_heading = DOWNSTREAM)]
     pub slow_client: Option<Text>,
     /// How far one client may lag; a larger message still reaches every client that keeps up
     /// [default: 1MiB]
@@ -112,7 +127,7 @@ pub struct Settings {
     /// A client that accepts no byte for so long is closed [default: 30s]
     #[arg(long, value_name = "DURATION", help_heading = LIMITS)]
     pub write_timeout: Option<Text>,
-    /// All feeds and sessions together; above it those that lag most are skipped or closed first
+    /// All feeds, history and sessions together; above it those that lag most are skipped or closed first
     /// [default: 512MiB]
     #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
     pub max_memory: Option<Text>,

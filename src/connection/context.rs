@@ -214,7 +214,10 @@ impl Context {
     }
 
     fn metrics_text(&mut self) -> String {
-        self.metrics.gaps = self.feeds.counts().gaps;
+        let counts = self.feeds.counts();
+        self.metrics.gaps = counts.gaps;
+        self.metrics.history_messages = counts.history_messages;
+        self.metrics.history_bytes = counts.history_bytes;
         self.metrics.feeds = self.feeds.len();
         (self.metrics.lagging_clients, self.metrics.lag_bytes_max) = self.feeds.lag();
         self.metrics.feed_bytes = self.memory.used_bytes() + self.request_memory.used_bytes();

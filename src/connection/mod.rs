@@ -274,12 +274,12 @@ impl<S: ByteStream> Connection<S> {
             };
             let room = bytes_max - visit.bytes_sent;
             let bytes = match output {
-                Output::Bytes(_) if room == 0 => {
+                Output::Bytes(bytes) if room > 0 => &bytes[..bytes.len().min(room)],
+                Output::Bytes(_) | Output::Later => {
                     // It is our budget that ended, not the socket's room: that is nobody's lag.
                     self.set_stalled(None, context);
                     return Visit { is_cut: true, ..visit };
                 }
-                Output::Bytes(bytes) => &bytes[..bytes.len().min(room)],
                 Output::Idle => {
                     self.set_stalled(None, context);
                     return visit;

@@ -23,7 +23,12 @@ impl Rig {
     }
 
     fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
-        let feed_limits = feed::Limits { lag_bytes_max, lag_policy };
+        let feed_limits = feed::Limits {
+            lag_bytes_max,
+            lag_policy,
+            history: Default::default(),
+            last_value: false,
+        };
         let context = in_memory::context(7, feed_limits, memory_bytes_max);
         Self {
             connections: Connections::new(context),

@@ -1,6 +1,7 @@
 //! The limits of feeds: what a slow subscriber may cost, and that a fast one pays nothing for it.
 
 use super::*;
+use crate::history;
 use crate::memory::Memory;
 use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
 use crate::topics::Filter;
@@ -20,7 +21,8 @@ impl Rig {
     fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
         let memory = Memory::with_limit(memory_bytes_max);
         let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
-        let limits = Limits { lag_bytes_max, lag_policy };
+        let history = history::Limits::default();
+        let limits = Limits { lag_bytes_max, lag_policy, history, last_value: false };
         let feeds = Feeds::new(limits, encoding, &memory, Memory::with_limit(memory_bytes_max / 8));
         Self { feeds, memory, seq: 0 }
     }
@@ -41,7 +43,10 @@ impl Rig {
     fn send(&mut self, subscription: &Subscription, max: usize) -> usize {
         let mut sent = 0;
         loop {
-            let piece = self.feeds.pending(subscription).len().min(max - sent);
+            let piece = match self.feeds.pending(subscription) {
+                Pending::Bytes(bytes) => bytes.len().min(max - sent),
+                Pending::Later | Pending::Nothing => 0,
+            };
             if piece == 0 {
                 return sent;
             }
@@ -134,7 +139,7 @@ fn a_pass_costs_the_same_after_a_crowd_has_left() {
     let mut feed = Feed::new(WireFormat::WebSocket(Format::Raw));
     let mut pool = ChunkPool::new(Memory::with_limit(1 << 30));
     for owner in 0..100_000 {
-        feed.subscribe(Owner(owner), None);
+        feed.subscribe(Owner(owner), Arrears::default());
     }
     for slot in 1..100_000 {
         feed.unsubscribe(slot, &mut pool);
@@ -217,7 +222,7 @@ fn who_keeps_up_does_not_pay_for_rests_that_others_keep() {
     let innocent = rig.subscribe("a", 2);
     rig.publish("a", 60_000);
     assert!(
-        !rig.feeds.pending(&innocent).is_empty(),
+        rig.feeds.pending(&innocent) != Pending::Nothing,
         "lost 60,000 bytes that nobody had offered it"
     );
 }
@@ -247,7 +252,10 @@ fn filters_leave_room_for_messages() {
         rig.subscribe(&format!("{count}{}", "x".repeat(6_000)), count);
     }
     rig.publish("t", 100);
-    assert!(!rig.feeds.pending(&innocent).is_empty(), "{count} filters, and nobody gets anything");
+    assert!(
+        rig.feeds.pending(&innocent) != Pending::Nothing,
+        "{count} filters, and nobody gets anything"
+    );
 }
 
 /// Who was cut short by our budget has room: nothing may push out what it was not offered yet.

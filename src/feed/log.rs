@@ -4,8 +4,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::pool::{ChunkPool, FrameBuffer};
+use super::pool::{ChunkPool, FrameBuffer, FrameMark};
 use crate::memory::{Charge, Memory};
+use crate::message::Seq;
 
 /// A frame of this size or more is a chunk of its own, which all feeds of its wire format share and which can outlive
 /// its place in the log. Below it copying is cheap, and a chunk's unused end stays below an eighth.
@@ -33,6 +34,10 @@ impl SharedFrame {
 
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -76,14 +81,16 @@ pub(crate) struct Log {
 struct Chunk {
     /// Offset of the first byte, which begins a frame.
     start: u64,
-    /// Number of the first frame.
+    /// How many frames were before.
     first_frame: u64,
+    /// The number of the first frame's message.
+    first_seq: Seq,
     content: Content,
 }
 
 #[derive(Debug)]
 enum Content {
-    /// Frames of any number, and where each begins.
+    /// Frames of any number, and a mark for each.
     Frames(Box<FrameBuffer>),
     Shared(Rc<SharedFrame>),
 }
@@ -96,10 +103,19 @@ impl Chunk {
         }
     }
 
-    fn frame_starts(&self) -> &[u32] {
+    fn marks(&self) -> &[FrameMark] {
         match &self.content {
-            Content::Frames(buffer) => &buffer.frame_starts,
-            Content::Shared(_) => &[0],
+            Content::Frames(buffer) => &buffer.marks,
+            Content::Shared(_) => &[FrameMark::FIRST],
+        }
+    }
+
+    /// The buffer, where a frame of `len` bytes can be appended whose message has the number `seq`.
+    fn with_room(&mut self, len: usize, seq: Seq) -> Option<(&mut FrameBuffer, u32)> {
+        let seq_delta = u32::try_from(seq.0 - self.first_seq.0).ok()?;
+        match &mut self.content {
+            Content::Frames(buffer) if buffer.has_room(len) => Some((buffer, seq_delta)),
+            Content::Frames(_) | Content::Shared(_) => None,
         }
     }
 
@@ -110,7 +126,7 @@ impl Chunk {
     /// How many frames of this chunk begin before `offset`.
     fn frames_before(&self, offset: u64) -> usize {
         let within = offset - self.start;
-        self.frame_starts().partition_point(|&start| u64::from(start) < within)
+        self.marks().partition_point(|mark| u64::from(mark.start) < within)
     }
 }
 
@@ -131,36 +147,40 @@ impl Log {
 
     fn held_bytes_from(&self, chunk: &Chunk) -> usize {
         let frames = (self.frames - chunk.first_frame) as usize;
-        (self.end - chunk.start) as usize + frames * size_of::<u32>()
+        (self.end - chunk.start) as usize + frames * size_of::<FrameMark>()
     }
 
-    pub(crate) fn append(&mut self, frame: &Frame, chunk_bytes_max: usize, pool: &mut ChunkPool) {
-        let (start, first_frame) = (self.end, self.frames);
+    /// Appends the frame of the message with the number `seq`.
+    pub(crate) fn append(
+        &mut self,
+        frame: &Frame,
+        seq: Seq,
+        chunk_bytes_max: usize,
+        pool: &mut ChunkPool,
+    ) {
         let len = frame.as_bytes().len();
         match frame {
-            Frame::Shared(frame) => {
-                let content = Content::Shared(Rc::clone(frame));
-                self.chunks.push_back(Chunk { start, first_frame, content });
-            }
+            Frame::Shared(frame) => self.add_chunk(seq, Content::Shared(Rc::clone(frame))),
             Frame::Small(bytes) => {
-                let has_room = matches!(
-                    self.chunks.back(),
-                    Some(Chunk { content: Content::Frames(buffer), .. }) if buffer.has_room(len)
-                );
-                if !has_room {
-                    let grown = if pool.is_roomy() { self.next_chunk_bytes() } else { 0 };
-                    let wanted = grown.min(chunk_bytes_max).max(len);
-                    let content = Content::Frames(pool.take(wanted));
-                    self.chunks.push_back(Chunk { start, first_frame, content });
-                }
-                if let Some(Chunk { content: Content::Frames(buffer), .. }) = self.chunks.back_mut()
-                {
-                    buffer.append(bytes);
+                let last = self.chunks.back_mut();
+                match last.and_then(|chunk| chunk.with_room(len, seq)) {
+                    Some((buffer, seq_delta)) => buffer.append(bytes, seq_delta),
+                    None => {
+                        let grown = if pool.is_roomy() { self.next_chunk_bytes() } else { 0 };
+                        let mut buffer = pool.take(grown.min(chunk_bytes_max).max(len));
+                        buffer.append(bytes, 0);
+                        self.add_chunk(seq, Content::Frames(buffer));
+                    }
                 }
             }
         }
         self.end += len as u64;
         self.frames += 1;
+    }
+
+    fn add_chunk(&mut self, first_seq: Seq, content: Content) {
+        let (start, first_frame) = (self.end, self.frames);
+        self.chunks.push_back(Chunk { start, first_frame, first_seq, content });
     }
 
     /// A lone message takes little; a backlog takes fewer and fewer, larger chunks.
@@ -193,14 +213,19 @@ impl Log {
     pub(crate) fn boundary(&self, offset: u64) -> u64 {
         match self.chunk_at(offset) {
             None => self.end,
-            Some(chunk) => {
-                let starts = chunk.frame_starts();
-                match starts.get(chunk.frames_before(offset)) {
-                    Some(&start) => chunk.start + u64::from(start),
-                    None => chunk.end(),
-                }
-            }
+            Some(chunk) => match chunk.marks().get(chunk.frames_before(offset)) {
+                Some(mark) => chunk.start + u64::from(mark.start),
+                None => chunk.end(),
+            },
         }
+    }
+
+    /// The number of the first message whose frame begins at `offset` or later; `None` where there is none.
+    pub(crate) fn seq_from(&self, offset: u64) -> Option<Seq> {
+        let boundary = self.boundary(offset);
+        let chunk = self.chunk_at(boundary)?;
+        let mark = chunk.marks()[chunk.frames_before(boundary)];
+        Some(Seq(chunk.first_seq.0 + u64::from(mark.seq_delta)))
     }
 
     /// What is left of the frame that `offset` is in; `None` where a frame begins.
@@ -220,7 +245,7 @@ impl Log {
             Content::Shared(frame) => Some(FrameRest { frame: Rc::clone(frame), sent: within }),
             Content::Frames(buffer) => {
                 // The frame begins before `offset`, so there is one.
-                let start = buffer.frame_starts[chunk.frames_before(offset) - 1] as usize;
+                let start = buffer.marks[chunk.frames_before(offset) - 1].start as usize;
                 let end = (boundary - chunk.start) as usize;
                 let frame = copies
                     .entry(chunk.start + start as u64)

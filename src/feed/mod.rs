@@ -1,12 +1,16 @@
 //! One feed: the encoded bytes of one filter and wire format, and a cursor into them for each subscriber.
 //! Owns the lag policy. Knows neither sockets nor sessions: a subscriber is a cursor and an owner's number.
 
+mod arrears;
 mod encoder;
 #[cfg(test)]
 mod limits_tests;
 mod log;
 mod pool;
 mod registry;
+mod replay;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;
 
@@ -16,11 +20,13 @@ use std::str::FromStr;
 
 use slab::Slab;
 
-use crate::error::GapReason;
-use crate::memory::Memory;
+use crate::message::Seq;
 use crate::wire::WireFormat;
-use log::{Frame, FrameCopies, FrameRest, Log, SharedFrame};
+use arrears::{Arrears, Due};
+use log::{Frame, FrameCopies, FrameRest, Log};
 use pool::ChunkPool;
+use registry::FeedKey;
+use replay::Replayer;
 
 /// What happens to a client that lags more than `--max-lag` (`--slow-client`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,9 @@ use pool::ChunkPool;
 pub enum LagPolicy {
     /// It goes on with the newest message, and is told how many it missed where its format can say so.
     Skip,
+    /// When it can take more it gets the last message of each topic that it missed, and is told of the others where
+    /// its format can say so.
+    Conflate,
     /// It is closed, with code 1013.
     Disconnect,
 }
@@ -38,8 +47,9 @@ impl FromStr for LagPolicy {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "skip" => Ok(Self::Skip),
+            "conflate" => Ok(Self::Conflate),
             "disconnect" => Ok(Self::Disconnect),
-            _ => Err("expected 'skip' or 'disconnect'".into()),
+            _ => Err("expected 'skip', 'conflate' or 'disconnect'".into()),
         }
     }
 }
@@ -48,12 +58,15 @@ impl FromStr for LagPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) u64);
 
-/// Messages that a subscriber did not get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Gap {
-    /// How many, where that is known.
-    pub(crate) missed: Option<u64>,
-    pub(crate) reason: GapReason,
+/// What a subscriber is to be sent next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Pending<'a> {
+    /// These bytes, of which there is at least one.
+    Bytes(&'a [u8]),
+    /// Something, but others come first: the owner is to come back by itself.
+    Later,
+    /// Nothing: it has got everything.
+    Nothing,
 }
 
 /// A cursor into a feed.
@@ -65,7 +78,7 @@ pub(crate) struct Gap {
 /// ```
 ///
 /// A cursor that the log's start overtakes goes to the end; what it leaves behind, the rest of a frame that is partly
-/// sent and the number of frames that are lost, becomes its arrears and is sent before anything else.
+/// sent and the frames that it missed, becomes its arrears and is made up for before anything else.
 #[derive(Debug)]
 struct Subscriber {
     owner: Owner,
@@ -79,54 +92,20 @@ struct Subscriber {
     is_overrun: bool,
 }
 
-#[derive(Debug, Default)]
-struct Arrears {
-    rest: Option<FrameRest>,
-    /// Only where the wire format can tell of it: arrears are there exactly when bytes are owed.
-    gap: Option<Gap>,
-}
-
-impl Arrears {
-    /// What is to be sent first; empty when nothing of this is left.
-    fn bytes(&self) -> &[u8] {
-        self.rest.as_ref().map_or(&[], FrameRest::bytes)
-    }
-
-    /// Puts a gap that is due into words.
-    fn tell_gap(&mut self, wire: WireFormat, memory: &Memory) {
-        if self.rest.is_none()
-            && let Some(gap) = self.gap.take()
-        {
-            let mut notice = Vec::new();
-            wire.write_gap(&mut notice, gap.missed, gap.reason);
-            self.rest = Some(FrameRest { frame: SharedFrame::new(notice, memory), sent: 0 });
-        }
-    }
-
-    fn advance(&mut self, sent_now: usize) {
-        if let Some(rest) = &mut self.rest {
-            rest.sent += sent_now;
-            if rest.bytes().is_empty() {
-                self.rest = None;
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.rest.is_none() && self.gap.is_none()
-    }
-
-    fn add_missed(&mut self, missed: u64) {
-        match &mut self.gap {
-            Some(gap) => gap.missed = gap.missed.map(|known| known + missed),
-            None => self.gap = Some(Gap { missed: Some(missed), reason: GapReason::Lag }),
-        }
-    }
-}
-
 impl Subscriber {
     fn is_behind(&self, log: &Log) -> bool {
         self.cursor < log.end() || self.arrears.is_some()
+    }
+
+    /// What is left of a frame of its arrears.
+    fn rest(&self) -> &[u8] {
+        let rest = self.arrears.as_ref().and_then(|arrears| arrears.rest.as_ref());
+        rest.map_or(&[], FrameRest::bytes)
+    }
+
+    /// Whether its feed's passes have to see to it: neither its socket nor a replay keeps it busy.
+    fn is_in_passes(&self) -> bool {
+        !self.is_blocked && !self.arrears.as_ref().is_some_and(|own| own.is_served_apart())
     }
 }
 
@@ -139,6 +118,16 @@ struct Pass {
     end: u64,
     /// Somebody could have taken more but had used up what a visit may send.
     is_unfinished: bool,
+}
+
+/// What is to be done with subscribers that a growing feed leaves behind.
+#[derive(Debug, Clone, Copy)]
+struct LagRule {
+    policy: LagPolicy,
+    /// The first message that can be replayed.
+    first_seq: Seq,
+    /// The last message that was appended wherever it belongs.
+    last_seq: Seq,
 }
 
 /// What became of the subscribers that a growing feed left behind.
@@ -178,11 +167,10 @@ impl Feed {
         }
     }
 
-    fn subscribe(&mut self, owner: Owner, gap: Option<Gap>) -> usize {
+    /// Starts a cursor at the end; the subscriber gets its `prologue` first.
+    fn subscribe(&mut self, owner: Owner, prologue: Arrears) -> usize {
         self.caught_up += 1;
-        let arrears = gap
-            .filter(|_| self.wire.tells_gaps())
-            .map(|gap| Box::new(Arrears { rest: None, gap: Some(gap) }));
+        let arrears = Some(prologue).filter(|arrears| !arrears.is_empty()).map(Box::new);
         let cursor = self.log.end();
         let subscriber = Subscriber {
             owner,
@@ -216,112 +204,126 @@ impl Feed {
     fn append(
         &mut self,
         frame: &Frame,
+        seq: Seq,
         limits: &Limits,
+        rule: LagRule,
         pool: &mut ChunkPool,
         overrun: &mut Overrun,
     ) {
         let room = limits.held_bytes_max().saturating_sub(frame.as_bytes().len());
         if self.log.held_bytes() > room {
             let start = self.log.start_within(room, self.first_not_blocked());
-            self.leave_behind(start, limits.lag_policy, pool, overrun);
+            self.leave_behind(start, rule, pool, overrun);
             self.log.release_before(start, pool);
         }
-        self.log.append(frame, limits.chunk_bytes_max(), pool);
+        self.log.append(frame, seq, limits.chunk_bytes_max(), pool);
         self.caught_up = 0;
     }
 
-    /// The first cursor of somebody whose socket takes bytes.
+    /// The first cursor of somebody who takes bytes from the log.
     fn first_not_blocked(&self) -> u64 {
-        let cursors = self.subscribers.iter().filter(|(_, subscriber)| !subscriber.is_blocked);
+        let cursors = self.subscribers.iter().filter(|(_, subscriber)| subscriber.is_in_passes());
         cursors.map(|(_, subscriber)| subscriber.cursor).min().unwrap_or(self.log.end())
     }
 
     /// Moves every cursor before `start` to the end.
-    fn leave_behind(
-        &mut self,
-        start: u64,
-        policy: LagPolicy,
-        pool: &ChunkPool,
-        overrun: &mut Overrun,
-    ) {
+    fn leave_behind(&mut self, start: u64, rule: LagRule, pool: &ChunkPool, overrun: &mut Overrun) {
         let mut copies = FrameCopies::new();
         for (_, subscriber) in &mut self.subscribers {
-            if subscriber.cursor >= start {
+            let cursor = subscriber.cursor;
+            if cursor >= start {
                 continue;
             }
             // A frame that is partly sent began before the cursor.
-            let missed =
-                self.log.frames_before(self.log.end()) - self.log.frames_before(subscriber.cursor);
-            let rest = self.log.frame_rest(subscriber.cursor, &mut copies, pool.memory());
+            let missed = self.log.frames_before(self.log.end()) - self.log.frames_before(cursor);
+            let rest = self.log.frame_rest(cursor, &mut copies, pool.memory());
+            let first_missed = self.log.seq_from(cursor);
             subscriber.cursor = self.log.end();
             self.caught_up += 1;
-            let tells_gap = missed > 0 && self.wire.tells_gaps();
-            if missed > 0 {
-                overrun.gaps += u64::from(!subscriber.is_in_gap);
-                subscriber.is_in_gap = true;
-            }
-            if rest.is_some() || tells_gap {
-                let arrears = subscriber.arrears.get_or_insert_default();
-                arrears.rest = rest.or(arrears.rest.take());
-                if tells_gap {
-                    arrears.add_missed(missed);
+            let arrears = subscriber.arrears.get_or_insert_default();
+            arrears.rest = rest.or(arrears.rest.take());
+            if let Some(first_missed) = first_missed
+                && !arrears.extend_replay(rule.first_seq, rule.last_seq)
+            {
+                match rule.policy {
+                    LagPolicy::Conflate => {
+                        arrears.conflate_missed(missed, first_missed, rule.last_seq);
+                    }
+                    LagPolicy::Skip | LagPolicy::Disconnect => {
+                        overrun.gaps += u64::from(!subscriber.is_in_gap);
+                        subscriber.is_in_gap = true;
+                        if self.wire.tells_gaps() {
+                            arrears.tell_missed(missed);
+                        }
+                    }
+                }
+                let is_to_go = rule.policy == LagPolicy::Disconnect;
+                if is_to_go && !std::mem::replace(&mut subscriber.is_overrun, true) {
+                    overrun.owners.push(subscriber.owner);
                 }
             }
-            let is_to_go = missed > 0 && policy == LagPolicy::Disconnect;
-            if is_to_go && !std::mem::replace(&mut subscriber.is_overrun, true) {
-                overrun.owners.push(subscriber.owner);
-            }
+            subscriber.arrears.take_if(|arrears| arrears.is_empty());
         }
     }
 
     /// Lets go of what is held only for those who take nothing at the moment.
-    fn leave_blocked_behind(
-        &mut self,
-        policy: LagPolicy,
-        pool: &mut ChunkPool,
-        overrun: &mut Overrun,
-    ) {
+    fn leave_blocked_behind(&mut self, rule: LagRule, pool: &mut ChunkPool, overrun: &mut Overrun) {
         let start = self.log.start_within(0, self.first_not_blocked());
-        self.leave_behind(start, policy, pool, overrun);
+        self.leave_behind(start, rule, pool, overrun);
         self.log.release_before(start, pool);
     }
 
     /// Leaves everyone behind who has not got everything.
-    fn leave_all_behind(&mut self, policy: LagPolicy, pool: &mut ChunkPool, overrun: &mut Overrun) {
-        self.leave_behind(self.log.end(), policy, pool, overrun);
+    fn leave_all_behind(&mut self, rule: LagRule, pool: &mut ChunkPool, overrun: &mut Overrun) {
+        self.leave_behind(self.log.end(), rule, pool, overrun);
         self.release(pool);
     }
 
-    /// What the subscriber is to be sent next, in one piece; empty when it has got everything.
-    fn pending(&mut self, slot: usize, memory: &Memory) -> &[u8] {
+    /// What the subscriber is to be sent next, in one piece. The feed has the key `key` and is for `wish`.
+    fn pending<'a>(
+        &'a mut self,
+        slot: usize,
+        key: FeedKey,
+        wish: &Wish,
+        replayer: &'a mut Replayer,
+    ) -> Pending<'a> {
         let subscriber = &mut self.subscribers[slot];
-        if let Some(arrears) = &mut subscriber.arrears {
-            arrears.tell_gap(self.wire, memory);
-        }
-        match &subscriber.arrears {
-            Some(arrears) => arrears.bytes(),
-            None => self.log.piece(subscriber.cursor),
-        }
+        let due =
+            subscriber.arrears.as_mut().map_or(Due::Nothing, |it| it.due(key, wish, replayer));
+        let bytes = match due {
+            Due::Later => return Pending::Later,
+            Due::Piece(span) => replayer.piece(span),
+            Due::Rest => subscriber.rest(),
+            Due::Nothing => {
+                subscriber.arrears = None;
+                self.log.piece(subscriber.cursor)
+            }
+        };
+        if bytes.is_empty() { Pending::Nothing } else { Pending::Bytes(bytes) }
     }
 
     /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins.
     fn frame_rest_bytes(&self, slot: usize) -> usize {
         let subscriber = &self.subscribers[slot];
-        match subscriber.arrears.as_ref().and_then(|arrears| arrears.rest.as_ref()) {
-            Some(rest) => rest.bytes().len(),
-            None => (self.log.boundary(subscriber.cursor) - subscriber.cursor) as usize,
+        match subscriber.rest() {
+            [] => (self.log.boundary(subscriber.cursor) - subscriber.cursor) as usize,
+            rest => rest.len(),
         }
     }
 
     /// Notes that `sent` bytes of [`Self::pending`] left, and returns how many frames began with them.
-    fn advance(&mut self, slot: usize, sent: usize, pool: &mut ChunkPool) -> u64 {
+    fn advance(
+        &mut self,
+        slot: usize,
+        sent: usize,
+        pool: &mut ChunkPool,
+        replayer: &mut Replayer,
+    ) -> u64 {
         let subscriber = &mut self.subscribers[slot];
         if let Some(arrears) = &mut subscriber.arrears {
-            arrears.advance(sent);
-            if arrears.is_empty() {
-                subscriber.arrears = None;
-            }
-            return 0;
+            let messages = arrears.advance(sent, self.wire, replayer);
+            subscriber.arrears.take_if(|arrears| arrears.is_empty());
+            return messages;
         }
         let before = self.log.frames_before(subscriber.cursor);
         subscriber.cursor += sent as u64;
@@ -346,10 +348,10 @@ impl Feed {
         let end = log.end();
         let pass = pass.get_or_insert(Pass { slot: None, end, is_unfinished: false });
         if let Some(visited) = pass.slot.and_then(|slot| subscribers.get(slot)) {
-            pass.is_unfinished |= !visited.is_blocked && visited.cursor < pass.end;
+            pass.is_unfinished |= visited.is_in_passes() && visited.cursor < pass.end;
         }
         let takes_more =
-            |subscriber: &&Subscriber| !subscriber.is_blocked && subscriber.is_behind(log);
+            |subscriber: &&Subscriber| subscriber.is_behind(log) && subscriber.is_in_passes();
         let next = pass.slot.map_or(0, |slot| slot + 1);
         for slot in next..*slots_end {
             if let Some(subscriber) = subscribers.get(slot).filter(takes_more) {

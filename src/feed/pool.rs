@@ -19,12 +19,25 @@ pub(crate) fn largest_size_within(bytes: usize) -> usize {
     SIZES.into_iter().rev().find(|&size| size <= bytes).unwrap_or(SIZES[0])
 }
 
+/// Where a frame is among others, and which message it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FrameMark {
+    /// Where it begins.
+    pub(crate) start: u32,
+    /// How far its message's number is above that of the first one.
+    pub(crate) seq_delta: u32,
+}
+
+impl FrameMark {
+    pub(crate) const FIRST: Self = Self { start: 0, seq_delta: 0 };
+}
+
 /// A buffer of whole frames. It is passed on in its box, so that the table that each feed keeps of its buffers is small.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {
     pub(crate) bytes: Vec<u8>,
-    /// Where each frame begins.
-    pub(crate) frame_starts: Vec<u32>,
+    /// One for each frame.
+    pub(crate) marks: Vec<FrameMark>,
     class: usize,
     charge: Charge,
 }
@@ -35,18 +48,18 @@ impl FrameBuffer {
     }
 
     /// Appends a frame, for which there must be room.
-    pub(crate) fn append(&mut self, frame: &[u8]) {
+    pub(crate) fn append(&mut self, frame: &[u8], seq_delta: u32) {
         debug_assert!(self.has_room(frame.len()));
-        let starts_capacity = self.frame_starts.capacity();
-        self.frame_starts.push(self.bytes.len() as u32);
+        let marks_capacity = self.marks.capacity();
+        self.marks.push(FrameMark { start: self.bytes.len() as u32, seq_delta });
         self.bytes.extend_from_slice(frame);
-        if self.frame_starts.capacity() != starts_capacity {
+        if self.marks.capacity() != marks_capacity {
             self.charge.resize(self.heap_bytes());
         }
     }
 
     fn heap_bytes(&self) -> usize {
-        self.bytes.capacity() + self.frame_starts.capacity() * size_of::<u32>()
+        self.bytes.capacity() + self.marks.capacity() * size_of::<FrameMark>()
     }
 }
 
@@ -79,7 +92,7 @@ impl ChunkPool {
         let mut buffer = self.spare[class].pop().unwrap_or_else(|| {
             Box::new(FrameBuffer {
                 bytes: Vec::with_capacity(SIZES[class]),
-                frame_starts: Vec::new(),
+                marks: Vec::new(),
                 class,
                 charge: self.memory.charge(0),
             })
@@ -92,7 +105,7 @@ impl ChunkPool {
         let spare = &mut self.spare[buffer.class];
         if (spare.len() + 1) * SIZES[buffer.class] <= SPARE_BYTES_MAX {
             buffer.bytes.clear();
-            buffer.frame_starts.clear();
+            buffer.marks.clear();
             buffer.charge.resize(0);
             spare.push(buffer);
         }

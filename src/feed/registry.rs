@@ -8,10 +8,12 @@ use slotmap::{SlotMap, new_key_type};
 
 use super::encoder::Encoder;
 use super::pool::{self, ChunkPool};
-use super::{Feed, Gap, LagPolicy, Overrun, Owner, Subscriber};
+use super::replay::Replayer;
+use super::{Feed, LagPolicy, LagRule, Overrun, Owner, Pending, Subscriber};
 use crate::error::{CloseReason, GapReason};
+use crate::history;
 use crate::memory::{Charge, Memory};
-use crate::message::{Epoch, Id, Message, Seq};
+use crate::message::{Id, Message};
 use crate::topics::{Demand, Filter, TopicIndex};
 use crate::wire::{Encoding, WireFormat};
 
@@ -19,13 +21,16 @@ use crate::wire::{Encoding, WireFormat};
 /// subscribers does not wait for one with thousands.
 const FEED_QUANTUM: usize = 32;
 
-new_key_type! { struct FeedKey; }
+new_key_type! { pub(super) struct FeedKey; }
 
-/// How far behind a subscriber may be, and what happens then.
+/// How far behind a subscriber may be, what happens then, and what is kept for those who come back.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) lag_bytes_max: usize,
     pub(crate) lag_policy: LagPolicy,
+    pub(crate) history: history::Limits,
+    /// Whether a new client gets the last message of each topic first.
+    pub(crate) last_value: bool,
 }
 
 impl Limits {
@@ -59,6 +64,10 @@ pub(crate) struct Subscription {
 pub(crate) struct FeedCounts {
     /// Gaps by [`GapReason`].
     pub(crate) gaps: [u64; GapReason::ALL.len()],
+    /// Messages in history.
+    pub(crate) history_messages: usize,
+    /// Bytes of history and last values.
+    pub(crate) history_bytes: usize,
 }
 
 struct Entry {
@@ -84,8 +93,7 @@ pub(crate) struct Feeds {
     settled_bytes: usize,
     wish_memory: Memory,
     limits: Limits,
-    epoch: Epoch,
-    last_seq: Seq,
+    replayer: Replayer,
     /// Feeds whose subscribers are to be served, in turn.
     queue: VecDeque<FeedKey>,
     /// Subscribers served of the feed at the front.
@@ -121,8 +129,7 @@ impl Feeds {
             settled_bytes: 0,
             wish_memory,
             limits,
-            epoch: encoding.epoch,
-            last_seq: Seq(0),
+            replayer: Replayer::new(limits.history, limits.last_value, encoding, memory.clone()),
             queue: VecDeque::new(),
             quantum_used: 0,
             congested: 0,
@@ -173,42 +180,34 @@ impl Feeds {
         lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
     }
 
-    pub(crate) fn counts(&self) -> &FeedCounts {
-        &self.counts
+    pub(crate) fn counts(&self) -> FeedCounts {
+        let mut counts = self.counts.clone();
+        counts.gaps[GapReason::Lag as usize] += self.replayer.lag_gaps();
+        (counts.history_messages, counts.history_bytes) = self.replayer.held();
+        counts
     }
 
-    /// Starts a cursor at the end of the feed for `wish`. A client that wants to go on after `since` is told of what it
-    /// cannot get.
+    /// Starts a cursor at the end of the feed for `wish`. A client that wants to go on after `since` gets what is kept of
+    /// that first, and is told of the rest.
     pub(crate) fn subscribe(
         &mut self,
         wish: Wish,
         owner: Owner,
         since: Option<Id>,
     ) -> Subscription {
-        let gap = since.and_then(|id| self.gap_since(id, &wish.filter));
-        if let Some(gap) = gap {
+        // Where publishers were not asked all the time, what is kept is not all there was.
+        let is_covered =
+            |id: Id| self.demand.as_ref().is_none_or(|demand| demand.covers(&wish.filter, id.seq));
+        let prologue = self.replayer.prologue(&wish.filter, since, since.is_none_or(is_covered));
+        if let Some(gap) = &prologue.gap {
             self.counts.gaps[gap.reason as usize] += 1;
         }
         let key = match self.by_wish.get(&wish) {
             Some(&key) => key,
             None => self.add_feed(wish),
         };
-        let slot = self.feeds[key].feed.subscribe(owner, gap);
+        let slot = self.feeds[key].feed.subscribe(owner, prologue);
         Subscription { feed: key, slot: slot.try_into().expect("fewer than 2^32 subscribers") }
-    }
-
-    /// What lies between `since` and now; nothing is kept, so only the very last id leaves no gap.
-    fn gap_since(&self, since: Id, filter: &Filter) -> Option<Gap> {
-        let is_asked_for =
-            self.demand.as_ref().is_none_or(|demand| demand.covers(filter, since.seq));
-        if since.epoch != Some(self.epoch) || since.seq > self.last_seq {
-            Some(Gap { missed: None, reason: GapReason::Restart })
-        } else if since.seq < self.last_seq || !is_asked_for {
-            // How many of them the filter would have let through is not known.
-            Some(Gap { missed: None, reason: GapReason::History })
-        } else {
-            None
-        }
     }
 
     fn add_feed(&mut self, wish: Wish) -> FeedKey {
@@ -223,7 +222,7 @@ impl Feeds {
         });
         self.index.insert(&wish.filter, key);
         if let Some(demand) = &mut self.demand {
-            demand.add(&wish.filter, self.last_seq);
+            demand.add(&wish.filter, self.replayer.last_seq());
         }
         self.by_wish.insert(wish, key);
         key
@@ -247,17 +246,18 @@ impl Feeds {
 
     /// Appends `message` to every feed that wants it, and returns how many there are.
     pub(crate) fn publish(&mut self, message: &Message<'_>) -> usize {
-        self.last_seq = message.seq;
         // Once, whether nobody wants the message or thousands do: what was lost is the publisher's.
         self.counts.gaps[GapReason::Upstream as usize] +=
             u64::from(message.lost_upstream.is_some());
+        let rule = self.lag_rule();
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matches(message.matched(), &mut matches);
         let count = matches.len();
         for key in matches.drain(..) {
             let Entry { feed, is_queued, is_congested, .. } = &mut self.feeds[key];
             let frame = self.encoder.frame(feed.wire, message);
-            feed.append(frame, &self.limits, &mut self.pool, &mut self.overrun);
+            let Self { limits, pool, overrun, .. } = self;
+            feed.append(frame, message.seq, limits, rule, pool, overrun);
             if !std::mem::replace(is_queued, true) {
                 self.queue.push_back(key);
             }
@@ -269,6 +269,7 @@ impl Feeds {
         }
         self.encoder.forget();
         self.matches = matches;
+        self.replayer.record(message);
         self.settle_overrun(CloseReason::Lag);
         if self.memory.is_exceeded() {
             self.relieve_memory();
@@ -315,6 +316,7 @@ impl Feeds {
                 self.leave_front(true);
             }
         }
+        self.replayer.forget_large();
         self.settled_bytes = self.memory.used_bytes();
         None
     }
@@ -328,10 +330,11 @@ impl Feeds {
         }
     }
 
-    /// What the subscriber is to be sent next, in one piece; empty when it has got everything.
-    pub(crate) fn pending(&mut self, subscription: &Subscription) -> &[u8] {
-        let feed = &mut self.feeds[subscription.feed].feed;
-        feed.pending(subscription.slot as usize, &self.memory)
+    /// What the subscriber is to be sent next, in one piece.
+    pub(crate) fn pending(&mut self, subscription: &Subscription) -> Pending<'_> {
+        let key = subscription.feed;
+        let Entry { feed, wish, .. } = &mut self.feeds[key];
+        feed.pending(subscription.slot as usize, key, wish, &mut self.replayer)
     }
 
     /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins, which is where
@@ -343,7 +346,7 @@ impl Feeds {
     /// Notes that `sent` bytes of [`Self::pending`] left, and returns how many messages began with them.
     pub(crate) fn advance(&mut self, subscription: &Subscription, sent: usize) -> u64 {
         let feed = &mut self.feeds[subscription.feed].feed;
-        feed.advance(subscription.slot as usize, sent, &mut self.pool)
+        feed.advance(subscription.slot as usize, sent, &mut self.pool, &mut self.replayer)
     }
 
     /// Takes the subscriber out of the passes while its socket takes nothing, and in again.
@@ -380,7 +383,9 @@ impl Feeds {
     /// that is not enough, those are closed who keep what is left of the largest frames; and only if that is not enough
     /// either, the feeds let go of everything.
     fn relieve_memory(&mut self) {
-        let Self { feeds, pool, memory, limits, overrun, .. } = self;
+        self.replayer.forget_large();
+        let rule = self.lag_rule();
+        let Self { feeds, pool, memory, overrun, .. } = self;
         let target = memory.relief_bytes();
         let mut by_size: Vec<_> = feeds
             .iter()
@@ -392,18 +397,18 @@ impl Feeds {
             if memory.used_bytes() <= target {
                 return;
             }
-            feeds[*key].feed.leave_blocked_behind(limits.lag_policy, pool, overrun);
+            feeds[*key].feed.leave_blocked_behind(rule, pool, overrun);
         }
         if self.memory_expulsions > 0 {
             return;
         }
         let mut will_be_freed = self.expel_who_keep_most(|subscriber| subscriber.is_blocked);
-        let Self { feeds, pool, memory, limits, overrun, .. } = self;
+        let Self { feeds, pool, memory, overrun, .. } = self;
         for (_, key) in &by_size {
             if memory.used_bytes() - will_be_freed <= memory.bytes_max() {
                 return;
             }
-            feeds[*key].feed.leave_all_behind(limits.lag_policy, pool, overrun);
+            feeds[*key].feed.leave_all_behind(rule, pool, overrun);
         }
         if self.memory.used_bytes() - will_be_freed > self.memory.bytes_max() {
             will_be_freed += self.expel_who_keep_most(|subscriber| !subscriber.is_blocked);
@@ -442,6 +447,12 @@ impl Feeds {
         freed
     }
 
+    fn lag_rule(&self) -> LagRule {
+        let Self { limits, replayer, .. } = self;
+        let (first_seq, last_seq) = (replayer.first_seq(), replayer.last_seq());
+        LagRule { policy: limits.lag_policy, first_seq, last_seq }
+    }
+
     fn settle_overrun(&mut self, reason: CloseReason) {
         self.counts.gaps[GapReason::Lag as usize] += std::mem::take(&mut self.overrun.gaps);
         if reason == CloseReason::Memory {
@@ -452,9 +463,10 @@ impl Feeds {
 
     #[cfg(test)]
     pub(crate) fn leave_everyone_behind(&mut self) {
-        let Self { feeds, pool, limits, overrun, .. } = self;
+        let rule = self.lag_rule();
+        let Self { feeds, pool, overrun, .. } = self;
         for entry in feeds.values_mut() {
-            entry.feed.leave_all_behind(limits.lag_policy, pool, overrun);
+            entry.feed.leave_all_behind(rule, pool, overrun);
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Timing {
 pub(crate) enum Output<'a> {
     /// These bytes, as far as the socket takes them.
     Bytes(&'a [u8]),
+    /// Something, but others come first.
+    Later,
     /// Nothing at the moment.
     Idle,
     /// Nothing ever again: everything was written, the sending side can be shut down.

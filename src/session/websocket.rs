@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::outbox::Outbox;
 use super::{Output, Timing};
 use crate::error::CloseReason;
-use crate::feed::{Feeds, Subscription};
+use crate::feed::{Feeds, Pending, Subscription};
 use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
 
 /// One client. What an idle one does not need is in boxes: there may be hundreds of thousands.
@@ -142,13 +142,10 @@ impl WebSocket {
         if let Phase::Closed { reason } = self.phase {
             return Output::Finished(reason);
         }
-        let pending = match &self.subscription {
-            Some(subscription) => feeds.pending(subscription),
-            None => &[],
-        };
-        match pending {
-            [] => Output::Idle,
-            _ => Output::Bytes(&pending[..pending.len().min(bytes_max)]),
+        match self.subscription.as_ref().map(|own| feeds.pending(own)) {
+            Some(Pending::Bytes(bytes)) => Output::Bytes(&bytes[..bytes.len().min(bytes_max)]),
+            Some(Pending::Later) => Output::Later,
+            Some(Pending::Nothing) | None => Output::Idle,
         }
     }
 

@@ -1,8 +1,9 @@
 //! A simulated client: what it asks for, how it behaves, and what it must have seen in the end.
 
+use super::account::{Account, Seen};
 use super::events::{self, Content};
 use super::pipe::SharedPipe;
-use crate::message::Id;
+use crate::message::{Epoch, Id};
 use crate::test_events::Event;
 use crate::test_random::Random;
 use crate::wire::Format;
@@ -15,14 +16,20 @@ pub(super) struct Published {
     pub(super) body_bytes: usize,
 }
 
-/// What a client read, frame by frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Seen {
-    Message(usize),
-    Gap(usize),
-    Ping,
-    Pong,
-    Close(u16),
+/// One run of the gateway, as the oracle knows it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) epoch: Epoch,
+    /// How many messages were published before it began.
+    pub(super) begins_after: usize,
+}
+
+/// What a client comes back with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    pub(super) run: Run,
+    /// The last message that it saw or could know of, counted over all runs.
+    pub(super) number: usize,
 }
 
 /// What it speaks.
@@ -32,12 +39,25 @@ enum Transport {
     Sse(Framing),
 }
 
+impl Transport {
+    /// One that has `format`.
+    fn random(random: &mut Random, format: Format) -> Self {
+        match (format, random.below(6)) {
+            (Format::Parts, _) | (_, 0..3) => Self::WebSocket,
+            (_, 3) => Self::Sse(Framing::Plain),
+            _ => Self::Sse(Framing::Chunked),
+        }
+    }
+}
+
 /// What stands for the code of a close where there is none.
 const NO_CODE: u16 = 0;
 
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) pipe: SharedPipe,
+    pub(super) run: Run,
+    since: Option<Since>,
     prefixes: Vec<&'static str>,
     exact: Vec<&'static str>,
     transport: Transport,
@@ -69,19 +89,17 @@ pub(super) fn random_topic(random: &mut Random) -> &'static str {
 
 impl Client {
     /// Connects and asks for something, perhaps with a request in front.
-    pub(super) fn new(random: &mut Random, pipe: SharedPipe) -> Self {
+    pub(super) fn new(random: &mut Random, pipe: SharedPipe, run: Run) -> Self {
         let mut some = |max: usize| -> Vec<&'static str> {
             (0..random.below(max)).map(|_| random_topic(random)).collect()
         };
         let (prefixes, exact) = (some(3), some(3));
         let format = [Format::Raw, Format::Json, Format::Parts][random.below(3)];
-        let transport = match (format, random.below(6)) {
-            (Format::Parts, _) | (_, 0..3) => Transport::WebSocket,
-            (_, 3) => Transport::Sse(Framing::Plain),
-            _ => Transport::Sse(Framing::Chunked),
-        };
-        let client = Self {
+        let transport = Transport::random(random, format);
+        let mut client = Self {
             pipe,
+            run,
+            since: None,
             prefixes,
             exact,
             transport,
@@ -93,9 +111,67 @@ impl Client {
             answers_pings: !random.chance(10),
             searched: 0,
         };
-        let request = client.request(random);
-        client.send(&request);
+        client.ask(random);
         client
+    }
+
+    /// The same client, which comes back, perhaps over another transport.
+    pub(super) fn again(
+        &self,
+        random: &mut Random,
+        pipe: SharedPipe,
+        run: Run,
+        since: Since,
+    ) -> Self {
+        let mut client = Self {
+            pipe,
+            run,
+            since: Some(since),
+            transport: Transport::random(random, self.format),
+            prefixes: self.prefixes.clone(),
+            exact: self.exact.clone(),
+            received: Vec::new(),
+            appetite: 1 + random.below(5_000),
+            expected_close: None,
+            has_left: false,
+            searched: 0,
+            ..*self
+        };
+        client.ask(random);
+        client
+    }
+
+    fn ask(&mut self, random: &mut Random) {
+        let request = self.request(random);
+        self.send(&request);
+    }
+
+    /// Goes away: what it was sent may end anywhere.
+    pub(super) fn leave(&mut self) {
+        self.has_left = true;
+        self.pipe.borrow_mut().is_reset = true;
+    }
+
+    /// What it can come back with: the last message that it saw, or, where its format has no ids, any one that it may
+    /// have heard of.
+    pub(super) fn since(&self, random: &mut Random, published: &[Published]) -> Option<Since> {
+        let joined = self.pipe.borrow().upgraded_at?;
+        let number = match self.tells_gaps() {
+            true => {
+                let of_message = |seen: &Seen| match seen {
+                    Seen::Message(number) => Some(*number),
+                    _ => None,
+                };
+                let last = self.seen(published)?.iter().rev().find_map(of_message);
+                last.or(self.since.map(|since| since.number)).unwrap_or(joined)
+            }
+            false => self.run.begins_after + random.below(joined - self.run.begins_after + 1),
+        };
+        let run = match self.since {
+            Some(since) if number <= self.run.begins_after && number == since.number => since.run,
+            _ => self.run,
+        };
+        Some(Since { run, number })
     }
 
     fn request(&self, random: &mut Random) -> Vec<u8> {
@@ -106,6 +182,16 @@ impl Client {
         };
         self.prefixes.iter().for_each(|topic| query += &format!("&topic={topic}"));
         self.exact.iter().for_each(|topic| query += &format!("&exact={topic}"));
+        let mut headers = String::new();
+        if let Some(Since { run, number }) = self.since {
+            let id = format!("{}-{}", run.epoch.as_str(), number - run.begins_after);
+            match self.transport {
+                Transport::Sse(_) if random.chance(2) => {
+                    headers = format!("Last-Event-ID: {id}\r\n");
+                }
+                _ => query += &format!("&since={id}"),
+            }
+        }
         let mut request = String::new();
         if random.chance(5) {
             request += "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -115,9 +201,9 @@ impl Client {
                 "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             ),
-            Transport::Sse(Framing::Plain) => format!("GET /sse?{query} HTTP/1.0\r\n\r\n"),
+            Transport::Sse(Framing::Plain) => format!("GET /sse?{query} HTTP/1.0\r\n{headers}\r\n"),
             Transport::Sse(Framing::Chunked) => {
-                format!("GET /sse?{query} HTTP/1.1\r\nHost: a\r\n\r\n")
+                format!("GET /sse?{query} HTTP/1.1\r\nHost: a\r\n{headers}\r\n")
             }
         };
         request.into_bytes()
@@ -156,10 +242,7 @@ impl Client {
                 self.has_left = true;
                 self.pipe.borrow_mut().client_ended = true;
             }
-            (11, _) => {
-                self.has_left = true;
-                self.pipe.borrow_mut().is_reset = true;
-            }
+            (11, _) => self.leave(),
             _ => {}
         }
     }
@@ -198,6 +281,8 @@ impl Client {
     /// From now on it reads as fast as it can, and behaves.
     pub(super) fn recover(&mut self) {
         self.appetite = usize::MAX / 2;
+        let mut pipe = self.pipe.borrow_mut();
+        pipe.room_bytes = pipe.room_bytes.max(4_000);
     }
 
     pub(super) fn has_left(&self) -> bool {
@@ -215,39 +300,32 @@ impl Client {
     }
 
     /// Compares what was received with what was owed. `is_alive` is whether the gateway still serves the client, which
-    /// then must have got everything; `may_miss` is whether anybody was left behind.
-    pub(super) fn check(&self, published: &[Published], is_alive: bool, may_miss: bool) {
-        let Some(upgraded_at) = self.pipe.borrow().upgraded_at else { return };
-        let is_owed = |number: &usize| self.wants(&published[*number - 1].topic);
-        let mut owed = (upgraded_at + 1..=published.len()).filter(is_owed);
+    /// then must have got everything; `may_miss` is whether anybody missed anything; `has_values` whether a new client
+    /// gets last values first.
+    pub(super) fn check(
+        &self,
+        published: &[Published],
+        is_alive: bool,
+        may_miss: bool,
+        has_values: bool,
+    ) {
+        let Some(joined) = self.pipe.borrow().upgraded_at else { return };
         let Some(seen) = self.seen(published) else {
             assert!(!is_alive, "a client that is served got its upgrade");
             return;
         };
-        let mut closed_with = None;
-        for item in seen {
-            assert_eq!(closed_with, None, "nothing follows a close: {item:?}");
-            match item {
-                Seen::Message(number) if self.tells_gaps() || !may_miss => {
-                    assert_eq!(owed.next(), Some(number), "the next message that is owed");
-                }
-                Seen::Message(number) => {
-                    assert!(
-                        owed.by_ref().any(|next| next == number),
-                        "in order, and owed: {number}"
-                    );
-                }
-                Seen::Gap(missed) => {
-                    assert!(missed > 0);
-                    assert_eq!(owed.by_ref().take(missed).count(), missed, "told, and owed");
-                }
-                Seen::Ping | Seen::Pong => {}
-                Seen::Close(code) => closed_with = Some(code),
-            }
-        }
-        if is_alive && (self.tells_gaps() || !may_miss) {
-            assert_eq!(owed.next(), None, "neither delivered nor told");
-        }
+        let is_told = self.tells_gaps();
+        let account = Account {
+            published,
+            wants: &|topic| self.wants(topic),
+            joined,
+            since: self.since.map(|since| since.number),
+            first: self.run.begins_after + 1,
+            has_values,
+            is_told,
+            may_miss: !is_told && may_miss,
+        };
+        let closed_with = account.check(&seen, is_alive);
         if let (Some(expected), Some(code)) = (self.expected_close, closed_with) {
             assert!(code == expected || code == 1013 || code == 1001, "{code}, not {expected}");
         }
@@ -291,16 +369,34 @@ impl Client {
 
     fn read_event(&self, event: &Event, published: &[Published]) -> Seen {
         match events::content(event) {
-            Content::Gap(missed) => Seen::Gap(missed),
+            Content::Gap(missed, is_lag) => Seen::Gap(missed, is_lag),
             Content::Message(id) => {
                 let seen = match self.format {
-                    Format::Json => read_json(event.data.as_bytes(), published),
+                    Format::Json => self.read_json(event.data.as_bytes(), published),
                     _ => Seen::Message(number_of(event.data.as_bytes(), published)),
                 };
-                assert_eq!(seen, Seen::Message(id.seq.0 as usize));
+                assert_eq!(seen, Seen::Message(self.number_in_run(id)));
                 seen
             }
         }
+    }
+
+    fn read_json(&self, text: &[u8], published: &[Published]) -> Seen {
+        let json: serde_json::Value = serde_json::from_slice(text).unwrap();
+        if json.get("gap").is_some() {
+            let (missed, is_lag) = events::gap(&json);
+            return Seen::Gap(missed, is_lag);
+        }
+        let number = number_of(json["data"].as_str().unwrap().as_bytes(), published);
+        assert_eq!(self.number_in_run(json["id"].as_str().unwrap().parse().unwrap()), number);
+        assert_eq!(json["topic"], published[number - 1].topic.as_str());
+        Seen::Message(number)
+    }
+
+    /// Which message has `id`, counted over all runs.
+    fn number_in_run(&self, id: Id) -> usize {
+        assert_eq!(id.epoch, Some(self.run.epoch));
+        self.run.begins_after + id.seq.0 as usize
     }
 
     fn read_frame(&self, first: u8, payload: &[u8], published: &[Published]) -> Seen {
@@ -309,7 +405,7 @@ impl Client {
             (0x8a, _) => Seen::Pong,
             (0x88, _) => Seen::Close(u16::from_be_bytes([payload[0], payload[1]])),
             (0x81, Format::Raw) => Seen::Message(number_of(payload, published)),
-            (0x81, Format::Json) => read_json(payload, published),
+            (0x81, Format::Json) => self.read_json(payload, published),
             (0x82, Format::Parts) => {
                 let topic_len = u32::from_be_bytes(payload[..4].try_into().unwrap()) as usize;
                 let number = number_of(&payload[4 + topic_len + 4..], published);
@@ -326,18 +422,6 @@ fn number_of(body: &[u8], published: &[Published]) -> usize {
     let number: usize = text.split('|').next().unwrap().parse().unwrap();
     assert_eq!(body.len(), published[number - 1].body_bytes, "the whole body");
     number
-}
-
-fn read_json(text: &[u8], published: &[Published]) -> Seen {
-    let json: serde_json::Value = serde_json::from_slice(text).unwrap();
-    if let Some(gap) = json.get("gap") {
-        return Seen::Gap(gap["missed"].as_u64().unwrap() as usize);
-    }
-    let number = number_of(json["data"].as_str().unwrap().as_bytes(), published);
-    let id: Id = json["id"].as_str().unwrap().parse().unwrap();
-    assert_eq!(id.seq.0, number as u64);
-    assert_eq!(json["topic"], published[number - 1].topic.as_str());
-    Seen::Message(number)
 }
 
 /// Cuts one unmasked frame off the front.

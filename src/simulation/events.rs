@@ -7,8 +7,8 @@ use crate::wire::sse::Framing;
 /// What an event says.
 pub(super) enum Content {
     Message(Id),
-    /// So many messages are missing.
-    Gap(usize),
+    /// How many are missing, where that is known, and whether because the client lagged.
+    Gap(Option<usize>, bool),
 }
 
 /// Whether `head` is the answer that a stream follows.
@@ -37,8 +37,15 @@ pub(super) fn content(event: &Event) -> Content {
         "message" => Content::Message(event.id.parse().unwrap()),
         "gap" => {
             let json: serde_json::Value = serde_json::from_str(&event.data).unwrap();
-            Content::Gap(json["gap"]["missed"].as_u64().unwrap() as usize)
+            let (missed, is_lag) = gap(&json);
+            Content::Gap(missed, is_lag)
         }
         other => panic!("no such event is sent here: {other}"),
     }
+}
+
+/// What a notice of a gap says: how many, where that is known, and whether because the client lagged.
+pub(super) fn gap(json: &serde_json::Value) -> (Option<usize>, bool) {
+    let gap = &json["gap"];
+    (gap["missed"].as_u64().map(|missed| missed as usize), gap["reason"] == "lag")
 }

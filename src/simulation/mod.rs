@@ -2,14 +2,19 @@
 //! resets, nonsense and time steps, against an oracle that knows every message. The main proof; a failure prints its
 //! seed, and `ZMQ2WS_SEED=… cargo test simulation` repeats it. `ZMQ2WS_SIMULATIONS` sets how many worlds are tried.
 
+mod account;
 mod client;
 mod events;
 mod pipe;
 mod world;
 
 use crate::feed::LagPolicy;
+use crate::history;
 use crate::test_random::Random;
 use world::{Rules, World};
+
+const NO_HISTORY: history::Limits =
+    history::Limits { messages_max: 0, topics_max: 0, bytes_max: 0 };
 
 fn worlds(default: usize) -> usize {
     std::env::var("ZMQ2WS_SIMULATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(default)
@@ -37,6 +42,8 @@ fn every_client_gets_exactly_its_messages_or_a_told_gap() {
         let rules = Rules {
             lag_bytes_max: [2_000, 20_000, 200_000][random.below(3)],
             lag_policy: LagPolicy::Skip,
+            history: NO_HISTORY,
+            last_value: false,
             memory_bytes_max: 64 << 20,
             pipe_bytes_max: [1, 50, 5_000][random.below(3)],
             visit_bytes_max: 20,
@@ -46,6 +53,68 @@ fn every_client_gets_exactly_its_messages_or_a_told_gap() {
     }
 }
 
+/// Clients come back at random moments, over restarts of the gateway, to histories of all sizes.
+#[test]
+fn nothing_is_lost_in_silence_by_who_comes_back() {
+    let mut random = Random::from_env();
+    for _ in 0..worlds(24) {
+        let rules = Rules {
+            lag_bytes_max: [2_000, 20_000, 2_000_000][random.below(3)],
+            lag_policy: [LagPolicy::Skip, LagPolicy::Conflate][random.below(2)],
+            history: history::Limits {
+                messages_max: [0, 5, 100, 100_000][random.below(4)],
+                topics_max: [100, 3][random.below(2)],
+                bytes_max: [20_000, 1 << 20, 1 << 26][random.below(3)],
+            },
+            last_value: false,
+            memory_bytes_max: 64 << 20,
+            pipe_bytes_max: [50, 5_000, 50_000][random.below(3)],
+            visit_bytes_max: 1_000,
+            misbehaves: random.chance(2),
+        };
+        come_and_go(&mut random, rules);
+    }
+}
+
+#[test]
+fn a_new_client_gets_last_values_and_then_everything() {
+    let mut random = Random::from_env();
+    for _ in 0..worlds(12) {
+        let rules = Rules {
+            lag_bytes_max: [2_000, 200_000][random.below(2)],
+            lag_policy: [LagPolicy::Skip, LagPolicy::Conflate][random.below(2)],
+            history: history::Limits {
+                messages_max: [0, 20, 100_000][random.below(3)],
+                topics_max: 100,
+                bytes_max: 1 << 26,
+            },
+            last_value: true,
+            memory_bytes_max: 64 << 20,
+            pipe_bytes_max: [50, 5_000, 50_000][random.below(3)],
+            visit_bytes_max: 1_000,
+            misbehaves: false,
+        };
+        come_and_go(&mut random, rules);
+    }
+}
+
+fn come_and_go(random: &mut Random, rules: Rules) {
+    let restarts = random.chance(2);
+    let mut world = World::new(random, rules);
+    for _ in 0..2_000 {
+        match random.below(12) {
+            0 => world.connect(random, 40),
+            1 => world.reconnect(random, 120),
+            2..=4 => world.publish(random),
+            5 => world.act(random),
+            6 if random.chance(20) => world.pass_seconds(random),
+            7 if restarts && random.chance(60) => world.restart(random),
+            _ => world.turn(random),
+        }
+    }
+    world.finish(random);
+}
+
 #[test]
 fn clients_that_lag_are_disconnected_where_that_is_the_policy() {
     let mut random = Random::from_env();
@@ -53,6 +122,8 @@ fn clients_that_lag_are_disconnected_where_that_is_the_policy() {
         let rules = Rules {
             lag_bytes_max: 4_000,
             lag_policy: LagPolicy::Disconnect,
+            history: NO_HISTORY,
+            last_value: false,
             memory_bytes_max: 64 << 20,
             pipe_bytes_max: 500,
             visit_bytes_max: 20,
@@ -69,6 +140,8 @@ fn memory_stays_within_its_limit_whatever_clients_do() {
         let rules = Rules {
             lag_bytes_max: 100_000,
             lag_policy: LagPolicy::Skip,
+            history: NO_HISTORY,
+            last_value: false,
             memory_bytes_max: 300_000,
             pipe_bytes_max: 100,
             visit_bytes_max: 20,
@@ -84,6 +157,8 @@ fn thousands_of_clients() {
     let rules = Rules {
         lag_bytes_max: 20_000,
         lag_policy: LagPolicy::Skip,
+        history: NO_HISTORY,
+        last_value: false,
         memory_bytes_max: 256 << 20,
         pipe_bytes_max: 2_000,
         visit_bytes_max: 20_000,

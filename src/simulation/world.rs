@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Published, random_topic};
+use super::client::{Client, Published, Run, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
 use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Site, in_memory};
-use crate::error::GapReason;
 use crate::feed::{self, LagPolicy};
+use crate::history;
 use crate::http::Serves;
 use crate::memory::Memory;
-use crate::message::{Message, Part, Seq, TopicFrom};
+use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
 
 /// What kind of world it is.
@@ -19,6 +19,8 @@ use crate::test_random::Random;
 pub(super) struct Rules {
     pub(super) lag_bytes_max: usize,
     pub(super) lag_policy: LagPolicy,
+    pub(super) history: history::Limits,
+    pub(super) last_value: bool,
     pub(super) memory_bytes_max: usize,
     /// What fits between the gateway and a client.
     pub(super) pipe_bytes_max: usize,
@@ -31,51 +33,73 @@ pub(super) struct Rules {
 pub(super) struct World {
     rules: Rules,
     now: Instant,
+    run: Run,
     connections: Connections<SimStream>,
     registered: BTreeMap<ConnectionKey, (SharedPipe, Interest)>,
     clients: Vec<Client>,
     published: Vec<Published>,
     waiting: Vec<(String, Vec<u8>)>,
+    /// Whether anybody missed anything in an earlier run.
+    has_missed: bool,
 }
 
 const SECOND: Duration = Duration::from_secs(1);
 
 impl World {
     pub(super) fn new(random: &mut Random, rules: Rules) -> Self {
-        let feed_limits =
-            feed::Limits { lag_bytes_max: rules.lag_bytes_max, lag_policy: rules.lag_policy };
-        let context = Context {
-            request_memory: Memory::with_limit(100_000),
-            budget: Budget {
-                visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
-                turn_visits_max: 400 + random.below(rules.visit_bytes_max),
-                turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
-            },
-            site: Site::None,
-            ..in_memory::context(random.next(), feed_limits, rules.memory_bytes_max)
-        };
+        let (run, context) = begin(random, &rules, 0);
         Self {
             rules,
             now: Instant::now(),
+            run,
             connections: Connections::new(context),
             registered: BTreeMap::new(),
             clients: Vec::new(),
             published: Vec::new(),
             waiting: Vec::new(),
+            has_missed: false,
         }
     }
 
     pub(super) fn connect(&mut self, random: &mut Random, clients_max: usize) {
-        if self.clients.len() >= clients_max {
+        if self.clients.len() < clients_max {
+            let pipe = self.accept(random);
+            self.clients.push(Client::new(random, pipe, self.run));
+        }
+    }
+
+    /// Somebody goes, or is gone already, and comes back with what it saw last.
+    pub(super) fn reconnect(&mut self, random: &mut Random, clients_max: usize) {
+        if self.clients.is_empty() || self.clients.len() >= clients_max {
             return;
         }
+        let at = random.below(self.clients.len());
+        let Some(since) = self.clients[at].since(random, &self.published) else { return };
+        self.clients[at].leave();
+        let pipe = self.accept(random);
+        let client = self.clients[at].again(random, pipe, self.run, since);
+        self.clients.push(client);
+    }
+
+    /// The gateway is killed and starts again, with nothing of what it had.
+    pub(super) fn restart(&mut self, random: &mut Random) {
+        self.note_missed();
+        self.clients.iter_mut().for_each(Client::leave);
+        self.connections.abandon_all();
+        self.reap();
+        let (run, context) = begin(random, &self.rules, self.published.len());
+        self.run = run;
+        self.connections = Connections::new(context);
+    }
+
+    fn accept(&mut self, random: &mut Random) -> SharedPipe {
         let room = 1 + random.below(self.rules.pipe_bytes_max);
         let pipe = Pipe::new(room, random.next());
-        self.clients.push(Client::new(random, Rc::clone(&pipe)));
         let stream = SimStream(Rc::clone(&pipe));
         let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
         let interest = Interest { readable: true, writable: false };
-        self.registered.insert(key, (pipe, interest));
+        self.registered.insert(key, (Rc::clone(&pipe), interest));
+        pipe
     }
 
     /// A message waits upstream.
@@ -165,7 +189,7 @@ impl World {
             let body_bytes = body.len();
             let parts = [Part::from(topic.as_bytes()), Part::from(body)];
             self.published.push(Published { topic, body_bytes });
-            let seq = Seq(self.published.len() as u64);
+            let seq = Seq((self.published.len() - self.run.begins_after) as u64);
             let message = Message::from_parts(seq, &parts, TopicFrom::Part);
             self.connections.context.feeds.publish(&message);
         }
@@ -203,13 +227,18 @@ impl World {
         assert_eq!(context.memory.used_bytes(), 0, "no memory is held");
     }
 
-    fn check_accounts(&self) {
-        let gaps = self.connections.context.feeds.counts().gaps[GapReason::Lag as usize];
+    fn note_missed(&mut self) {
+        let gaps: u64 = self.connections.context.feeds.counts().gaps.iter().sum();
+        self.has_missed |= gaps > 0 || self.rules.lag_policy == LagPolicy::Conflate;
+    }
+
+    fn check_accounts(&mut self) {
+        self.note_missed();
         for client in &self.clients {
             let pipe = client.pipe.borrow();
             let is_alive = !pipe.server_ended && !client.has_left();
             drop(pipe);
-            client.check(&self.published, is_alive, gaps > 0);
+            client.check(&self.published, is_alive, self.has_missed, self.rules.last_value);
         }
     }
 
@@ -236,4 +265,26 @@ impl World {
             }
         }
     }
+}
+
+/// A run of the gateway, after so many messages.
+fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Context) {
+    let feed_limits = feed::Limits {
+        lag_bytes_max: rules.lag_bytes_max,
+        lag_policy: rules.lag_policy,
+        history: rules.history,
+        last_value: rules.last_value,
+    };
+    let seed = random.next();
+    let context = Context {
+        request_memory: Memory::with_limit(100_000),
+        budget: Budget {
+            visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
+            turn_visits_max: 400 + random.below(rules.visit_bytes_max),
+            turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
+        },
+        site: Site::None,
+        ..in_memory::context(seed, feed_limits, rules.memory_bytes_max)
+    };
+    (Run { epoch: Epoch::from_seed(seed), begins_after }, context)
 }

@@ -5,6 +5,7 @@ mod demand;
 mod events;
 mod feeds;
 mod figures;
+mod history;
 mod http;
 mod messages;
 mod operation;

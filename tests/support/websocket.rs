@@ -69,6 +69,18 @@ impl Raw {
         Self::upgraded(connection)
     }
 
+    /// As [`Self::open`], where the gateway may be gone.
+    pub(crate) fn try_open(address: SocketAddr, path: &str) -> Option<Self> {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(super::PATIENCE)).ok()?;
+        stream.write_all(upgrade_request(path).as_bytes()).ok()?;
+        let mut connection = Connection::on(stream);
+        let response = connection.response(true).ok()?;
+        assert_eq!(response.status, 101);
+        let (stream, input) = connection.into_parts();
+        Some(Self { stream, input, taken: 0 })
+    }
+
     /// Reads the answer to an upgrade that was sent.
     pub(crate) fn upgraded(mut connection: Connection) -> Self {
         let response = connection.response(true).unwrap();

@@ -16,7 +16,7 @@ const LAYERS: [&[&str]; 11] = [
     &["message"],
     &["wire"],
     &["topics", "intake"],
-    &["feed"],
+    &["history", "feed"],
     &["access", "http"],
     &["session"],
     &["net", "source"],

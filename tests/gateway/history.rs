@@ -1,0 +1,230 @@
+//! What is kept for those who come back, who are new, and who fell behind.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::http::{CLIENTS, RECEIVED, connect_narrow};
+use crate::support::process::Gateway;
+use crate::support::publisher::Publisher;
+use crate::support::websocket::{CLOSE, Frame, PING, PONG, Raw};
+use crate::support::{TempDir, pass, wait_for};
+
+fn json(frame: &Frame) -> serde_json::Value {
+    serde_json::from_slice(&frame.payload).unwrap()
+}
+
+/// The next message of a client with `format=json`: its id and its body.
+fn message(client: &mut Raw) -> (String, String) {
+    let value = json(&client.message());
+    let text = |name: &str| value[name].as_str().unwrap_or_else(|| panic!("{value}")).to_owned();
+    (text("id"), text("data"))
+}
+
+fn publish(publisher: &Publisher, topic: &str, body: &str) {
+    publisher.send(&[topic.as_bytes(), body.as_bytes()]);
+}
+
+#[test]
+fn who_comes_back_gets_what_it_missed_and_then_what_is_live() {
+    const MISSED: u32 = 400;
+    const LIVE: u32 = 2_000;
+    let gateway = Gateway::start(&["--format=json", "--history=5000"]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    let mut client = Raw::open(gateway.address, "/ws?topic=even");
+    for number in 0..4 {
+        publish(&publisher, ["even", "odd"][number % 2], &number.to_string());
+    }
+    assert_eq!(message(&mut client).1, "0");
+    let (id, body) = message(&mut client);
+    assert_eq!(body, "2");
+    drop(client);
+    for number in 4..MISSED {
+        publish(&publisher, ["even", "odd"][number as usize % 2], &number.to_string());
+    }
+    gateway.wait_for_metric(RECEIVED, |value| value == f64::from(MISSED));
+    let sender = thread::spawn(move || {
+        for number in MISSED..LIVE {
+            publish(&publisher, ["even", "odd"][number as usize % 2], &number.to_string());
+        }
+        publisher
+    });
+    let mut client = Raw::open(gateway.address, &format!("/ws?topic=even&since={id}"));
+    for number in (4..LIVE).step_by(2) {
+        assert_eq!(message(&mut client).1, number.to_string());
+    }
+    let _publisher = sender.join().unwrap();
+    let metrics = gateway.metrics();
+    assert_eq!(metrics.get("zmq2ws_history_messages"), f64::from(LIVE));
+    assert!(metrics.get("zmq2ws_history_bytes") > 10_000.0);
+    assert_eq!(metrics.get("zmq2ws_gaps_total{reason=\"history\"}"), 0.0);
+}
+
+#[test]
+fn what_is_not_kept_any_more_is_told() {
+    let gateway = Gateway::start(&["--format=json", "--history=10"]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    let mut client = Raw::open(gateway.address, "/ws");
+    publish(&publisher, "t", "0");
+    let (id, _) = message(&mut client);
+    (1..30).for_each(|number| publish(&publisher, "t", &number.to_string()));
+    gateway.wait_for_metric(RECEIVED, |value| value == 30.0);
+    for (since, missed, reason) in [
+        (id.as_str(), serde_json::Value::from(19), "history"),
+        ("k3x9-42", serde_json::Value::Null, "restart"),
+    ] {
+        let mut client = Raw::open(gateway.address, &format!("/ws?since={since}"));
+        let gap = serde_json::json!({ "gap": { "missed": missed, "reason": reason } });
+        assert_eq!(json(&client.message()), gap);
+        (20..30).for_each(|number| assert_eq!(message(&mut client).1, number.to_string()));
+        let sample = format!("zmq2ws_gaps_total{{reason=\"{reason}\"}}");
+        gateway.wait_for_metric(&sample, |value| value == 1.0);
+    }
+}
+
+#[test]
+fn a_new_client_gets_the_last_value_of_each_topic() {
+    let gateway = Gateway::start(&["--format=json", "--last-value", "--history=0"]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    for (topic, body) in [("a.x", "1"), ("b", "2"), ("a.y", "3"), ("a.x", "4"), ("c", "5")] {
+        publish(&publisher, topic, body);
+    }
+    gateway.wait_for_metric(RECEIVED, |value| value == 5.0);
+    let mut client = Raw::open(gateway.address, "/ws?topic=a.&topic=b");
+    publish(&publisher, "a.y", "6");
+    for body in ["2", "3", "4", "6"] {
+        assert_eq!(message(&mut client).1, body);
+    }
+}
+
+#[test]
+fn who_falls_behind_gets_the_latest_of_each_topic_and_the_number_of_the_others() {
+    const MESSAGES: u64 = 4_000;
+    const TOPICS: u64 = 7;
+    let gateway = Gateway::start(&["--max-lag=64KiB", "--slow-client=conflate", "--format=json"]);
+    let mut client = Raw::open_on(connect_narrow(gateway.address), "/ws");
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    for number in 0..MESSAGES {
+        let body = format!("{number} {}", "x".repeat(4_000));
+        publish(&publisher, &format!("topic {}", number % TOPICS), &body);
+    }
+    gateway.wait_for_metric(RECEIVED, |value| value == MESSAGES as f64);
+    let (mut got, mut missed) = (Vec::new(), 0);
+    while got.len() as u64 + missed < MESSAGES {
+        let value = json(&client.message());
+        match value["gap"]["missed"].as_u64() {
+            Some(count) => missed += count,
+            None => {
+                let body = value["data"].as_str().unwrap();
+                got.push(body.split(' ').next().unwrap().parse::<u64>().unwrap());
+            }
+        }
+    }
+    assert_eq!(got.len() as u64 + missed, MESSAGES);
+    assert!(got.is_sorted() && missed > 1_000, "{missed} missed");
+    assert_eq!(got[got.len() - TOPICS as usize..], Vec::from_iter(MESSAGES - TOPICS..MESSAGES));
+}
+
+/// What the clients of the next test share.
+struct Place {
+    address: Mutex<SocketAddr>,
+    /// The gateway is dead, and not there again yet.
+    is_dead: AtomicBool,
+}
+
+/// Takes every message until `end` comes, over as many connections as that needs, and fails unless the numbers are
+/// without a hole, or a gap says where it is. Returns how many gaps there were because the gateway was new.
+fn follow(place: &Place, hangs_up_every: usize) -> usize {
+    let (mut last_id, mut next, mut restarts) = (None::<String>, None::<u64>, 0);
+    loop {
+        let since = last_id.as_ref().map_or(String::new(), |id| format!("&since={id}"));
+        let path = format!("/ws?format=json{since}");
+        let mut client = wait_for("a gateway to connect to", || {
+            Raw::try_open(*place.address.lock().unwrap(), &path)
+        });
+        for count in 1.. {
+            let frame = match client.next() {
+                Ok(Some(frame)) if frame.opcode == PING => {
+                    let _ = client.send_bytes(&[0x80 | PONG, 0x80, 0, 0, 0, 0]);
+                    continue;
+                }
+                Ok(Some(frame)) => frame,
+                Ok(None) | Err(_) => break,
+            };
+            assert_ne!(frame.opcode, CLOSE, "nobody is sent away");
+            let value = json(&frame);
+            if let Some(gap) = value.get("gap") {
+                match (gap["reason"].as_str().unwrap(), gap["missed"].as_u64()) {
+                    ("restart", None) => (next, restarts) = (None, restarts + 1),
+                    ("lag", Some(missed)) => next = next.map(|next| next + missed),
+                    _ => panic!("everything is kept: {gap}"),
+                }
+                continue;
+            }
+            let body = value["data"].as_str().unwrap();
+            if body == "end" {
+                return restarts;
+            }
+            let number: u64 = body.parse().unwrap();
+            assert_eq!(number, next.unwrap_or(number), "neither delivered nor told");
+            next = Some(number + 1);
+            last_id = Some(value["id"].as_str().unwrap().to_owned());
+            if count % hangs_up_every == 0 {
+                break;
+            }
+        }
+        assert!(last_id.is_some() || place.is_dead.load(Ordering::Acquire), "an early end");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_killed_under_load_loses_nothing_in_silence() {
+    const CROWD: usize = 200;
+    let folder = TempDir::new();
+    let bind = format!("--bind=ipc://{}", folder.file("feed"));
+    let args = [bind.as_str(), "--history=1000000", "--history-bytes=64MiB"];
+    let gateway = Gateway::start(&args);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    let address = Mutex::new(gateway.address);
+    let place = Arc::new(Place { address, is_dead: AtomicBool::new(false) });
+    let clients: Vec<_> = (0..CROWD)
+        .map(|number| {
+            let place = Arc::clone(&place);
+            // Some hang up every now and then by themselves.
+            let hangs_up_every = if number % 4 == 0 { 50 + number } else { usize::MAX };
+            thread::spawn(move || follow(&place, hangs_up_every))
+        })
+        .collect();
+    gateway.wait_for_metric(CLIENTS, |value| value == CROWD as f64);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let sender = thread::spawn({
+        let is_over = Arc::clone(&is_over);
+        move || {
+            for number in 0_u64.. {
+                if is_over.load(Ordering::Acquire) {
+                    break;
+                }
+                publish(&publisher, "t", &number.to_string());
+                pass(Duration::from_millis(2));
+            }
+            publish(&publisher, "t", "end");
+            publisher
+        }
+    });
+    let delivered = "zmq2ws_messages_delivered_total{transport=\"websocket\"}";
+    gateway.wait_for_metric(delivered, |value| value > 40_000.0);
+    place.is_dead.store(true, Ordering::Release);
+    gateway.signal(Signal::KILL);
+    drop(gateway);
+    let gateway = Gateway::start(&args);
+    *place.address.lock().unwrap() = gateway.address;
+    gateway.wait_for_metric(delivered, |value| value > 40_000.0);
+    is_over.store(true, Ordering::Release);
+    let restarts: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
+    assert_eq!(restarts, [1; CROWD], "each was told once");
+    let _publisher = sender.join().unwrap();
+}
