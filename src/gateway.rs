@@ -258,6 +258,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
             write_timeout: config.write_timeout,
         },
         budget: Budget::default(),
+        coalesce: config.coalesce,
         site: site(&config.site, share_bytes)?,
         memory,
         origin: config.origin,

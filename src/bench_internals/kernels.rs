@@ -108,6 +108,7 @@ impl Feeds {
     /// Gives every subscriber what it is owed, and returns how many messages that was.
     pub fn advance(&mut self) -> u64 {
         let mut messages = 0;
+        self.feeds.release();
         while let Some(Owner(number)) = self.feeds.next_owner() {
             let subscription = &self.subscriptions[number as usize];
             if let Pending::Bytes(bytes) = self.feeds.pending(subscription) {

@@ -69,6 +69,8 @@ pub struct Config {
     pub lag_policy: LagPolicy,
     /// `--max-lag`: how far one client may lag, bytes.
     pub lag_bytes_max: usize,
+    /// `--coalesce`: how long a message waits for more before they are sent together; zero sends at once.
+    pub coalesce: Duration,
     /// `--www`, `--no-www`: the static files.
     pub site: SiteConfig,
 

@@ -25,6 +25,8 @@ const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 /// Heartbeats: three of them must fit ZMTP's time to live, 16 bits of tenths of a second.
 const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(1_800);
+/// Coalescing: below 100 µs the poller's own timer is no finer, and above a second it is no live feed any more.
+const COALESCE: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_secs(1);
 /// One message, or what one client may lag: far inside the 32 bits in which `parts` counts.
 const MESSAGE_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 /// All memory: 64 KiB is one small feed; a terabyte is more than any host has to give.
@@ -67,6 +69,7 @@ impl Settings {
             last_value_topics_max: self.last_value_topics()?,
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
+            coalesce: self.pause("coalesce", &self.coalesce, 0, &COALESCE)?,
             site: self.site()?,
 
             clients_max: self.count(
@@ -329,7 +332,7 @@ mod tests {
         assert_eq!((config.history_messages_max, config.history_bytes_max), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
-        assert_eq!(config.site, SiteConfig::BuiltIn);
+        assert_eq!((config.coalesce, config.site), (Duration::ZERO, SiteConfig::BuiltIn));
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
         assert_eq!(config.topics_max, 128);
         assert_eq!(
@@ -366,6 +369,7 @@ mod tests {
             last-value-topics = 8
             slow-client = "disconnect"
             max-lag = 2048
+            coalesce = "1s"
             no-www = true
             max-clients = 1
             max-clients-per-ip = 2
@@ -397,7 +401,7 @@ mod tests {
         assert_eq!((config.history_messages_max, config.history_bytes_max), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
-        assert_eq!(config.site, SiteConfig::None);
+        assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));
         assert_eq!((config.handshake_timeout, config.keepalive_timeout), (millis(1), millis(2)));
         assert_eq!((config.ping_interval, config.ping_timeout), (millis(3), millis(4)));

@@ -95,6 +95,9 @@ pub struct Settings {
     /// [default: 1MiB]
     #[arg(long, value_name = "BYTES", help_heading = DOWNSTREAM)]
     pub max_lag: Option<Text>,
+    /// Wait so long for more messages before sending: less CPU for a little latency; up to 1s [default: 0]
+    #[arg(long, value_name = "DURATION", help_heading = DOWNSTREAM)]
+    pub coalesce: Option<Text>,
     /// Serve the files of DIR at / [default: the built-in page]
     #[arg(long, value_name = "DIR", help_heading = DOWNSTREAM)]
     pub www: Option<Text>,

@@ -80,6 +80,8 @@ pub(crate) struct Context {
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
     pub(crate) budget: Budget,
+    /// How long messages wait for more before they are sent.
+    pub(crate) coalesce: Duration,
     pub(crate) origin: OriginPolicy,
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,

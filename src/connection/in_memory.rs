@@ -96,6 +96,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
             write_timeout: 30 * SECOND,
         },
         budget: Budget::default(),
+        coalesce: Duration::ZERO,
         origin: OriginPolicy::default(),
         format: None,
         site: Site::BuiltIn(BuiltIn::new()),

@@ -10,6 +10,7 @@
 mod addresses;
 mod context;
 mod drain;
+mod gathering;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 mod table;

@@ -10,6 +10,7 @@ use slotmap::{Key, KeyData, SlotMap, new_key_type};
 use super::addresses::Addresses;
 use super::context::Phase;
 use super::drain::Drain;
+use super::gathering::Gathering;
 use super::waiting_room::{Occupant, WaitingRoom};
 use super::{Connection, Context, Interest, SETTLED, State, Visit};
 use crate::error::CloseReason;
@@ -61,6 +62,7 @@ pub(crate) struct Connections<S> {
     addresses: Addresses,
     waiting_room: WaitingRoom,
     drain: Option<Drain>,
+    gathering: Gathering,
 }
 
 impl<S: ByteStream> Connections<S> {
@@ -73,6 +75,7 @@ impl<S: ByteStream> Connections<S> {
             closed: Vec::new(),
             addresses: Addresses::with_limit(context.limits.clients_per_ip_max),
             waiting_room: WaitingRoom::default(),
+            gathering: Gathering::new(context.coalesce),
             context,
             drain: None,
         }
@@ -155,10 +158,11 @@ impl<S: ByteStream> Connections<S> {
         self.visit(key, |_, _| Visit { bytes_sent: 0, is_cut: true });
     }
 
-    /// When [`Self::fire_timers`] is to be called at the latest.
+    /// When [`Self::fire_timers`] and [`Self::flush`] are to be called at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let drain = self.drain.as_ref().map(Drain::next_deadline);
-        [self.timers.next_deadline(), drain].into_iter().flatten().min()
+        let deadlines = [self.timers.next_deadline(), drain, self.gathering.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(crate) fn fire_timers(&mut self, now: Instant) {
@@ -202,7 +206,7 @@ impl<S: ByteStream> Connections<S> {
             }
         }
         for _ in 0..budget.turn_visits_max {
-            let Some(owner) = self.context.feeds.next_owner() else { break };
+            let Some(owner) = self.next_owner(now) else { break };
             let key = ConnectionKey::of_owner(owner);
             let flush = |it: &mut Connection<S>, context: &mut _| it.flush(now, context);
             bytes_left = bytes_left.saturating_sub(self.visit(key, flush));
@@ -213,6 +217,30 @@ impl<S: ByteStream> Connections<S> {
         self.expel(now);
         // Who came in this turn has had a chance to say something before it has to make room.
         self.waiting_room.open();
+    }
+
+    /// The subscriber that is to be served next, if any need not wait for more messages.
+    fn next_owner(&mut self, now: Instant) -> Option<Owner> {
+        self.release_feeds(now);
+        loop {
+            let owner = self.context.feeds.next_owner();
+            // Feeds may have grown while they were being served.
+            if owner.is_some() || !self.release_feeds(now) {
+                return owner;
+            }
+        }
+    }
+
+    /// Lets feeds that grew be served once they have waited long enough for more. What waits longer would hold up the
+    /// sources, or those who leave.
+    fn release_feeds(&mut self, now: Instant) -> bool {
+        let Context { feeds, phase, .. } = &mut self.context;
+        let is_urgent = feeds.is_congested() || *phase == Phase::Draining;
+        let is_over = self.gathering.is_over(now, feeds.has_fresh(), is_urgent);
+        if is_over {
+            feeds.release();
+        }
+        is_over
     }
 
     /// Closes those that the feeds gave up.

@@ -39,6 +39,19 @@ impl Rig {
         }
     }
 
+    fn coalescing(coalesce: Duration) -> Self {
+        let mut rig = Self::new(10_000, 512 << 20);
+        let feed_limits = feed::Limits {
+            lag_bytes_max: 10_000,
+            lag_policy: LagPolicy::Skip,
+            history: Default::default(),
+            last_value: false,
+        };
+        let context = in_memory::context(7, feed_limits, 512 << 20);
+        rig.connections = Connections::new(Context { coalesce, ..context });
+        rig
+    }
+
     fn connect(&mut self, input: &[u8]) -> usize {
         let sim = MemoryStream::with_input(input);
         let ip = Some(IpAddr::from([127, 0, 0, 1]));
@@ -383,4 +396,86 @@ fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
     rig.connections.evict();
     rig.turn();
     assert_eq!(answers(&rig.take_output(newcomer)), 1);
+}
+
+const WAIT: Duration = Duration::from_millis(5);
+
+/// The messages of 10 bytes that were sent to a client.
+fn messages(rig: &Rig, client: usize) -> usize {
+    rig.take_output(client).len() / 12
+}
+
+#[test]
+fn what_is_published_within_the_wait_is_sent_together_at_its_end() {
+    let mut rig = Rig::coalescing(WAIT);
+    let client = rig.websocket();
+    for _ in 0..3 {
+        let end = rig.now + WAIT;
+        for _ in 0..4 {
+            rig.publish(10);
+            rig.turns(2);
+            assert_eq!(messages(&rig, client), 0);
+            assert!(!rig.connections.has_work(), "nothing spins meanwhile");
+            assert_eq!(rig.connections.next_deadline(), Some(end));
+            rig.now += WAIT / 5;
+        }
+        rig.now = end;
+        rig.turn();
+        assert_eq!(messages(&rig, client), 4);
+        assert!(rig.connections.next_deadline() > Some(end + WAIT), "and then nothing is due");
+    }
+}
+
+#[test]
+fn requests_and_pings_are_answered_while_messages_wait() {
+    let mut rig = Rig::coalescing(WAIT);
+    let client = rig.websocket();
+    rig.publish(10);
+    rig.turn();
+    rig.peer(client).input.extend(b"\x89\x80\0\0\0\0");
+    let newcomer = rig.connect(REQUEST);
+    rig.turn();
+    assert!(rig.take_output(client).starts_with(b"\x8a\0"));
+    assert_eq!(answers(&rig.take_output(newcomer)), 1);
+}
+
+/// More clients than a turn serves: what comes while they are served is not sent with it to some, and at once to others.
+#[test]
+fn what_is_published_while_others_are_served_waits_anew() {
+    let mut rig = Rig::coalescing(WAIT);
+    let crowd: Vec<_> = (0..600).map(|_| rig.websocket()).collect();
+    rig.publish(10);
+    rig.turn();
+    rig.now += WAIT;
+    let mut turns = 0;
+    rig.turn();
+    while rig.connections.has_work() {
+        rig.publish(10);
+        rig.turn();
+        turns += 1;
+        assert!(turns < 10, "the wait is made again");
+    }
+    assert!(crowd.iter().all(|&client| messages(&rig, client) > 0));
+    assert_eq!(rig.connections.next_deadline(), Some(rig.now + WAIT));
+    rig.now += WAIT;
+    rig.turns(turns + 1);
+    assert_eq!(rig.connections.context.feeds.lag(), (0, 0));
+}
+
+#[test]
+fn neither_a_full_feed_nor_a_shutdown_waits() {
+    let mut rig = Rig::coalescing(Duration::from_secs(1));
+    let client = rig.websocket();
+    rig.publish(4_000);
+    rig.turn();
+    assert_eq!(rig.take_output(client).len(), 0);
+    rig.publish(4_000);
+    rig.turn();
+    assert!(rig.take_output(client).len() > 8_000, "half of the lag allowed has come together");
+    rig.publish(10);
+    rig.turn();
+    assert_eq!(messages(&rig, client), 0);
+    rig.connections.stop_serving();
+    rig.turn();
+    assert_eq!(messages(&rig, client), 1);
 }

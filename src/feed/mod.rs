@@ -3,6 +3,7 @@
 
 mod arrears;
 mod encoder;
+mod limits;
 #[cfg(test)]
 mod limits_tests;
 mod log;
@@ -14,7 +15,8 @@ mod replay_tests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use registry::{Feeds, Limits, Subscription, Wish};
+pub(crate) use limits::Limits;
+pub(crate) use registry::{Feeds, Subscription, Wish};
 
 use std::str::FromStr;
 
@@ -118,6 +120,17 @@ struct Pass {
     end: u64,
     /// Somebody could have taken more but had used up what a visit may send.
     is_unfinished: bool,
+}
+
+/// What follows a pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// Everyone with room has got everything.
+    Nothing,
+    /// Another pass: somebody with room was served only in part.
+    Pass,
+    /// The feed grew meanwhile.
+    Fresh,
 }
 
 /// What is to be done with subscribers that a growing feed leaves behind.
@@ -362,13 +375,14 @@ impl Feed {
         None
     }
 
-    /// Ends the pass, and says whether another has to follow.
-    fn end_pass(&mut self) -> bool {
-        let Some(pass) = self.pass.take() else { return false };
-        if !pass.is_unfinished {
-            self.settled = pass.end;
+    /// Ends the pass, and says what has to follow.
+    fn end_pass(&mut self) -> Next {
+        let Some(pass) = self.pass.take() else { return Next::Nothing };
+        if pass.is_unfinished {
+            return Next::Pass;
         }
-        pass.is_unfinished || self.log.end() > pass.end
+        self.settled = pass.end;
+        if self.log.end() > pass.end { Next::Fresh } else { Next::Nothing }
     }
 
     /// Whether so much waits to be offered to subscribers with room that the feed should not grow before it was:

@@ -7,11 +7,11 @@ use std::rc::Rc;
 use slotmap::{SlotMap, new_key_type};
 
 use super::encoder::Encoder;
-use super::pool::{self, ChunkPool};
+use super::limits::Limits;
+use super::pool::ChunkPool;
 use super::replay::Replayer;
-use super::{Feed, LagPolicy, LagRule, Overrun, Owner, Pending, Subscriber};
+use super::{Feed, LagRule, Next, Overrun, Owner, Pending, Subscriber};
 use crate::error::{CloseReason, GapReason};
-use crate::history;
 use crate::memory::{Charge, Memory};
 use crate::message::{Id, Message};
 use crate::topics::{Demand, Filter, TopicIndex};
@@ -22,28 +22,6 @@ use crate::wire::{Encoding, WireFormat};
 const FEED_QUANTUM: usize = 32;
 
 new_key_type! { pub(super) struct FeedKey; }
-
-/// How far behind a subscriber may be, what happens then, and what is kept for those who come back.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) lag_bytes_max: usize,
-    pub(crate) lag_policy: LagPolicy,
-    pub(crate) history: history::Limits,
-    /// Whether a new client gets the last message of each topic first.
-    pub(crate) last_value: bool,
-}
-
-impl Limits {
-    /// What a log may hold: an eighth less, for the unused end of its last chunk, so that memory stays within the limit.
-    pub(super) fn held_bytes_max(&self) -> usize {
-        self.lag_bytes_max - self.lag_bytes_max / 8
-    }
-
-    /// What is let go of at once when somebody lags too much: a chunk, so it is a small part of what is held.
-    pub(super) fn chunk_bytes_max(&self) -> usize {
-        pool::largest_size_within(self.lag_bytes_max / 8)
-    }
-}
 
 /// What makes a feed: every distinct one that some client wants has one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -96,6 +74,8 @@ pub(crate) struct Feeds {
     replayer: Replayer,
     /// Feeds whose subscribers are to be served, in turn.
     queue: VecDeque<FeedKey>,
+    /// Feeds that grew and wait for [`Feeds::release`]; a feed is at most once in the two.
+    fresh: VecDeque<FeedKey>,
     /// Subscribers served of the feed at the front.
     quantum_used: usize,
     /// How many feeds are congested.
@@ -131,6 +111,7 @@ impl Feeds {
             limits,
             replayer: Replayer::new(limits.history, limits.last_value, encoding, memory.clone()),
             queue: VecDeque::new(),
+            fresh: VecDeque::new(),
             quantum_used: 0,
             congested: 0,
             matches: Vec::new(),
@@ -259,7 +240,7 @@ impl Feeds {
             let Self { limits, pool, overrun, .. } = self;
             feed.append(frame, message.seq, limits, rule, pool, overrun);
             if !std::mem::replace(is_queued, true) {
-                self.queue.push_back(key);
+                self.fresh.push_back(key);
             }
             let is_full = feed.log.held_bytes() > self.limits.held_bytes_max();
             if !*is_congested && (is_full || feed.is_congested(&self.limits)) {
@@ -278,12 +259,12 @@ impl Feeds {
         count
     }
 
-    /// Whether publishing should pause until subscribers with room have been served ([`Self::next_owner`]).
+    /// Whether publishing should pause until everyone with room was served ([`Self::release`], [`Self::next_owner`]).
     pub(crate) fn is_congested(&self) -> bool {
         // What grew since everyone with room was served, against what there was left for that.
         let grown = self.memory.used_bytes().saturating_sub(self.settled_bytes);
         let left = self.memory.bytes_max().saturating_sub(self.settled_bytes);
-        let is_filling_up = !self.queue.is_empty() && grown > left / 2;
+        let is_filling_up = (self.has_work() || self.has_fresh()) && grown > left / 2;
         self.congested > 0 || is_filling_up || self.memory_expulsions > 0
     }
 
@@ -292,12 +273,22 @@ impl Feeds {
         !self.queue.is_empty()
     }
 
+    /// Whether feeds grew that are not being served.
+    pub(crate) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Has [`Self::next_owner`] serve all feeds that grew.
+    pub(crate) fn release(&mut self) {
+        self.queue.append(&mut self.fresh);
+    }
+
     /// The owner that is to be served next; feeds take turns. Whoever is still behind and not blocked after being
     /// served is returned again later.
     pub(crate) fn next_owner(&mut self) -> Option<Owner> {
         while let Some(&key) = self.queue.front() {
             let Some(entry) = self.feeds.get_mut(key) else {
-                self.leave_front(false);
+                self.leave_front(Next::Nothing);
                 continue;
             };
             if self.quantum_used < FEED_QUANTUM {
@@ -305,28 +296,31 @@ impl Feeds {
                     self.quantum_used += 1;
                     return Some(owner);
                 }
-                let again = entry.feed.end_pass();
+                let next = entry.feed.end_pass();
                 let is_congested = entry.feed.is_congested(&self.limits);
                 self.congested -= usize::from(entry.is_congested);
                 self.congested += usize::from(is_congested);
                 entry.is_congested = is_congested;
-                entry.is_queued = again;
-                self.leave_front(again);
+                entry.is_queued = next != Next::Nothing;
+                self.leave_front(next);
             } else {
-                self.leave_front(true);
+                self.leave_front(Next::Pass);
             }
         }
         self.replayer.forget_large();
-        self.settled_bytes = self.memory.used_bytes();
+        if !self.has_fresh() {
+            self.settled_bytes = self.memory.used_bytes();
+        }
         None
     }
 
-    fn leave_front(&mut self, again: bool) {
+    fn leave_front(&mut self, next: Next) {
         self.quantum_used = 0;
-        if let Some(key) = self.queue.pop_front()
-            && again
-        {
-            self.queue.push_back(key);
+        let Some(key) = self.queue.pop_front() else { return };
+        match next {
+            Next::Nothing => {}
+            Next::Pass => self.queue.push_back(key),
+            Next::Fresh => self.fresh.push_back(key),
         }
     }
 
@@ -489,8 +483,8 @@ impl Feeds {
         assert_eq!(congested, self.congested);
         for (key, entry) in &self.feeds {
             entry.feed.check_invariants();
-            let queued = self.queue.iter().filter(|&&queued| queued == key).count();
-            assert_eq!(queued, usize::from(entry.is_queued));
+            let queued = self.queue.iter().chain(&self.fresh).filter(|&&queued| queued == key);
+            assert_eq!(queued.count(), usize::from(entry.is_queued));
         }
     }
 }

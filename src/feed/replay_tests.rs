@@ -214,6 +214,7 @@ fn who_resumes_misses_nothing_that_is_kept() {
             assert!(may_skip || owed.next().is_none(), "neither delivered nor told");
         }
         clients.iter().for_each(|(client, _)| rig.leave(client));
+        rig.feeds.release();
         rig.feeds.next_owner();
         assert_eq!(rig.memory.used_bytes(), 0, "nothing is held for nobody");
     }
@@ -427,6 +428,7 @@ fn who_replays_is_left_out_of_passes_and_holds_up_nobody() {
         rig.publish("a", 1_000);
         rig.feeds.set_blocked(&live.subscription, false);
         rig.feeds.set_blocked(&resuming.subscription, false);
+        rig.feeds.release();
         assert_eq!(rig.feeds.next_owner(), Some(Owner(500)), "the live one");
         rig.send(&mut live, usize::MAX);
         assert_eq!(rig.feeds.next_owner(), None);

@@ -141,6 +141,11 @@ impl World {
         self.take_in();
         self.connections.fire_timers(self.now);
         self.connections.flush(self.now);
+        let (feeds, deadline) = (&self.connections.context.feeds, self.connections.next_deadline());
+        assert!(
+            !feeds.has_fresh() || feeds.has_work() || deadline <= Some(self.now + SECOND),
+            "what waits for more is sent in time"
+        );
         self.note_new_clients();
         self.reap();
         if random.chance(20) {
@@ -214,6 +219,7 @@ impl World {
             let is_quiet = self.waiting.is_empty()
                 && self.ready().is_empty()
                 && !self.connections.has_work()
+                && !self.connections.context.feeds.has_fresh()
                 && self.clients.iter().all(|client| client.pipe.borrow().to_client.is_empty());
             quiet_turns = if is_quiet { quiet_turns + 1 } else { 0 };
             turns += 1;
@@ -283,6 +289,7 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
             turn_visits_max: 400 + random.below(rules.visit_bytes_max),
             turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
         },
+        coalesce: Duration::from_millis([0, 5, 1_000][random.below(3)]),
         site: Site::None,
         ..in_memory::context(seed, feed_limits, rules.memory_bytes_max)
     };

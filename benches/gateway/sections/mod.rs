@@ -1,5 +1,6 @@
 //! What can be measured. A section is a file here and a line in [`SECTIONS`].
 
+mod coalesce;
 mod flat;
 mod formats;
 mod gentle;
@@ -52,6 +53,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     flat::SECTION,
     formats::SECTION,
     gentle::SECTION,
+    coalesce::SECTION,
     handshakes::SECTION,
     idle::SECTION,
     growth::CLIENTS,
