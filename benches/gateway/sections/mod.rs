@@ -1,11 +1,15 @@
 //! What can be measured. A section is a file here and a line in [`SECTIONS`].
 
+mod fairness;
+mod filters;
 mod flat;
 mod formats;
 mod gentle;
 mod growth;
 mod handshakes;
 mod idle;
+mod large;
+mod stalled;
 
 use crate::case::{Case, Figure};
 use crate::floor::Sends;
@@ -54,6 +58,10 @@ pub(crate) const SECTIONS: &[Section] = &[
     gentle::SECTION,
     handshakes::SECTION,
     idle::SECTION,
+    filters::SECTION,
+    large::SECTION,
+    fairness::SECTION,
+    stalled::SECTION,
     growth::CLIENTS,
     growth::RATES,
 ];
