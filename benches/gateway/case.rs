@@ -1,4 +1,4 @@
-//! What is measured: a case is some servers under one load, and the figures that they are compared by.
+//! What is measured: a case is some servers at work, and the figures that they are compared by.
 
 use serde::Serialize;
 
@@ -12,58 +12,128 @@ pub(crate) enum Load {
     FlatOut { seconds: f64 },
     /// Messages at a fixed rate.
     Paced { per_second: u32, seconds: f64 },
+    /// Each client has a filter of its own, and one message is under way at a time, to the first `receivers` in turn.
+    OneByOne { receivers: usize, seconds: f64 },
+    /// Two messages, and the last client reads slowly.
+    Overtaking,
+    /// Ten clients of another publisher get ten messages a second, others are served flat out, newcomers knock.
+    Fairness { seconds: f64 },
     /// Clients connect, and that is all.
     Handshakes,
     /// Clients are connected, and nothing happens.
     Idle,
+    /// Clients are connected and answer pings, which come every 5 s.
+    Pings { seconds: f64 },
 }
 
-/// One work for several servers.
+/// What one server has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Work {
+    pub(crate) load: Load,
+    pub(crate) clients: usize,
+    /// How many of the clients never read.
+    pub(crate) stalled: usize,
+    pub(crate) body_bytes: usize,
+}
+
+impl Work {
+    /// Messages of 64 bytes to clients who all read.
+    pub(crate) fn new(load: Load, clients: usize) -> Self {
+        Self { load, clients, stalled: 0, body_bytes: 64 }
+    }
+}
+
+/// A server at its work.
+#[derive(Debug, Clone)]
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) server: Server,
+    pub(crate) work: Work,
+}
+
+/// What is compared.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) title: String,
     /// Where it stands in a chart; `None` is at the rate that each server reached.
     pub(crate) x: Option<f64>,
-    pub(crate) load: Load,
-    pub(crate) clients: usize,
-    pub(crate) body_bytes: usize,
-    pub(crate) has_topic: bool,
+    /// Of most contenders.
+    pub(crate) work: Work,
     /// What follows the body in the gateway's format.
     pub(crate) suffix_bytes: usize,
     /// The gateway first: the floor sends frames of the size that the gateway's had.
-    pub(crate) servers: Vec<Server>,
-    /// The place in `servers` of the one that the others are compared with.
+    pub(crate) contenders: Vec<Contender>,
+    /// The place in `contenders` of the one that the others are compared with.
     pub(crate) baseline: usize,
     pub(crate) targets: Vec<Target>,
+    /// Whether peers that were asked for take part.
+    pub(crate) has_peers: bool,
 }
 
 impl Case {
-    /// The gateway with its defaults: raw messages of 64 bytes without a topic.
-    pub(crate) fn new(load: Load, clients: usize, servers: Vec<Server>) -> Self {
+    /// One work for several servers; the second is the baseline.
+    pub(crate) fn new(work: Work, servers: Vec<Server>) -> Self {
+        let contender = |server: Server| Contender { name: server.name().to_owned(), server, work };
         Self {
-            title: format!("{} clients", grouped(clients)),
-            x: Some(clients as f64),
-            load,
-            clients,
-            body_bytes: 64,
-            has_topic: false,
+            title: format!("{} clients", grouped(work.clients)),
+            x: Some(work.clients as f64),
+            work,
             suffix_bytes: 0,
-            servers,
+            contenders: servers.into_iter().map(contender).collect(),
             baseline: 1,
             targets: Vec::new(),
+            has_peers: false,
         }
     }
 
-    pub(crate) fn body(mut self, bytes: usize) -> Self {
-        self.title = format!("{bytes} B, {}", self.title);
-        self.body_bytes = bytes;
-        self
+    /// The gateway with these flags at one work, compared with itself at another.
+    pub(crate) fn beside_itself(
+        flags: &[&str],
+        (name, work): (&str, Work),
+        (other_name, other): (&str, Work),
+    ) -> Self {
+        let server = Server::gateway(flags);
+        Self::of_gateways([(name, server.clone(), work), (other_name, server, other)])
+    }
+
+    /// The gateway with some flags, compared with itself with others.
+    pub(crate) fn with_and_without(work: Work, flags: &[&str], other: &[&str]) -> Self {
+        let gateways = [flags, other].map(|flags| (flags.join(" "), Server::gateway(flags)));
+        let [(name, server), (other_name, other)] = gateways;
+        Self::of_gateways([(&name, server, work), (&other_name, other, work)])
+    }
+
+    fn of_gateways(gateways: [(&str, Server, Work); 2]) -> Self {
+        let work = gateways[0].2;
+        let contender = |(name, server, work): (&str, Server, Work)| Contender {
+            name: format!("gateway {name}"),
+            server,
+            work,
+        };
+        let contenders = gateways.map(contender).into();
+        Self { contenders, ..Self::new(work, Vec::new()) }
+    }
+
+    pub(crate) fn titled(self, title: String) -> Self {
+        Self { title, ..self }
     }
 
     /// Under another name, and in a chart at the rate that each server reached.
-    pub(crate) fn over_rates(mut self, title: String) -> Self {
-        (self.title, self.x) = (title, None);
+    pub(crate) fn over_rates(self, title: String) -> Self {
+        Self { title, x: None, ..self }
+    }
+
+    /// With these peers too, where they can take part.
+    pub(crate) fn and_peers(mut self, peers: &[Server]) -> Self {
+        if self.has_peers {
+            let more = Self::new(self.work, peers.to_vec());
+            self.contenders.extend(more.contenders);
+        }
         self
+    }
+
+    pub(crate) fn with_peers(self) -> Self {
+        Self { has_peers: true, ..self }
     }
 
     /// At most `ratio` times what the baseline needs.
@@ -75,6 +145,12 @@ impl Case {
     /// The figure itself is at most `value`.
     pub(crate) fn at_most(mut self, figure: Figure, value: f64) -> Self {
         self.targets.push(Target { figure, limit: Limit::Value(value) });
+        self
+    }
+
+    /// At most `value` more than the baseline's.
+    pub(crate) fn at_most_above(mut self, figure: Figure, value: f64) -> Self {
+        self.targets.push(Target { figure, limit: Limit::Above(value) });
         self
     }
 
@@ -98,6 +174,8 @@ pub(crate) enum Limit {
     Ratio(f64),
     /// The median.
     Value(f64),
+    /// The median of the differences from the baseline, round by round.
+    Above(f64),
 }
 
 /// What can be said about a run.
@@ -107,13 +185,22 @@ pub(crate) enum Figure {
     CpuPerDelivery,
     CpuPerHandshake,
     Deliveries,
+    DeliveriesPerSegment,
     DeliveriesPerRead,
+    RateKept,
     FirstP50,
     FirstP99,
     LastP50,
     LastP99,
     MemoryPerClient,
     BaseMemory,
+    MemoryGrowth,
+    HandshakeP99,
+    HealthP99,
+    FirstHasSecond,
+    LastHasFirst,
+    Overtaking,
+    PingCpuShare,
     CpuShare,
     MessageRate,
     FrameBytes,
@@ -125,13 +212,22 @@ impl Figure {
             Self::CpuPerDelivery => "CPU per delivery, ns",
             Self::CpuPerHandshake => "CPU per handshake, µs",
             Self::Deliveries => "deliveries, thousand/s",
+            Self::DeliveriesPerSegment => "deliveries per TCP segment",
             Self::DeliveriesPerRead => "deliveries per read of a client",
+            Self::RateKept => "part of the rate that was kept",
             Self::FirstP50 => "first client p50, µs",
             Self::FirstP99 => "first client p99, µs",
             Self::LastP50 => "last client p50, µs",
             Self::LastP99 => "last client p99, µs",
             Self::MemoryPerClient => "memory per client, B",
             Self::BaseMemory => "memory without clients, KiB",
+            Self::MemoryGrowth => "memory at its peak over before, KiB",
+            Self::HandshakeP99 => "a newcomer's handshake p99, µs",
+            Self::HealthP99 => "/healthz p99, µs",
+            Self::FirstHasSecond => "first client has message 2 after, µs",
+            Self::LastHasFirst => "last client has message 1 after, µs",
+            Self::Overtaking => "the one as a part of the other",
+            Self::PingCpuShare => "CPU with pings every 25 s, % of a core",
             Self::CpuShare => "share of its core, %",
             Self::MessageRate => "messages/s",
             Self::FrameBytes => "frame, B",

@@ -1,18 +1,15 @@
 //! One run: a fresh server, its clients and its publisher, under a load, and what came of it.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
-
 use crate::Result;
-use crate::case::{Case, Figure, Load};
+use crate::case::{Case, Contender, Figure, Load, Work};
 use crate::cores::Cores;
-use crate::progress::Progress;
+use crate::fairness;
+use crate::flow::{Flow, STALL};
+use crate::one_by_one::{self, OneByOne};
 use crate::publisher::Publisher;
 use crate::server::{Running, Server};
 use crate::swarm::Swarm;
@@ -20,209 +17,304 @@ use crate::swarm::Swarm;
 /// Figures of one run.
 pub(crate) type Figures = BTreeMap<Figure, f64>;
 
-/// What may be under way to one client: less than the smallest buffer on the way, so that nothing is lost or held back.
-const WINDOW_BYTES: usize = 128 << 10;
-
-/// What may be under way to all clients: the kernel's share for TCP is a few times that on a machine of 8 GiB.
-const WINDOW_BYTES_OF_ALL: usize = 256 << 20;
-
-/// More than any frame adds to its body.
-const FRAME_BYTES: usize = 64;
-
-/// Nothing arrived for so long though something is under way: it is lost.
-const STALL: Duration = Duration::from_secs(5);
-
-/// How long messages under way are waited for at the end of a phase. What is slower is measured with them under way.
-const DRAIN: Duration = Duration::from_secs(4);
-
-/// Nothing happened for so long: the server is calm. Where clients are pinged all the time it never is.
-const CALM: Duration = Duration::from_millis(100);
-const CALM_TIMEOUT: Duration = Duration::from_secs(1);
+/// Of the messages.
+const TOPIC: &str = "bench";
 
 /// The part of a load that is driven before it is measured.
 const WARM_UP: f64 = 0.25;
 
-/// Runs `case` once over `server`.
-pub(crate) fn run(
-    case: &Case,
-    server: &Server,
-    cores: Cores,
-    on_open: impl FnMut(usize),
-) -> Result<Figures> {
-    let publisher = Publisher::bind(case.body_bytes, case.has_topic)?;
-    let suffix = if matches!(server, Server::Gateway { .. }) { case.suffix_bytes } else { 0 };
-    let mut run = Run {
-        server: server.start(cores, &publisher.endpoint, case.clients)?,
-        swarm: Swarm::new(case.body_bytes, suffix)?,
-        progress: Progress::new(case.clients, Instant::now())?,
-        window: window(case),
-        publisher,
-    };
-    run.rest()?;
-    let base_bytes = run.server.pss_bytes()?;
-    let before = run.server.cpu()?;
-    run.swarm.connect(run.server.address, case.clients, STALL, on_open)?;
-    run.rest()?;
-    let count = case.clients as f64;
-    match case.load {
-        Load::Handshakes => {
-            let cpu = run.server.cpu()? - before;
-            Ok([(Figure::CpuPerHandshake, cpu.as_secs_f64() * 1e6 / count)].into())
-        }
-        Load::Idle => {
-            let grown = run.server.pss_bytes()?.saturating_sub(base_bytes);
-            let per_client = (Figure::MemoryPerClient, grown as f64 / count);
-            Ok([per_client, (Figure::BaseMemory, base_bytes as f64 / 1024.0)].into())
-        }
-        Load::FlatOut { seconds } => {
-            run.begin_to_publish()?;
-            run.flat_out(seconds * WARM_UP)?;
-            run.measure(|run| run.flat_out(seconds))
-        }
-        Load::Paced { per_second, seconds } => {
-            run.begin_to_publish()?;
-            run.paced(per_second, seconds * WARM_UP)?;
-            let mut figures = run.measure(|run| run.paced(per_second, seconds))?;
-            let latencies = &run.progress.latencies;
-            for (figure, histogram, quantile) in [
-                (Figure::FirstP50, &latencies.first, 0.5),
-                (Figure::FirstP99, &latencies.first, 0.99),
-                (Figure::LastP50, &latencies.last, 0.5),
-                (Figure::LastP99, &latencies.last, 0.99),
-            ] {
-                figures.insert(figure, histogram.value_at_quantile(quantile) as f64 / 1e3);
-            }
-            Ok(figures)
-        }
+/// Below it a rate was not kept, and what was measured is something else.
+const RATE_KEPT_MIN: f64 = 0.98;
+
+/// Clients that are there before the memory of the others is measured: what grows once has grown.
+const FIRST_CLIENTS: usize = 1_000;
+
+/// How often a slow client reads, and how much: 0.4 MB/s.
+const SIP_INTERVAL: Duration = Duration::from_millis(10);
+const SIP_BYTES: usize = 4 << 10;
+const OVERTAKING_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The interval of pings that a share of a core is scaled from, and the default that it is scaled to.
+pub(crate) const PING_SECONDS: f64 = 5.0;
+const PING_SECONDS_DEFAULT: f64 = 25.0;
+
+/// Why a run counts for nothing.
+pub(crate) struct Invalid {
+    pub(crate) reason: String,
+    /// The part of the rate that was kept, where that is why.
+    pub(crate) rate_kept: Option<f64>,
+}
+
+impl<E: Into<Box<dyn std::error::Error>>> From<E> for Invalid {
+    fn from(error: E) -> Self {
+        Self { reason: error.into().to_string(), rate_kept: None }
     }
 }
 
-fn window(case: &Case) -> u64 {
-    let bytes = WINDOW_BYTES.min(WINDOW_BYTES_OF_ALL / case.clients.max(1));
-    let messages = bytes / (case.body_bytes + FRAME_BYTES);
-    (messages as u64).clamp(2, Progress::WINDOW_MAX)
+/// Runs one contender of `case` once.
+pub(crate) fn run(
+    case: &Case,
+    contender: &Contender,
+    cores: Cores,
+    on_open: impl FnMut(usize),
+) -> std::result::Result<Figures, Invalid> {
+    let figures = Run::start(case, contender, cores)?.figures(contender.work, on_open)?;
+    match figures.get(&Figure::RateKept) {
+        Some(&kept) if kept < RATE_KEPT_MIN => Err(Invalid {
+            reason: format!("only {:.1} % of the rate was kept", kept * 100.0),
+            rate_kept: Some(kept),
+        }),
+        _ => Ok(figures),
+    }
 }
 
 struct Run {
     /// Before the clients, so that it is gone before they are.
     server: Running,
-    swarm: Swarm,
-    progress: Progress,
-    window: u64,
-    publisher: Publisher,
+    flow: Flow,
+    quiet: Option<fairness::Quiet>,
 }
 
 impl Run {
-    /// Waits until nothing happens any more, or not much longer than that should take.
-    fn rest(&mut self) -> Result<()> {
-        let end = Instant::now() + CALM_TIMEOUT;
-        while self.swarm.wait(Some(CALM), &mut self.progress)? && Instant::now() < end {}
-        Ok(())
+    fn start(
+        case: &Case,
+        Contender { server, work, .. }: &Contender,
+        cores: Cores,
+    ) -> Result<Self> {
+        let publisher = Publisher::bind(work.body_bytes)?;
+        let suffix = if matches!(server, Server::Gateway { .. }) { case.suffix_bytes } else { 0 };
+        let (server, quiet) = if let Load::Fairness { .. } = work.load {
+            let quiet = fairness::Quiet::bind()?;
+            (server.clone().and_connect(quiet.endpoint()), Some(quiet))
+        } else {
+            (server.clone(), None)
+        };
+        let server = server.start(cores, &publisher.endpoint, work.clients)?;
+        let readers = work.clients - work.stalled;
+        let swarm = Swarm::new(work.body_bytes, suffix)?;
+        let flow = Flow::new(publisher, TOPIC, swarm, readers, work.body_bytes)?;
+        Ok(Self { server, flow, quiet })
     }
 
-    /// Returns when each client is known to be served.
-    fn begin_to_publish(&mut self) -> Result<()> {
-        self.publisher.wait_for_subscription()?;
-        let end = Instant::now() + STALL;
-        while self.swarm.probed() < self.swarm.len() {
-            if Instant::now() > end {
-                let (served, all) = (self.swarm.probed(), self.swarm.len());
-                return Err(format!("only {served} of {all} clients are served").into());
-            }
-            self.publisher.send(0)?;
-            self.rest()?;
+    fn figures(mut self, work: Work, mut on_open: impl FnMut(usize)) -> Result<Figures> {
+        self.flow.rest()?;
+        let base_bytes = self.server.pss_bytes()?;
+        let cpu = self.server.cpu()?;
+        if let Load::OneByOne { receivers, seconds } = work.load {
+            return self.one_by_one(work, receivers, seconds, on_open);
         }
-        Ok(())
+        let first = if work.load == Load::Idle { FIRST_CLIENTS.min(work.clients / 2) } else { 0 };
+        self.connect(work, first, &mut on_open)?;
+        let first_bytes = self.server.pss_bytes()?;
+        self.connect(work, work.clients, &mut on_open)?;
+        match work.load {
+            Load::Handshakes => {
+                let cpu = self.server.cpu()? - cpu;
+                let each = cpu.as_secs_f64() * 1e6 / work.clients as f64;
+                Ok([(Figure::CpuPerHandshake, each)].into())
+            }
+            Load::Idle => {
+                let grown = self.server.pss_bytes()?.saturating_sub(first_bytes) as f64;
+                let per_client = (Figure::MemoryPerClient, grown / (work.clients - first) as f64);
+                Ok([per_client, (Figure::BaseMemory, base_bytes as f64 / 1024.0)].into())
+            }
+            Load::Pings { seconds } => self.pings(seconds),
+            Load::FlatOut { seconds } => {
+                self.flow.begin_to_publish()?;
+                self.flow.flat_out(seconds * WARM_UP)?;
+                self.measure(|flow| flow.flat_out(seconds))
+            }
+            Load::Paced { per_second, seconds } => self.paced(per_second, seconds),
+            Load::Overtaking => self.overtaking(),
+            Load::Fairness { seconds } => self.fairness(seconds),
+            Load::OneByOne { .. } => Err("it has its own clients".into()),
+        }
     }
 
-    fn measure(&mut self, load: impl FnOnce(&mut Self) -> Result<()>) -> Result<Figures> {
-        self.progress.begin();
-        let (cpu, start) = (self.server.cpu()?, Instant::now());
-        let (deliveries, published) = (self.progress.deliveries, self.progress.published());
-        let (reads, bytes) = (self.swarm.reads, self.swarm.bytes);
-        load(self)?;
-        let cpu = (self.server.cpu()? - cpu).as_secs_f64();
+    /// Connects clients up to the number of `until`; the last of all are those that stall.
+    fn connect(&mut self, work: Work, until: usize, on_open: impl FnMut(usize)) -> Result<()> {
+        let Flow { swarm, .. } = &mut self.flow;
+        // Who asks for nothing gets everything, the quiet publisher's messages too.
+        let is_choosy = matches!(work.load, Load::Fairness { .. });
+        let query = |_| if is_choosy { format!("?topic={TOPIC}") } else { String::new() };
+        swarm.connect(self.server.address, until, STALL, query, on_open)?;
+        if until == work.clients {
+            swarm.stall(work.stalled)?;
+        }
+        self.flow.rest()
+    }
+
+    fn measure<T: Into<Kept>>(
+        &mut self,
+        load: impl FnOnce(&mut Flow) -> Result<T>,
+    ) -> Result<Figures> {
+        let Self { server, flow, .. } = self;
+        flow.progress.begin();
+        let segments = segments_sent()?;
+        let (cpu, start) = (server.cpu()?, Instant::now());
+        let (deliveries, published) = (flow.progress.deliveries, flow.progress.published());
+        let (reads, bytes) = (flow.swarm.reads, flow.swarm.bytes);
+        let kept = load(flow)?.into();
+        let cpu = (server.cpu()? - cpu).as_secs_f64();
         let seconds = start.elapsed().as_secs_f64();
-        let deliveries = (self.progress.deliveries - deliveries) as f64;
-        let published = (self.progress.published() - published) as f64;
+        let segments = (segments_sent()? - segments) as f64;
+        let deliveries = (flow.progress.deliveries - deliveries) as f64;
+        let published = (flow.progress.published() - published) as f64;
         if deliveries == 0.0 {
             return Err("nothing was delivered".into());
         }
-        Ok([
+        let mut figures: Figures = [
             (Figure::CpuPerDelivery, cpu * 1e9 / deliveries),
             (Figure::Deliveries, deliveries / seconds / 1e3),
-            (Figure::DeliveriesPerRead, deliveries / (self.swarm.reads - reads) as f64),
+            (Figure::DeliveriesPerSegment, deliveries / segments.max(1.0)),
+            (Figure::DeliveriesPerRead, deliveries / (flow.swarm.reads - reads) as f64),
             (Figure::CpuShare, cpu / seconds * 100.0),
             (Figure::MessageRate, published / seconds),
-            (Figure::FrameBytes, (self.swarm.bytes - bytes) as f64 / deliveries),
+            (Figure::FrameBytes, (flow.swarm.bytes - bytes) as f64 / deliveries),
+        ]
+        .into();
+        if let Kept(Some(kept)) = kept {
+            figures.insert(Figure::RateKept, kept);
+        }
+        Ok(figures)
+    }
+
+    fn paced(&mut self, per_second: u32, seconds: f64) -> Result<Figures> {
+        self.flow.begin_to_publish()?;
+        self.flow.paced(per_second, seconds * WARM_UP)?;
+        self.server.reset_peak()?;
+        let before = self.server.peak_bytes()?;
+        let mut figures = self.measure(|flow| flow.paced(per_second, seconds))?;
+        let grown = self.server.peak_bytes()?.saturating_sub(before);
+        figures.insert(Figure::MemoryGrowth, grown as f64 / 1024.0);
+        let latencies = &self.flow.progress.latencies;
+        for (figure, histogram, quantile) in [
+            (Figure::FirstP50, &latencies.first, 0.5),
+            (Figure::FirstP99, &latencies.first, 0.99),
+            (Figure::LastP50, &latencies.last, 0.5),
+            (Figure::LastP99, &latencies.last, 0.99),
+        ] {
+            figures.insert(figure, histogram.value_at_quantile(quantile) as f64 / 1e3);
+        }
+        Ok(figures)
+    }
+}
+
+/// What remains of the loads, each used by one section.
+impl Run {
+    /// Idle clients, for long enough that each is pinged some times.
+    fn pings(&mut self, seconds: f64) -> Result<Figures> {
+        let (cpu, start) = (self.server.cpu()?, Instant::now());
+        let end = start + Duration::from_secs_f64(seconds);
+        loop {
+            let now = Instant::now();
+            if now >= end {
+                break;
+            }
+            self.flow.swarm.wait(Some(end - now), &mut self.flow.progress)?;
+        }
+        let cpu = (self.server.cpu()? - cpu).as_secs_f64();
+        let share = cpu / start.elapsed().as_secs_f64() * 100.0;
+        Ok([(Figure::PingCpuShare, share * PING_SECONDS / PING_SECONDS_DEFAULT)].into())
+    }
+
+    /// Two large messages; the last client sips.
+    fn overtaking(&mut self) -> Result<Figures> {
+        let Self { server, flow, .. } = self;
+        flow.begin_to_publish()?;
+        let slow = flow.swarm.len() - 1;
+        flow.swarm.read_no_more(slow)?;
+        server.reset_peak()?;
+        let before = server.peak_bytes()?;
+        let start = Instant::now();
+        flow.publish(start)?;
+        flow.publish(start)?;
+        let (mut first_has_second, mut last_has_first) = (None, None);
+        while flow.progress.under_way() > 0 {
+            if start.elapsed() > OVERTAKING_TIMEOUT {
+                return Err("the slow client does not get its messages".into());
+            }
+            flow.swarm.wait(Some(SIP_INTERVAL), &mut flow.progress)?;
+            flow.swarm.read(slow, SIP_BYTES, &mut flow.progress)?;
+            let micros = start.elapsed().as_secs_f64() * 1e6;
+            if flow.progress.fastest() == 2 {
+                first_has_second.get_or_insert(micros);
+            }
+            if flow.progress.under_way() < 2 {
+                last_has_first.get_or_insert(micros);
+            }
+        }
+        let grown = server.peak_bytes()?.saturating_sub(before) as f64 / 1024.0;
+        let (second, first) = first_has_second.zip(last_has_first).ok_or("nobody was served")?;
+        Ok([
+            (Figure::FirstHasSecond, second),
+            (Figure::LastHasFirst, first),
+            (Figure::Overtaking, second / first),
+            (Figure::MemoryGrowth, grown),
         ]
         .into())
     }
 
-    /// A closed loop: a message is published when the slowest client has got the one a window before it.
-    fn flat_out(&mut self, seconds: f64) -> Result<()> {
-        let end = Instant::now() + Duration::from_secs_f64(seconds);
-        loop {
-            let now = Instant::now();
-            if now >= end {
-                return self.drain();
-            }
-            while self.progress.under_way() < self.window {
-                let number = self.progress.publish(now);
-                self.publisher.send(number)?;
-            }
-            self.wait()?;
+    fn fairness(&mut self, seconds: f64) -> Result<Figures> {
+        let quiet = self.quiet.take().ok_or("fairness has a second publisher")?;
+        let address = self.server.address;
+        let is_alone = self.flow.swarm.len() == 0;
+        if !is_alone {
+            self.flow.begin_to_publish()?;
         }
+        let watch = quiet.start(address, seconds);
+        while !is_alone && !watch.is_finished() {
+            self.flow.flat_out(0.5)?;
+        }
+        Ok(watch.join().map_err(|_| "the look at the quiet clients failed")??)
     }
 
-    /// An open loop, but for the window: latencies count from when a message was due, so that one that was held back
-    /// counts with all of its delay.
-    fn paced(&mut self, per_second: u32, seconds: f64) -> Result<()> {
-        let interval = Duration::from_secs(1) / per_second;
-        let timer = timerfd_create(
-            TimerfdClockId::Monotonic,
-            TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
-        )?;
-        let period = Timespec::try_from(interval)?;
-        let setting = Itimerspec { it_interval: period, it_value: period };
-        let start = Instant::now();
-        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
-        self.swarm.add_timer(&timer)?;
-        let end = start + Duration::from_secs_f64(seconds);
-        let mut due = start + interval;
-        while due < end {
-            let now = Instant::now();
-            if now >= end {
-                break; // It cannot be sent so fast: the rate says so.
-            }
-            while due <= now && self.progress.under_way() < self.window {
-                let number = self.progress.publish(due);
-                self.publisher.send(number)?;
-                due += interval;
-            }
-            self.wait()?;
-            match rustix::io::read(&timer, &mut [0; 8]) {
-                Ok(_) | Err(Errno::AGAIN) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        drop(timer);
-        self.drain()
+    fn one_by_one(
+        &mut self,
+        work: Work,
+        receivers: usize,
+        seconds: f64,
+        on_open: impl FnMut(usize),
+    ) -> Result<Figures> {
+        let Self { server, flow: Flow { swarm, publisher, .. }, .. } = self;
+        let mut turns = OneByOne::new(receivers);
+        swarm.connect(server.address, work.clients, STALL, one_by_one::query, on_open)?;
+        turns.begin(swarm, publisher)?;
+        turns.run(swarm, publisher, seconds * WARM_UP)?;
+        let (cpu, before) = (server.cpu()?, turns.deliveries());
+        turns.run(swarm, publisher, seconds)?;
+        let deliveries = (turns.deliveries() - before) as f64;
+        let cpu = (server.cpu()? - cpu).as_secs_f64();
+        Ok([
+            (Figure::CpuPerDelivery, cpu * 1e9 / deliveries),
+            (Figure::MessageRate, deliveries / seconds),
+        ]
+        .into())
     }
+}
 
-    fn drain(&mut self) -> Result<()> {
-        let end = Instant::now() + DRAIN;
-        while self.progress.under_way() > 0 && Instant::now() < end {
-            self.wait()?;
-        }
-        Ok(())
-    }
+/// What a load says about its rate.
+struct Kept(Option<f64>);
 
-    fn wait(&mut self) -> Result<()> {
-        if self.swarm.wait(Some(STALL), &mut self.progress)? {
-            return Ok(());
-        }
-        let lost = self.progress.under_way();
-        Err(format!("nothing arrives, though {lost} messages are under way").into())
+impl From<()> for Kept {
+    fn from((): ()) -> Self {
+        Self(None)
     }
+}
+
+impl From<f64> for Kept {
+    fn from(kept: f64) -> Self {
+        Self(Some(kept))
+    }
+}
+
+/// TCP segments with data that the system has sent: nearly all of them are a server's, and each is a send of it, or the
+/// 64 KiB of one that was larger.
+fn segments_sent() -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/net/netstat")?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = lines.next().zip(lines.next()).ok_or("netstat without TcpExt")?;
+    let mut pairs = names.split(' ').zip(values.split(' '));
+    let sent = pairs.find(|(name, _)| *name == "TCPOrigDataSent");
+    Ok(sent.ok_or("netstat without TCPOrigDataSent")?.1.parse()?)
 }

@@ -8,9 +8,11 @@ use tungstenite::handshake::derive_accept_key;
 use zmq::{Context, DONTWAIT, Message, SUB, Socket};
 
 use crate::Result;
+use crate::flow::WINDOW_BYTES;
 
-/// What is drained at most before it is sent: larger sends gain less than 1 % a byte.
-const BATCH_BYTES: usize = 64 << 10;
+/// What is drained at most before it is sent: twice the publisher's window, so that the window ends a batch and this
+/// never does.
+const BATCH_BYTES: usize = 2 * WINDOW_BYTES;
 
 /// When what was received is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -42,14 +44,15 @@ pub(crate) struct FloorArgs {
 /// Serves until it is killed.
 pub(crate) fn run(args: &FloorArgs) -> Result<()> {
     let listener = listen(&args.listen)?;
-    say(&format!("listening on {}\n", listener.local_addr()?))?;
-    let clients = (0..args.clients).map(|_| accept(&listener)).collect::<Result<Vec<_>>>()?;
     let context = Context::new();
     let socket = context.socket(SUB)?;
     // What any server of the bench has: the window of the publisher bounds what waits here.
     socket.set_rcvhwm(10_000)?;
     socket.connect(&args.zmq)?;
     socket.set_subscribe(b"")?;
+    // What it takes up from here to the first client is libzmq's.
+    say(&format!("listening on {}\n", listener.local_addr()?))?;
+    let clients = (0..args.clients).map(|_| accept(&listener)).collect::<Result<Vec<_>>>()?;
     broadcast(&socket, &clients, args)
 }
 

@@ -6,8 +6,16 @@ mod case;
 mod chart;
 mod cores;
 mod drive;
+mod fairness;
 mod floor;
+mod flow;
 mod frames;
+mod one_by_one;
+#[cfg_attr(
+    test,
+    allow(dead_code, reason = "a bench counts as a test, but `tests/peers.rs` runs this one's")
+)]
+mod peers;
 mod progress;
 mod publisher;
 mod report;
@@ -28,8 +36,11 @@ use serde::Serialize;
 use crate::case::Case;
 use crate::cores::Cores;
 use crate::floor::FloorArgs;
+use crate::peers::Peer;
 use crate::report::CaseReport;
+use crate::rounds::Saturated;
 use crate::sections::{Effort, SECTIONS, Section};
+use crate::server::Server;
 
 /// Whatever goes wrong, as a sentence.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -49,6 +60,9 @@ struct Options {
     /// Rounds of each case [default: 5; 3 with --quick]
     #[arg(long, value_name = "N")]
     runs: Option<usize>,
+    /// Measure these too where they can do the work, installed below target/bench: python, node, tokio, socketify
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    peers: Vec<String>,
     /// List the sections
     #[arg(long)]
     list: bool,
@@ -119,16 +133,19 @@ fn bench(options: &Options) -> Result<()> {
         sections: Vec::new(),
     };
     fs::create_dir_all(FOLDER)?;
+    let peers = peers(&options.peers)?;
     println!(
         "{}\n{rounds} rounds; ratios are medians of the ratios within a round\n",
         report.machine
     );
     for section in sections {
-        let cases: Vec<Case> = (section.cases)(effort);
-        let runs = cases.iter().map(|case| case.servers.len() * rounds).sum();
+        let cases = (section.cases)(effort).into_iter();
+        let cases: Vec<Case> = cases.map(|case| case.and_peers(&peers)).collect();
+        let runs = cases.iter().map(|case| case.contenders.len() * rounds).sum();
         let bar = rounds::progress_bar(runs)?;
-        let cases: Vec<_> =
-            cases.iter().map(|case| rounds::run(case, rounds, cores, &bar)).collect();
+        let mut saturated = Saturated::default();
+        let run = |case| rounds::run(case, rounds, cores, &mut saturated, &bar);
+        let cases: Vec<_> = cases.iter().map(run).collect();
         bar.finish_and_clear();
         println!("{}: {}\n\n{}", section.name, section.about, report::table(&cases));
         if let Some(chart) = &section.chart {
@@ -142,6 +159,19 @@ fn bench(options: &Options) -> Result<()> {
         fs::write(Path::new(FOLDER).join("gateway.json"), json)?;
     }
     Ok(())
+}
+
+/// Those of the peers that can be had; why another cannot is said.
+fn peers(names: &[String]) -> Result<Vec<Server>> {
+    let folder = Path::new(FOLDER).join("peers");
+    let peers = peers::prepare(names, &folder, &mut |line| eprintln!("{line}"))?;
+    let server = |Peer { name, command }: Peer| {
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let words = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        let folder = command.get_current_dir().unwrap_or(&folder).to_owned();
+        Server::Peer { name, command: words, folder }
+    };
+    Ok(peers.into_iter().map(server).collect())
 }
 
 fn chosen(names: &[String]) -> Result<Vec<&'static Section>> {

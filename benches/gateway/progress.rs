@@ -6,6 +6,12 @@ use hdrhistogram::Histogram;
 
 use crate::Result;
 
+/// Who wants to know what clients got.
+pub(crate) trait Arrivals {
+    /// A client that had got `before` messages now has got `after`.
+    fn advance(&mut self, before: u64, after: u64, now: Instant);
+}
+
 /// Messages that can be under way at once. A power of two; the publisher's window is below it.
 const RING: usize = 1 << 14;
 
@@ -64,6 +70,11 @@ impl Progress {
         self.published
     }
 
+    /// What the fastest client has got.
+    pub(crate) fn fastest(&self) -> u64 {
+        self.fastest
+    }
+
     pub(crate) fn published(&self) -> u64 {
         self.published
     }
@@ -72,9 +83,10 @@ impl Progress {
     pub(crate) fn under_way(&self) -> u64 {
         self.published - self.slowest
     }
+}
 
-    /// A client that had got `before` messages now has got `after`.
-    pub(crate) fn advance(&mut self, before: u64, after: u64, now: Instant) {
+impl Arrivals for Progress {
+    fn advance(&mut self, before: u64, after: u64, now: Instant) {
         if before == after {
             return;
         }

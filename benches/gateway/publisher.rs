@@ -10,21 +10,17 @@ use crate::frames::DIGITS;
 /// How long a server may take to subscribe once its clients are there.
 const SUBSCRIPTION_TIMEOUT_MS: i32 = 10_000;
 
-/// The topic of messages that have one.
-const TOPIC: &[u8] = b"bench";
-
 /// A bound socket. It is an XPUB, so that it knows when it is subscribed to.
 pub(crate) struct Publisher {
     socket: Socket,
     pub(crate) endpoint: String,
     body: Vec<u8>,
-    has_topic: bool,
     _context: Context,
 }
 
 impl Publisher {
-    /// Bodies have `body_bytes`, in one part, or after a topic.
-    pub(crate) fn bind(body_bytes: usize, has_topic: bool) -> Result<Self> {
+    /// Messages are a topic and a body of `body_bytes`.
+    pub(crate) fn bind(body_bytes: usize) -> Result<Self> {
         let context = Context::new();
         let socket = context.socket(XPUB)?;
         // The bench's window bounds what waits; a message dropped here would never be noticed by a limit.
@@ -33,7 +29,7 @@ impl Publisher {
         socket.set_rcvtimeo(SUBSCRIPTION_TIMEOUT_MS)?;
         socket.bind("tcp://127.0.0.1:*")?;
         let endpoint = socket.get_last_endpoint()?.map_err(|_| "an endpoint that is no text")?;
-        Ok(Self { socket, endpoint, body: vec![b'.'; body_bytes], has_topic, _context: context })
+        Ok(Self { socket, endpoint, body: vec![b'.'; body_bytes], _context: context })
     }
 
     pub(crate) fn wait_for_subscription(&self) -> Result<()> {
@@ -41,11 +37,9 @@ impl Publisher {
         self.socket.recv_bytes(0).map(drop).map_err(error).map_err(Into::into)
     }
 
-    pub(crate) fn send(&mut self, number: u64) -> Result<()> {
+    pub(crate) fn send(&mut self, topic: &str, number: u64) -> Result<()> {
         write!(&mut self.body[..DIGITS], "{number:0DIGITS$}")?;
-        if self.has_topic {
-            self.socket.send(TOPIC, DONTWAIT | SNDMORE)?;
-        }
+        self.socket.send(topic, DONTWAIT | SNDMORE)?;
         Ok(self.socket.send(&self.body, DONTWAIT)?)
     }
 }

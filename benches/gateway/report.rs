@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::case::{Case, Figure, Limit, Load};
+use crate::case::{Case, Figure, Limit, Load, Work};
 use crate::drive::Figures;
 use crate::stats::{Spread, short};
 
-/// What one server did in all rounds of a case.
+/// What one contender did in all rounds of a case.
 pub(crate) struct Results {
-    pub(crate) server: String,
-    /// One for each round; an error says why a run is invalid.
+    pub(crate) name: String,
+    /// One for each round that it took part in; an error says why a run is invalid.
     pub(crate) rounds: Vec<Result<Figures, String>>,
 }
 
@@ -20,9 +20,7 @@ pub(crate) struct Results {
 pub(crate) struct CaseReport {
     pub(crate) title: String,
     pub(crate) x: Option<f64>,
-    pub(crate) clients: usize,
-    pub(crate) body_bytes: usize,
-    pub(crate) load: Load,
+    pub(crate) work: Work,
     pub(crate) rows: Vec<Row>,
     pub(crate) invalid: Vec<Invalid>,
 }
@@ -63,16 +61,14 @@ impl CaseReport {
         let invalid = results.iter().flat_map(|it| {
             let of_round = |(round, result): (usize, &Result<Figures, String>)| {
                 let reason = result.as_ref().err()?.clone();
-                Some(Invalid { server: it.server.clone(), round: round + 1, reason })
+                Some(Invalid { server: it.name.clone(), round: round + 1, reason })
             };
             it.rounds.iter().enumerate().filter_map(of_round).collect::<Vec<_>>()
         });
         Self {
             title: case.title.clone(),
             x: case.x,
-            clients: case.clients,
-            body_bytes: case.body_bytes,
-            load: case.load,
+            work: case.work,
             rows: rows.collect(),
             invalid: invalid.collect(),
         }
@@ -86,23 +82,31 @@ fn row(case: &Case, figure: Figure, results: &[Results], index: usize) -> Option
     let ratio = (index != case.baseline)
         .then(|| Spread::of(own.iter().zip(baseline).filter_map(ratio)))
         .flatten();
+    let excess = |(own, base)| Some(of(own)? - of(base)?);
+    let excess = Spread::of(own.iter().zip(baseline).filter_map(excess));
     let value = Spread::of(own.iter().filter_map(of))?;
     let target = if index == 0 { case.target(figure) } else { None };
     let is_valid = own.iter().all(Result::is_ok);
     let reached = target.map(|limit| match limit {
         Limit::Ratio(limit) => is_valid && ratio.as_ref().is_some_and(|it| it.median <= limit),
         Limit::Value(limit) => is_valid && value.median <= limit,
+        Limit::Above(limit) => is_valid && excess.as_ref().is_some_and(|it| it.median <= limit),
     });
-    Some(Row { figure, server: results[index].server.clone(), value, ratio, target, reached })
+    Some(Row { figure, server: results[index].name.clone(), value, ratio, target, reached })
 }
 
 /// Whether the table has it; the JSON has also what explains others.
-fn is_shown(figure: Figure, load: Load) -> bool {
+fn is_shown(figure: Figure, case: &CaseReport) -> bool {
+    let is_paced = matches!(case.work.load, Load::Paced { .. });
     match figure {
-        Figure::DeliveriesPerRead | Figure::CpuShare | Figure::FrameBytes => false,
+        Figure::DeliveriesPerRead | Figure::RateKept | Figure::CpuShare | Figure::FrameBytes => {
+            false
+        }
         // It shows who could not follow.
-        Figure::MessageRate => matches!(load, Load::Paced { .. }),
-        Figure::Deliveries => !matches!(load, Load::Paced { .. }),
+        Figure::MessageRate => is_paced,
+        Figure::Deliveries => !is_paced,
+        // Only where clients read slowly is it the server's and not the load's.
+        Figure::MemoryGrowth => !is_paced || case.work.stalled > 0,
         _ => true,
     }
 }
@@ -110,18 +114,19 @@ fn is_shown(figure: Figure, load: Load) -> bool {
 /// The cases of one section as lines of text.
 pub(crate) fn table(cases: &[CaseReport]) -> String {
     let mut lines = vec![
-        ["case", "figure", "server", "median", "min – max", "× floor", "target", ""]
+        ["case", "figure", "server", "median", "min – max", "× base", "target", ""]
             .map(str::to_owned),
     ];
     let mut invalid = String::new();
     for case in cases {
         let mut last = (None, None);
-        for row in case.rows.iter().filter(|row| is_shown(row.figure, case.load)) {
+        for row in case.rows.iter().filter(|row| is_shown(row.figure, case)) {
             let is_new = (last.0 != Some(&case.title), last.1 != Some(row.figure));
             last = (Some(&case.title), Some(row.figure));
             let target = row.target.map(|limit| match limit {
                 Limit::Ratio(ratio) => format!("≤ {ratio:.2} ×"),
                 Limit::Value(value) => format!("≤ {}", short(value)),
+                Limit::Above(value) => format!("≤ {} above", short(value)),
             });
             let reached = row.reached.map(|is_so| if is_so { "reached" } else { "MISSED" });
             lines.push([

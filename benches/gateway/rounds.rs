@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::Result;
-use crate::case::{Case, Figure};
+use crate::case::{Case, Contender, Figure, Load};
 use crate::cores::Cores;
 use crate::drive::{self, Figures};
 use crate::report::{CaseReport, Results};
@@ -15,30 +15,64 @@ pub(crate) fn progress_bar(runs: usize) -> Result<ProgressBar> {
     Ok(ProgressBar::new(runs as u64).with_style(ProgressStyle::with_template(style)?))
 }
 
-/// Runs each server of `case` once in each round.
-pub(crate) fn run(case: &Case, rounds: usize, cores: Cores, bar: &ProgressBar) -> CaseReport {
-    let new = |server: &Server| Results { server: server.name().to_owned(), rounds: Vec::new() };
-    let mut results: Vec<Results> = case.servers.iter().map(new).collect();
+/// Below this part of a wanted rate a server is saturated.
+const SATURATED_BELOW: f64 = 0.90;
+
+/// Who could not keep a rate: a higher one would not be another load.
+#[derive(Debug, Default)]
+pub(crate) struct Saturated {
+    names: Vec<String>,
+}
+
+impl Saturated {
+    /// Whether there is no point in this contender at this load.
+    fn contains(&self, contender: &Contender) -> bool {
+        matches!(contender.work.load, Load::Paced { .. }) && self.names.contains(&contender.name)
+    }
+}
+
+/// Runs each contender of `case` once in each round, but for those that were saturated in an earlier case.
+pub(crate) fn run(
+    case: &Case,
+    rounds: usize,
+    cores: Cores,
+    saturated: &mut Saturated,
+    bar: &ProgressBar,
+) -> CaseReport {
+    let new = |name: &String| Results { name: name.clone(), rounds: Vec::new() };
+    let mut results: Vec<Results> = case.contenders.iter().map(|it| new(&it.name)).collect();
     let mut envelope = 0;
+    let mut are_saturated = Vec::new();
     for _ in 0..rounds {
-        for (results, server) in results.iter_mut().zip(&case.servers) {
-            let server = with_envelope(server, envelope);
-            let message = format!("{}, {}", case.title, server.name());
+        for (results, contender) in results.iter_mut().zip(&case.contenders) {
+            bar.inc(1);
+            if saturated.contains(contender) {
+                continue;
+            }
+            let message = format!("{}, {}", case.title, contender.name);
             bar.set_message(message.clone());
-            let result = drive::run(case, &server, cores, |open| {
-                if open == case.clients {
+            let server = with_envelope(&contender.server, envelope);
+            let contender = Contender { server, ..contender.clone() };
+            let result = drive::run(case, &contender, cores, |open| {
+                if open == contender.work.clients {
                     bar.set_message(message.clone());
                 } else {
                     bar.set_message(format!("{message}: {open} connected"));
                 }
             });
-            if let (Server::Gateway { .. }, Ok(figures)) = (&server, &result) {
-                envelope = envelope_of(case, figures);
+            match &result {
+                Ok(figures) if matches!(contender.server, Server::Gateway { .. }) => {
+                    envelope = envelope_of(case, figures);
+                }
+                Err(invalid) if invalid.rate_kept.is_some_and(|it| it < SATURATED_BELOW) => {
+                    are_saturated.push(contender.name);
+                }
+                _ => {}
             }
-            results.rounds.push(result.map_err(|error| error.to_string()));
-            bar.inc(1);
+            results.rounds.push(result.map_err(|invalid| invalid.reason));
         }
     }
+    saturated.names.extend(are_saturated);
     CaseReport::new(case, &results)
 }
 
@@ -59,5 +93,5 @@ fn envelope_of(case: &Case, figures: &Figures) -> usize {
         128..65_540 => 4,
         _ => 10,
     };
-    frame.saturating_sub(header + case.body_bytes)
+    frame.saturating_sub(header + case.work.body_bytes)
 }

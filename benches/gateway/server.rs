@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -26,8 +27,7 @@ pub(crate) enum Server {
     /// `envelope` is how many bytes stand before each body; `None` is as many as the gateway needed before it.
     Floor { sends: Sends, envelope: Option<usize> },
     /// A program that takes `--zmq ENDPOINT --listen HOST:PORT` and prints `listening on HOST:PORT`.
-    #[expect(dead_code, reason = "peers are added by a flag that is still to come")]
-    Peer { name: String, command: Vec<String> },
+    Peer { name: String, command: Vec<String>, folder: PathBuf },
 }
 
 impl Server {
@@ -46,6 +46,14 @@ impl Server {
             Self::Floor { sends: Sends::Message, .. } => "floor, send per message",
             Self::Peer { name, .. } => name,
         }
+    }
+
+    /// The gateway connected to another publisher too; other servers as they are.
+    pub(crate) fn and_connect(mut self, endpoint: &str) -> Self {
+        if let Self::Gateway { flags } = &mut self {
+            flags.extend(["--connect".to_owned(), endpoint.to_owned()]);
+        }
+        self
     }
 
     fn command(&self, endpoint: &str, clients: usize) -> Result<Vec<String>> {
@@ -81,6 +89,9 @@ impl Server {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["launch", &cores.servers.to_string(), "--"]);
         command.args(self.command(endpoint, clients)?);
+        if let Self::Peer { folder, .. } = self {
+            command.current_dir(folder);
+        }
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ZMQ2WS_") {
                 command.env_remove(name);
@@ -130,15 +141,29 @@ impl Running {
 
     /// Its proportional set size, bytes: its own memory, and its share of what others use too.
     pub(crate) fn pss_bytes(&self) -> Result<u64> {
-        let text = fs::read_to_string(self.proc("smaps_rollup"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        Ok(kilobytes.ok_or("smaps_rollup without Pss")?.parse::<u64>()? * 1024)
+        kilobytes(&self.proc("smaps_rollup"), "Pss:")
+    }
+
+    /// Its largest resident set from now on is what [`Self::peak_bytes`] tells.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        Ok(fs::write(self.proc("clear_refs"), "5")?)
+    }
+
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        kilobytes(&self.proc("status"), "VmHWM:")
     }
 
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.child.id())
     }
+}
+
+/// A line of kilobytes in a file of the system, as bytes.
+fn kilobytes(path: &str, name: &str) -> Result<u64> {
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kilobytes.ok_or_else(|| format!("{path} without {name}"))?.parse::<u64>()? * 1024)
 }
 
 impl Drop for Running {

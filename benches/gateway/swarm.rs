@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use crate::Result;
 use crate::frames::{Found, Frames};
-use crate::progress::Progress;
+use crate::progress::Arrivals;
 
 /// Clients read from between two looks at the publisher: few enough that a message that is due waits for less than 0.2 ms.
 const EVENTS: usize = 64;
@@ -56,6 +56,7 @@ struct Client {
 pub(crate) struct Swarm {
     epoll: OwnedFd,
     clients: Vec<Client>,
+    stalled: usize,
     open: usize,
     probed: usize,
     buffer: Box<[u8]>,
@@ -71,6 +72,7 @@ impl Swarm {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
             clients: Vec::new(),
+            stalled: 0,
             open: 0,
             probed: 0,
             buffer: vec![0; READ_BYTES].into(),
@@ -84,30 +86,54 @@ impl Swarm {
         self.clients.len()
     }
 
+    /// All but those who stall.
+    pub(crate) fn readers(&self) -> usize {
+        self.clients.len() - self.stalled
+    }
+
+    /// From now on the last `count` clients do not read.
+    pub(crate) fn stall(&mut self, count: usize) -> Result<()> {
+        let len = self.clients.len();
+        self.stalled = count;
+        (len - count..len).try_for_each(|index| self.read_no_more(index))
+    }
+
+    /// From now on this client reads only by [`Self::read`].
+    pub(crate) fn read_no_more(&mut self, index: usize) -> Result<()> {
+        Ok(epoll::delete(&self.epoll, &self.clients[index].stream)?)
+    }
+
+    /// What each client has got.
+    pub(crate) fn got(&self, index: usize) -> u64 {
+        self.clients[index].got
+    }
+
+    /// Whether the client has been served a message numbered 0.
+    pub(crate) fn is_probed(&self, index: usize) -> bool {
+        self.clients[index].probes > 0
+    }
+
     /// How many have been served a message numbered 0.
     pub(crate) fn probed(&self) -> usize {
         self.probed
     }
 
-    /// Connects so many clients, and waits until each of them has its upgrade.
+    /// Connects clients until there are `count`, each with what `query` says of it, and waits for their upgrades.
     pub(crate) fn connect(
         &mut self,
         server: SocketAddr,
         count: usize,
         patience: Duration,
+        query: impl Fn(usize) -> String,
         mut on_open: impl FnMut(usize),
     ) -> Result<()> {
-        let mut progress = Progress::new(count, Instant::now())?;
-        let request = format!(
-            "GET /ws HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        self.clients.reserve_exact(count);
+        self.clients.reserve_exact(count - self.clients.len());
         while self.open < count {
             while self.clients.len() < count && self.clients.len() - self.open < HANDSHAKES {
+                let request = upgrade_request(server, &query(self.clients.len()));
                 self.add(server, request.as_bytes())?;
             }
-            if !self.wait(Some(patience), &mut progress)? {
+            if !self.wait(Some(patience), &mut Nobody)? {
                 return Err(format!("only {} of {count} clients got an upgrade", self.open).into());
             }
             on_open(self.open);
@@ -135,7 +161,7 @@ impl Swarm {
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
-        progress: &mut Progress,
+        arrivals: &mut impl Arrivals,
     ) -> Result<bool> {
         let timeout = timeout.map(Timespec::try_from).transpose()?;
         let mut events = [MaybeUninit::<Event>::uninit(); EVENTS];
@@ -147,15 +173,21 @@ impl Swarm {
         for event in ready.iter() {
             let key = event.data.u64();
             if key != TIMER {
-                self.read(key as usize, progress)?;
+                self.read(key as usize, READ_BYTES, arrivals)?;
             }
         }
         Ok(!ready.is_empty())
     }
 
-    fn read(&mut self, index: usize, progress: &mut Progress) -> Result<()> {
+    /// Reads at most `bytes_max` of what has come for one client.
+    pub(crate) fn read(
+        &mut self,
+        index: usize,
+        bytes_max: usize,
+        arrivals: &mut impl Arrivals,
+    ) -> Result<()> {
         let client = &mut self.clients[index];
-        let len = match client.stream.read(&mut self.buffer) {
+        let len = match client.stream.read(&mut self.buffer[..bytes_max]) {
             Ok(0) => return Err(format!("client {index} was disconnected").into()),
             Ok(len) => len,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
@@ -171,9 +203,24 @@ impl Swarm {
         })?;
         self.open += usize::from(!was_open && matches!(client.stage, Stage::Open(_)));
         self.probed += usize::from(probes_before == 0 && client.probes > 0);
-        progress.advance(before, client.got, Instant::now());
+        arrivals.advance(before, client.got, Instant::now());
         Ok(())
     }
+}
+
+/// Before there are messages.
+struct Nobody;
+
+impl Arrivals for Nobody {
+    fn advance(&mut self, _before: u64, _after: u64, _now: Instant) {}
+}
+
+/// What a client says first.
+pub(crate) fn upgrade_request(server: SocketAddr, query: &str) -> String {
+    format!(
+        "GET /ws{query} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
 }
 
 impl Client {

@@ -1,7 +1,7 @@
 //! How the price of a delivery changes with the number of clients and with the rate.
 
-use super::{Chart, Effort, Section, gateway_and_batches};
-use crate::case::{Case, Figure, Load, grouped};
+use super::{Chart, Effort, Section, flat, gateway_and_batches};
+use crate::case::{Case, Figure, Load, Work, grouped};
 use crate::floor::Sends;
 use crate::server::Server;
 
@@ -28,12 +28,12 @@ pub(super) const RATES: Section = Section {
 };
 
 fn over_clients(effort: Effort) -> Vec<Case> {
-    let load = Load::FlatOut { seconds: effort.seconds(2.0) };
     let most = effort.clients_max();
     let mut counts = vec![10, 30, 100, 300, 1_000, 3_000, 10_000];
     counts.retain(|&count| count < most);
     counts.push(most);
-    counts.into_iter().map(|clients| Case::new(load, clients, gateway_and_batches())).collect()
+    let case = |clients| Case::new(flat::work(effort, clients), gateway_and_batches());
+    counts.into_iter().map(case).collect()
 }
 
 fn over_rates(effort: Effort) -> Vec<Case> {
@@ -46,9 +46,9 @@ fn over_rates(effort: Effort) -> Vec<Case> {
     let paced = |per_second: u32| {
         let load = Load::Paced { per_second, seconds };
         let title = format!("{} messages/s", grouped(per_second as usize));
-        Case::new(load, 1_000, servers()).over_rates(title)
+        Case::new(Work::new(load, 1_000), servers()).over_rates(title)
     };
-    let flat = Case::new(Load::FlatOut { seconds }, 1_000, servers());
+    let flat = Case::new(flat::work(effort, 1_000), gateway_and_batches());
     let flat = flat.over_rates("flat out".into());
     [10, 100, 1_000, 10_000].map(paced).into_iter().chain([flat]).collect()
 }

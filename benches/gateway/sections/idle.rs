@@ -1,22 +1,35 @@
-//! The memory of clients to whom nothing is sent.
+//! The memory of clients to whom nothing is sent, and what it takes to ping them.
 
 use super::{Effort, Section, gateway_and_batches};
-use crate::case::{Case, Figure, Load};
+use crate::case::{Case, Figure, Load, Work};
+use crate::server::Server;
 
 pub(super) const SECTION: Section = Section {
     name: "idle",
-    about: "proportional set size of the server, before and after clients have connected",
+    about: "proportional set size: of the server alone, and what each client adds that is not among the first; pings",
     cases,
     chart: None,
 };
+
+/// What the gateway may take up beyond the floor, which is libzmq and little else.
+const BASE_KIB: f64 = 4096.0;
 
 fn cases(effort: Effort) -> Vec<Case> {
     let mut counts = vec![10_000, effort.clients_max()];
     counts.retain(|&count| count <= effort.clients_max());
     counts.dedup();
     let case = |clients| {
-        let case = Case::new(Load::Idle, clients, gateway_and_batches());
-        case.at_most(Figure::MemoryPerClient, 300.0)
+        let case = Case::new(Work::new(Load::Idle, clients), gateway_and_batches());
+        let case = if clients == 10_000 { case.with_peers() } else { case };
+        case.at_most(Figure::MemoryPerClient, 300.0).at_most_above(Figure::BaseMemory, BASE_KIB)
     };
-    counts.into_iter().map(case).collect()
+    counts.into_iter().map(case).chain([pings(effort)]).collect()
+}
+
+/// Often, so that a short look sees many; the figure is what it comes to at the default interval.
+fn pings(effort: Effort) -> Case {
+    let seconds = if effort.is_quick { 10.0 } else { 20.0 };
+    let work = Work::new(Load::Pings { seconds }, 10_000);
+    let case = Case::new(work, vec![Server::gateway(&["--ping-interval", "5s"])]);
+    case.titled("10,000 clients, pinged".into()).at_most(Figure::PingCpuShare, 1.0)
 }

@@ -1,12 +1,17 @@
 //! What can be measured. A section is a file here and a line in [`SECTIONS`].
 
 mod coalesce;
+mod fairness;
+mod filters;
 mod flat;
 mod formats;
 mod gentle;
 mod growth;
 mod handshakes;
+mod history;
 mod idle;
+mod large;
+mod stalled;
 
 use crate::case::{Case, Figure};
 use crate::floor::Sends;
@@ -55,7 +60,12 @@ pub(crate) const SECTIONS: &[Section] = &[
     gentle::SECTION,
     coalesce::SECTION,
     handshakes::SECTION,
+    history::SECTION,
     idle::SECTION,
+    filters::SECTION,
+    large::SECTION,
+    fairness::SECTION,
+    stalled::SECTION,
     growth::CLIENTS,
     growth::RATES,
 ];
