@@ -73,7 +73,7 @@ pub(crate) struct Log {
     end: u64,
     /// Frames appended since the log was made.
     frames: u64,
-    /// Bytes that were held when everything was last released: the size that the next chunk starts with.
+    /// The most bytes that were held lately when everything was released; older backlogs count less.
     typical_bytes: usize,
 }
 
@@ -183,10 +183,11 @@ impl Log {
         self.chunks.push_back(Chunk { start, first_frame, first_seq, content });
     }
 
-    /// A lone message takes little; a backlog takes fewer and fewer, larger chunks.
+    /// A lone message takes little; a backlog takes fewer and fewer, larger chunks. Each chunk costs each subscriber a
+    /// system call, so the first one has room for twice the usual.
     fn next_chunk_bytes(&self) -> usize {
         match self.chunks.back() {
-            None => self.typical_bytes,
+            None => 2 * self.typical_bytes,
             Some(last) => last.bytes().len() * 4,
         }
     }
@@ -272,7 +273,7 @@ impl Log {
 
     /// Lets go of everything.
     pub(crate) fn release_all(&mut self, pool: &mut ChunkPool) {
-        self.typical_bytes = self.held_bytes();
+        self.typical_bytes = self.held_bytes().max(self.typical_bytes - self.typical_bytes / 8);
         while !self.chunks.is_empty() {
             self.release_front(pool);
         }
