@@ -61,10 +61,8 @@ pub(crate) struct Case {
     pub(crate) work: Work,
     /// What follows the body in the gateway's format.
     pub(crate) suffix_bytes: usize,
-    /// The gateway first: the floor sends frames of the size that the gateway's had.
+    /// The gateway first: the floor sends frames of the size that the gateway's had. The second is the baseline.
     pub(crate) contenders: Vec<Contender>,
-    /// The place in `contenders` of the one that the others are compared with.
-    pub(crate) baseline: usize,
     pub(crate) targets: Vec<Target>,
     /// Whether peers that were asked for take part.
     pub(crate) has_peers: bool,
@@ -80,7 +78,6 @@ impl Case {
             work,
             suffix_bytes: 0,
             contenders: servers.into_iter().map(contender).collect(),
-            baseline: 1,
             targets: Vec::new(),
             has_peers: false,
         }

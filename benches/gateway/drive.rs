@@ -229,13 +229,17 @@ impl Run {
         let start = Instant::now();
         flow.publish(start)?;
         flow.publish(start)?;
+        let mut next_sip = start;
         let (mut first_has_second, mut last_has_first) = (None, None);
         while flow.progress.under_way() > 0 {
             if start.elapsed() > OVERTAKING_TIMEOUT {
                 return Err("the slow client does not get its messages".into());
             }
             flow.swarm.wait(Some(SIP_INTERVAL), &mut flow.progress)?;
-            flow.swarm.read(slow, SIP_BYTES, &mut flow.progress)?;
+            if Instant::now() >= next_sip {
+                flow.swarm.read(slow, SIP_BYTES, &mut flow.progress)?;
+                next_sip += SIP_INTERVAL;
+            }
             let micros = start.elapsed().as_secs_f64() * 1e6;
             if flow.progress.fastest() == 2 {
                 first_has_second.get_or_insert(micros);

@@ -29,6 +29,9 @@ pub(crate) const STALL: Duration = Duration::from_secs(5);
 /// How long messages under way are waited for at the end of a phase: a window to 1,000 clients at 25 µs each.
 const DRAIN: Duration = Duration::from_secs(30);
 
+/// What the last message of a phase may take: longer is a backlog, and a rate that was not kept.
+const DELAY: Duration = Duration::from_millis(200);
+
 /// Nothing happened for so long: the server is calm. Where clients are pinged all the time it never is.
 const CALM: Duration = Duration::from_millis(100);
 const CALM_TIMEOUT: Duration = Duration::from_secs(1);
@@ -138,7 +141,9 @@ impl Flow {
         drop(timer);
         self.drain()?;
         let wanted = (seconds / interval.as_secs_f64()).floor() - 1.0;
-        Ok(((self.progress.published() - before) as f64 / wanted.max(1.0)).min(1.0))
+        let published = (self.progress.published() - before) as f64 / wanted.max(1.0);
+        let delivered = seconds / start.elapsed().saturating_sub(DELAY).as_secs_f64();
+        Ok(published.min(delivered).min(1.0))
     }
 
     /// Waits until everybody has everything.

@@ -10,7 +10,7 @@ const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const PING: u8 = 0x89;
 
-/// What stands in a stream.
+/// What stands in a stream, told when all of it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A message with this number.
@@ -27,7 +27,8 @@ pub(crate) struct Frames {
     before: u64,
     digits: u8,
     after: u64,
-    number: u64,
+    /// `None` in a ping.
+    number: Option<u64>,
 }
 
 impl Frames {
@@ -72,7 +73,7 @@ impl Frames {
         let Some(header) = Header::read(&self.header[..usize::from(self.header_len)])? else {
             return Ok(());
         };
-        self.number = 0;
+        self.number = (!header.is_ping).then_some(0);
         if header.is_ping {
             self.after = header.payload;
             if self.after == 0 {
@@ -97,18 +98,15 @@ impl Frames {
         let (digits, rest) = bytes[skipped as usize..]
             .split_at_checked(self.digits.into())
             .unwrap_or((&bytes[skipped as usize..], &[]));
-        let is_complete = self.digits > 0 && digits.len() == usize::from(self.digits);
         if self.before == 0 {
-            self.number = number(self.number, digits)?;
+            self.number = self.number.map(|start| number(start, digits)).transpose()?;
             self.digits -= digits.len() as u8;
         }
         let skipped = self.after.min(rest.len() as u64);
         self.after -= skipped;
         if !self.is_in_payload() {
             self.header_len = 0;
-        }
-        if is_complete {
-            on_found(Found::Number(self.number))?;
+            self.number.take().map_or(Ok(()), |number| on_found(Found::Number(number)))?;
         }
         Ok(&rest[skipped as usize..])
     }

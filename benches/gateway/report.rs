@@ -8,6 +8,9 @@ use crate::case::{Case, Figure, Limit, Load, Work};
 use crate::drive::Figures;
 use crate::stats::{Spread, short};
 
+/// The place of the contender that others are compared with.
+const BASELINE: usize = 1;
+
 /// What one contender did in all rounds of a case.
 pub(crate) struct Results {
     pub(crate) name: String,
@@ -77,9 +80,10 @@ impl CaseReport {
 
 fn row(case: &Case, figure: Figure, results: &[Results], index: usize) -> Option<Row> {
     let of = |result: &Result<Figures, String>| result.as_ref().ok()?.get(&figure).copied();
-    let (own, baseline) = (&results[index].rounds, &results.get(case.baseline)?.rounds);
+    let own = &results[index].rounds;
+    let baseline = results.get(BASELINE).map_or(&[][..], |it| &it.rounds);
     let ratio = |(own, base)| Some(of(own)? / of(base)?).filter(|ratio| ratio.is_finite());
-    let ratio = (index != case.baseline)
+    let ratio = (index != BASELINE)
         .then(|| Spread::of(own.iter().zip(baseline).filter_map(ratio)))
         .flatten();
     let excess = |(own, base)| Some(of(own)? - of(base)?);
@@ -105,8 +109,9 @@ fn is_shown(figure: Figure, case: &CaseReport) -> bool {
         // It shows who could not follow.
         Figure::MessageRate => is_paced,
         Figure::Deliveries => !is_paced,
-        // Only where clients read slowly is it the server's and not the load's.
-        Figure::MemoryGrowth => !is_paced || case.work.stalled > 0,
+        Figure::MemoryGrowth => {
+            case.rows.iter().any(|row| row.figure == figure && row.target.is_some())
+        }
         _ => true,
     }
 }
