@@ -12,9 +12,9 @@ use crate::feed::{self, Feeds};
 use crate::history;
 use crate::http::assets::BuiltIn;
 use crate::http::{self, Date, Serves};
-use crate::intake::{Intake, IntakeConfig};
+use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
-use crate::message::Epoch;
+use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
 use crate::net::{Directory, Listener, raise_descriptor_limit};
 use crate::session::Timing;
@@ -236,6 +236,12 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     let encoding = Encoding { epoch, payload: config.payload };
     let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
     if config.on_demand {
+        if config.decode != Decode::None && config.topic_from == TopicFrom::Part {
+            log::warn!(
+                "--on-demand with --decode: publishers compare what they send, so messages of one part, which have no \
+                 topic, reach only clients that ask for everything"
+            );
+        }
         let sources = config.endpoints.len();
         feeds = feeds.on_demand(Demand::new(config.subscribe, sources, wish_memory));
     }

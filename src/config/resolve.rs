@@ -171,15 +171,20 @@ impl Settings {
 
     fn on_demand(&self) -> Result<bool, ConfigError> {
         let is_on = self.switch("on-demand", &self.on_demand)?;
-        if is_on && self.socket.as_deref() == Some("pull") {
-            let reason = "conflicts with --socket pull: a PULL socket cannot ask for anything";
-            return Err(self.refuse(
-                "on-demand",
-                self.on_demand.as_deref().unwrap_or("true"),
-                reason,
-            ));
+        let inflates = self.decode.as_deref().is_some_and(|decode| decode != "none");
+        let conflict = match (self.socket.as_deref(), self.topic_from.as_deref()) {
+            (Some("pull"), _) => "--socket pull: a PULL socket cannot ask for anything",
+            // With topics in messages of several parts it works.
+            (_, Some("none")) if inflates => {
+                "--decode and --topic-from none: clients ask for inflated bodies, publishers send others"
+            }
+            _ => return Ok(is_on),
+        };
+        let text = self.on_demand.as_deref().unwrap_or("true");
+        match is_on {
+            true => Err(self.refuse("on-demand", text, format!("conflicts with {conflict}"))),
+            false => Ok(false),
         }
-        Ok(is_on)
     }
 
     fn rcvhwm(&self) -> Result<i32, ConfigError> {
@@ -441,6 +446,10 @@ mod tests {
             "z.toml: on-demand: 'true': conflicts with --socket pull",
         );
         refused(
+            "on-demand = true\ndecode = 'zlib'\ntopic-from = 'none'",
+            "z.toml: on-demand: 'true': conflicts with --decode and --topic-from none",
+        );
+        refused(
             "history-bytes = '65MiB'",
             "z.toml: history-bytes: '65MiB': expected at most an eighth of --max-memory",
         );
@@ -457,6 +466,9 @@ mod tests {
     fn a_directory_is_served_and_a_switch_can_be_off() {
         assert!(config("on-demand = true").unwrap().on_demand);
         assert!(!config("on-demand = false\nsocket = 'pull'").unwrap().on_demand);
+        let decodes = "on-demand = true\ntopic-from = 'none'\ndecode = 'none'";
+        assert!(config(decodes).unwrap().on_demand);
+        assert!(config("on-demand = true\ndecode = 'gzip'").unwrap().on_demand);
         let dir = std::env::temp_dir();
         let toml = format!("www = '{}'\nno-www = false", dir.display());
         assert_eq!(config(&toml).unwrap().site, SiteConfig::Directory(dir));

@@ -19,7 +19,7 @@ use crate::intake::{Intake, IntakeCounts};
 use crate::metrics::UpstreamMetrics;
 use crate::net::{Accepted, Listener, Stream};
 use crate::source::{Budget, Source};
-use crate::topics::{Change, Demand};
+use crate::topics::{Change, Demand, Filter};
 
 /// The loop's one read buffer: what one client may say in a turn. Clients say little; more than this would only let one
 /// of them hold up the others.
@@ -319,10 +319,10 @@ impl EventLoop {
     fn follow_demand(&mut self, now: Instant) {
         let Some(demand) = self.connections.context.feeds.demand_mut() else { return };
         demand.advance(now);
+        let mut begun = Vec::new();
         for change in std::iter::from_fn(|| demand.pop_change()).take(TURN_DEMANDS_MAX) {
-            // What nobody asked for meanwhile is not lost.
             if let Change::Subscribe(prefix) = &change {
-                self.intake.forget(prefix);
+                begun.push(prefix.to_vec());
             }
             for source in &mut self.sources {
                 match &change {
@@ -330,6 +330,10 @@ impl EventLoop {
                     Change::Unsubscribe(prefix) => source.unsubscribe(prefix),
                 }
             }
+        }
+        if !begun.is_empty() {
+            // What nobody asked for meanwhile is not lost. All at once: it takes a look at every topic.
+            self.intake.forget(&Filter::new(begun, Vec::new()));
         }
     }
 

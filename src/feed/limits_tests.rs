@@ -4,7 +4,7 @@ use super::*;
 use crate::history;
 use crate::memory::Memory;
 use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
-use crate::topics::Filter;
+use crate::topics::{Demand, Filter};
 use crate::wire::{Encoding, Format, Payload};
 
 struct Rig {
@@ -276,4 +276,27 @@ fn congestion_lasts_while_somebody_with_room_was_served_only_in_part() {
     }
     rig.serve_everyone(&[client]);
     assert!(!rig.feeds.is_congested());
+}
+
+/// Prefixes that are given up are not counted any more, but wait to be said to publishers.
+#[test]
+fn who_comes_and_goes_with_new_filters_does_not_make_what_publishers_are_told_grow() {
+    let mut rig = Rig::new(64 << 10, 1 << 20);
+    let wish_memory = Memory::with_limit(64 << 10);
+    let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
+    let history = history::Limits::default();
+    let limits =
+        Limits { lag_bytes_max: 64 << 10, lag_policy: LagPolicy::Skip, history, last_value: false };
+    let demand = Demand::new(vec![Vec::new()], 1, wish_memory.clone());
+    rig.feeds = Feeds::new(limits, encoding, &rig.memory, wish_memory).on_demand(demand);
+    let mut count = 0_u64;
+    while rig.feeds.has_room_for_wishes() {
+        let subscription = rig.subscribe(&format!("topic {count}"), 0);
+        rig.feeds.unsubscribe(&subscription);
+        count += 1;
+        assert!(count < 20_000, "all of that is kept");
+    }
+    let demand = rig.feeds.demand_mut().unwrap();
+    while demand.pop_change().is_some() {}
+    assert!(rig.feeds.has_room_for_wishes(), "it goes on once that was said");
 }

@@ -143,7 +143,7 @@ impl Feeds {
         {
             demand.give_up_idle();
         }
-        !self.wish_memory.is_exceeded()
+        !self.wish_memory.is_exceeded() && !self.demand.as_ref().is_some_and(Demand::is_behind)
     }
 
     /// How many feeds there are.

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use super::{Counter, CounterType, Decode, Intake, IntakeConfig};
+use super::decode::STREAMS_MAX;
+use super::{Counter, CounterType, Decode, Intake, IntakeConfig, STREAM_WORK_BYTES};
 use crate::message::{Part, TopicFrom};
 
 /// Takes in messages that `input` decides: settings first, then parts, each with a byte for its length in front and for
@@ -51,6 +52,7 @@ fn check(now: Instant, intake: &mut Intake, parts: &[Part], message_bytes_max: u
     assert!(bytes <= message_bytes_max.max(received_bytes), "{bytes} bytes");
     assert_eq!(message.body().count(), message.body_parts());
     assert_eq!(message.body().map(<[u8]>::len).sum::<usize>(), message.body_bytes());
-    let work_bytes_max = 6 * message_bytes_max.max(received_bytes);
+    let work_bytes_max =
+        6 * message_bytes_max.max(received_bytes) + STREAMS_MAX * STREAM_WORK_BYTES;
     assert!(taken.work_bytes <= work_bytes_max, "{}", taken.work_bytes);
 }

@@ -1,6 +1,7 @@
 //! What one connection was sent against what it was owed: each message once, in order, or within a told gap.
 
 use super::client::Published;
+use crate::message::Lost;
 
 /// What a client read, frame by frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +10,8 @@ pub(super) enum Seen {
     Message(usize),
     /// How many are missing, where that is known, and whether because the client lagged.
     Gap(Option<usize>, bool),
+    /// What was lost before it reached the gateway.
+    Upstream(Lost),
     Ping,
     Pong,
     Close(u16),
@@ -66,6 +69,7 @@ impl Missing {
 impl Account<'_> {
     /// Fails when something is missing or too much; returns the close code that ended it.
     pub(super) fn check(&self, seen: &[Seen], is_alive: bool) -> Option<u16> {
+        self.check_upstream(seen, is_alive);
         let greeting = self.greeting_len(seen);
         let begins_at = self.since.unwrap_or(self.joined);
         let is_owed = |number: &usize| (self.wants)(&self.published[*number - 1].topic);
@@ -102,7 +106,7 @@ impl Account<'_> {
                     missing.is_vague |= is_lag;
                     missing.until = if *is_lag { missing.until } else { self.joined };
                 }
-                Seen::Ping | Seen::Pong => {}
+                Seen::Upstream(_) | Seen::Ping | Seen::Pong => {}
                 Seen::Close(code) => closed_with = Some(*code),
             }
         }
@@ -115,6 +119,23 @@ impl Account<'_> {
             self.check_values(&seen[..greeting], seen);
         }
         closed_with
+    }
+
+    /// What was lost upstream is told right before the message behind it, whenever that comes, and never otherwise.
+    fn check_upstream(&self, seen: &[Seen], is_alive: bool) {
+        let mut told = None;
+        for item in seen {
+            let is_behind = told.take();
+            match item {
+                Seen::Upstream(lost) => told = Some(*lost),
+                Seen::Message(number) => {
+                    let lost = self.published[*number - 1].lost.filter(|_| self.is_told);
+                    assert_eq!(is_behind, lost, "lost upstream before {number}");
+                }
+                other => assert_eq!(is_behind, None, "{other:?} came in between"),
+            }
+        }
+        assert!(told.is_none() || !is_alive, "nothing came behind {told:?}");
     }
 
     /// How many of the first items are last values of a new client.

@@ -3,7 +3,7 @@
 use super::account::{Account, Seen};
 use super::events::{self, Content};
 use super::pipe::SharedPipe;
-use crate::message::{Epoch, Id};
+use crate::message::{Epoch, Id, Lost};
 use crate::test_events::Event;
 use crate::test_random::Random;
 use crate::wire::Format;
@@ -13,6 +13,8 @@ use crate::wire::sse::Framing;
 #[derive(Debug)]
 pub(super) struct Published {
     pub(super) topic: String,
+    /// What its publisher lost right before it.
+    pub(super) lost: Option<Lost>,
     pub(super) body_bytes: usize,
 }
 
@@ -369,7 +371,7 @@ impl Client {
 
     fn read_event(&self, event: &Event, published: &[Published]) -> Seen {
         match events::content(event) {
-            Content::Gap(missed, is_lag) => Seen::Gap(missed, is_lag),
+            Content::Gap(gap) => gap,
             Content::Message(id) => {
                 let seen = match self.format {
                     Format::Json => self.read_json(event.data.as_bytes(), published),
@@ -384,8 +386,7 @@ impl Client {
     fn read_json(&self, text: &[u8], published: &[Published]) -> Seen {
         let json: serde_json::Value = serde_json::from_slice(text).unwrap();
         if json.get("gap").is_some() {
-            let (missed, is_lag) = events::gap(&json);
-            return Seen::Gap(missed, is_lag);
+            return events::gap(&json);
         }
         let number = number_of(json["data"].as_str().unwrap().as_bytes(), published);
         assert_eq!(self.number_in_run(json["id"].as_str().unwrap().parse().unwrap()), number);

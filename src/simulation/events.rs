@@ -1,14 +1,14 @@
 //! What a simulated client of Server-Sent Events reads in the bytes that it got.
 
-use crate::message::Id;
+use super::account::Seen;
+use crate::message::{Id, Lost};
 use crate::test_events::{Chunks, Event, Reader};
 use crate::wire::sse::Framing;
 
 /// What an event says.
 pub(super) enum Content {
     Message(Id),
-    /// How many are missing, where that is known, and whether because the client lagged.
-    Gap(Option<usize>, bool),
+    Gap(Seen),
 }
 
 /// Whether `head` is the answer that a stream follows.
@@ -37,15 +37,18 @@ pub(super) fn content(event: &Event) -> Content {
         "message" => Content::Message(event.id.parse().unwrap()),
         "gap" => {
             let json: serde_json::Value = serde_json::from_str(&event.data).unwrap();
-            let (missed, is_lag) = gap(&json);
-            Content::Gap(missed, is_lag)
+            Content::Gap(gap(&json))
         }
         other => panic!("no such event is sent here: {other}"),
     }
 }
 
-/// What a notice of a gap says: how many, where that is known, and whether because the client lagged.
-pub(super) fn gap(json: &serde_json::Value) -> (Option<usize>, bool) {
+/// What a notice of a gap says.
+pub(super) fn gap(json: &serde_json::Value) -> Seen {
     let gap = &json["gap"];
-    (gap["missed"].as_u64().map(|missed| missed as usize), gap["reason"] == "lag")
+    let missed = gap["missed"].as_u64();
+    match gap["reason"].as_str().unwrap() {
+        "upstream" => Seen::Upstream(Lost { missed }),
+        reason => Seen::Gap(missed.map(|missed| missed as usize), reason == "lag"),
+    }
 }

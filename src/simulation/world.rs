@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Published, Run, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
 use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Site, in_memory};
+use crate::error::GapReason;
 use crate::feed::{self, LagPolicy};
 use crate::history;
 use crate::http::Serves;
 use crate::memory::Memory;
-use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
+use crate::message::{Epoch, Lost, Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
 
 /// What kind of world it is.
@@ -38,7 +39,7 @@ pub(super) struct World {
     registered: BTreeMap<ConnectionKey, (SharedPipe, Interest)>,
     clients: Vec<Client>,
     published: Vec<Published>,
-    waiting: Vec<(String, Vec<u8>)>,
+    waiting: Vec<(Published, Vec<u8>)>,
     /// Whether anybody missed anything in an earlier run.
     has_missed: bool,
 }
@@ -108,7 +109,10 @@ impl World {
         let size = [20, 200, 2_000, 30_000][random.below(4)];
         let filler = "x".repeat(random.below(size));
         let number = self.published.len() + self.waiting.len() + 1;
-        self.waiting.push((topic, format!("{number}|{filler}").into_bytes()));
+        let missed = random.chance(2).then(|| random.next());
+        let lost = random.chance(8).then_some(Lost { missed });
+        let body = format!("{number}|{filler}").into_bytes();
+        self.waiting.push((Published { topic, lost, body_bytes: body.len() }, body));
     }
 
     /// Some clients do something.
@@ -181,21 +185,17 @@ impl World {
     }
 
     fn take_in(&mut self) {
-        for (topic, body) in std::mem::take(&mut self.waiting) {
-            if self.connections.context.feeds.is_congested() {
-                self.waiting.push((topic, body));
-                continue;
-            }
+        for (published, body) in std::mem::take(&mut self.waiting) {
             // What waits behind a message that could not be taken in is still in order.
-            if !self.waiting.is_empty() {
-                self.waiting.push((topic, body));
+            if !self.waiting.is_empty() || self.connections.context.feeds.is_congested() {
+                self.waiting.push((published, body));
                 continue;
             }
-            let body_bytes = body.len();
-            let parts = [Part::from(topic.as_bytes()), Part::from(body)];
-            self.published.push(Published { topic, body_bytes });
-            let seq = Seq((self.published.len() - self.run.begins_after) as u64);
-            let message = Message::from_parts(seq, &parts, TopicFrom::Part);
+            let parts = [Part::from(published.topic.as_bytes()), Part::from(body)];
+            let seq = Seq((self.published.len() + 1 - self.run.begins_after) as u64);
+            let mut message = Message::from_parts(seq, &parts, TopicFrom::Part);
+            message.lost_upstream = published.lost;
+            self.published.push(published);
             self.connections.context.feeds.publish(&message);
         }
     }
@@ -234,7 +234,9 @@ impl World {
     }
 
     fn note_missed(&mut self) {
-        let gaps: u64 = self.connections.context.feeds.counts().gaps.iter().sum();
+        // What was lost upstream is nothing that anybody was owed.
+        let gaps = self.connections.context.feeds.counts().gaps;
+        let gaps = gaps.iter().sum::<u64>() - gaps[GapReason::Upstream as usize];
         self.has_missed |= gaps > 0 || self.rules.lag_policy == LagPolicy::Conflate;
     }
 

@@ -21,6 +21,10 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Prefixes that are given up by one call of [`Demand::advance`]: well below 1 ms.
 const EXPIRIES_MAX: usize = 256;
 
+/// Changes that may wait to be said, beside two for each prefix that is wanted: with the longest topics 3 MB. Somebody who
+/// comes and goes with new topics each time makes them faster than publishers are told.
+const CHANGES_MAX: usize = 10_000;
+
 /// About what one prefix costs: here, and in libzmq for each source, which keeps a node for each byte. Measured with
 /// libzmq 4.3.4: 390 bytes in all for words of 21 bytes, 8.3 KiB for 255 random ones, 1.1 KiB for the most hostile of 9.
 const WANT_BYTES: usize = 256;
@@ -146,6 +150,11 @@ impl Demand {
     /// Whether there is something to do that does not wait for anything.
     pub(crate) fn has_work(&self) -> bool {
         !self.left.is_empty() || !self.changes.is_empty()
+    }
+
+    /// Whether so much waits to be said that nobody new should ask for anything before.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.changes.len() > CHANGES_MAX + 2 * self.wants.len()
     }
 
     /// Gives up what nobody has wanted for some time.

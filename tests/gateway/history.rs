@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::support::http::{CLIENTS, RECEIVED, connect_narrow};
+use crate::support::events::Events;
+use crate::support::http::{RECEIVED, connect_narrow};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{CLOSE, Frame, PING, PONG, Raw};
@@ -136,27 +137,54 @@ struct Place {
     is_dead: AtomicBool,
 }
 
+/// A connection of one of them.
+enum Link {
+    WebSocket(Raw),
+    Events(Box<Events>),
+}
+
+impl Link {
+    /// Goes on after `last_id`; `None` where the gateway is gone.
+    fn open(place: &Place, transport: &str, last_id: Option<&str>) -> Option<Self> {
+        let address = *place.address.lock().unwrap();
+        if transport == "sse" {
+            let headers = last_id.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+            let events = Events::try_open(address, "/sse?format=json", &headers)?;
+            return Some(Self::Events(Box::new(events)));
+        }
+        let since = last_id.map_or(String::new(), |id| format!("&since={id}"));
+        Raw::try_open(address, &format!("/ws?format=json{since}")).map(Self::WebSocket)
+    }
+
+    /// The next message or gap; `None` where the gateway was killed.
+    fn next(&mut self) -> Option<serde_json::Value> {
+        match self {
+            Self::Events(events) => {
+                let event = events.next().ok()?.expect("nobody is sent away");
+                Some(serde_json::from_str(&event.data).unwrap())
+            }
+            Self::WebSocket(client) => loop {
+                let frame = client.next().ok()??;
+                assert_ne!(frame.opcode, CLOSE, "nobody is sent away");
+                if frame.opcode != PING {
+                    return Some(json(&frame));
+                }
+                client.send_bytes(&[0x80 | PONG, 0x80, 0, 0, 0, 0]).ok()?;
+            },
+        }
+    }
+}
+
 /// Takes every message until `end` comes, over as many connections as that needs, and fails unless the numbers are
 /// without a hole, or a gap says where it is. Returns how many gaps there were because the gateway was new.
-fn follow(place: &Place, hangs_up_every: usize) -> usize {
+fn follow(place: &Place, transport: &str, hangs_up_every: usize) -> usize {
     let (mut last_id, mut next, mut restarts) = (None::<String>, None::<u64>, 0);
     loop {
-        let since = last_id.as_ref().map_or(String::new(), |id| format!("&since={id}"));
-        let path = format!("/ws?format=json{since}");
-        let mut client = wait_for("a gateway to connect to", || {
-            Raw::try_open(*place.address.lock().unwrap(), &path)
+        let mut link = wait_for("a gateway to connect to", || {
+            Link::open(place, transport, last_id.as_deref())
         });
         for count in 1.. {
-            let frame = match client.next() {
-                Ok(Some(frame)) if frame.opcode == PING => {
-                    let _ = client.send_bytes(&[0x80 | PONG, 0x80, 0, 0, 0, 0]);
-                    continue;
-                }
-                Ok(Some(frame)) => frame,
-                Ok(None) | Err(_) => break,
-            };
-            assert_ne!(frame.opcode, CLOSE, "nobody is sent away");
-            let value = json(&frame);
+            let Some(value) = link.next() else { break };
             if let Some(gap) = value.get("gap") {
                 match (gap["reason"].as_str().unwrap(), gap["missed"].as_u64()) {
                     ("restart", None) => (next, restarts) = (None, restarts + 1),
@@ -184,6 +212,8 @@ fn follow(place: &Place, hangs_up_every: usize) -> usize {
 #[test]
 fn a_gateway_that_is_killed_under_load_loses_nothing_in_silence() {
     const CROWD: usize = 200;
+    /// Every one that there is, in equal parts.
+    const TRANSPORTS: [&str; 2] = ["websocket", "sse"];
     let folder = TempDir::new();
     let bind = format!("--bind=ipc://{}", folder.file("feed"));
     let args = [bind.as_str(), "--history=1000000", "--history-bytes=64MiB"];
@@ -194,12 +224,16 @@ fn a_gateway_that_is_killed_under_load_loses_nothing_in_silence() {
     let clients: Vec<_> = (0..CROWD)
         .map(|number| {
             let place = Arc::clone(&place);
+            let transport = TRANSPORTS[number % TRANSPORTS.len()];
             // Some hang up every now and then by themselves.
-            let hangs_up_every = if number % 4 == 0 { 50 + number } else { usize::MAX };
-            thread::spawn(move || follow(&place, hangs_up_every))
+            let hangs_up_every = if number % 3 == 0 { 50 + number } else { usize::MAX };
+            thread::spawn(move || follow(&place, transport, hangs_up_every))
         })
         .collect();
-    gateway.wait_for_metric(CLIENTS, |value| value == CROWD as f64);
+    for transport in TRANSPORTS {
+        let clients = format!("zmq2ws_clients{{transport=\"{transport}\"}}");
+        gateway.wait_for_metric(&clients, |value| value == (CROWD / TRANSPORTS.len()) as f64);
+    }
     let is_over = Arc::new(AtomicBool::new(false));
     let sender = thread::spawn({
         let is_over = Arc::clone(&is_over);
@@ -215,14 +249,19 @@ fn a_gateway_that_is_killed_under_load_loses_nothing_in_silence() {
             publisher
         }
     });
-    let delivered = "zmq2ws_messages_delivered_total{transport=\"websocket\"}";
-    gateway.wait_for_metric(delivered, |value| value > 40_000.0);
+    let wait_for_load = |gateway: &Gateway| {
+        for transport in TRANSPORTS {
+            let delivered = format!("zmq2ws_messages_delivered_total{{transport=\"{transport}\"}}");
+            gateway.wait_for_metric(&delivered, |value| value > 20_000.0);
+        }
+    };
+    wait_for_load(&gateway);
     place.is_dead.store(true, Ordering::Release);
     gateway.signal(Signal::KILL);
     drop(gateway);
     let gateway = Gateway::start(&args);
     *place.address.lock().unwrap() = gateway.address;
-    gateway.wait_for_metric(delivered, |value| value > 40_000.0);
+    wait_for_load(&gateway);
     is_over.store(true, Ordering::Release);
     let restarts: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     assert_eq!(restarts, [1; CROWD], "each was told once");

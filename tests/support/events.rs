@@ -1,9 +1,10 @@
 //! A client of Server-Sent Events on a plain socket, which reads strictly.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use super::PATIENCE;
 use super::http::{Connection, Response, connect};
 pub(crate) use super::test_events::Event;
 use super::test_events::{Chunks, Reader};
@@ -30,10 +31,26 @@ impl Events {
         Self::opened(connection)
     }
 
+    /// As [`Self::open_on`], where the gateway may be gone.
+    pub(crate) fn try_open(address: SocketAddr, path: &str, headers: &str) -> Option<Self> {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut connection = Connection::on(stream);
+        let head = connection.response(true).ok()?;
+        Some(Self::with_head(connection, head))
+    }
+
     /// Reads the answer to a request that was sent.
     #[track_caller]
     pub(crate) fn opened(mut connection: Connection) -> Self {
         let head = connection.response(true).unwrap();
+        Self::with_head(connection, head)
+    }
+
+    #[track_caller]
+    fn with_head(connection: Connection, head: Response) -> Self {
         assert_eq!(head.status, 200, "{head:?}");
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let chunks = head.header("transfer-encoding").map(|coding| {
