@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use super::in_memory::{self, MemoryStream, Peer};
 use super::*;
 use crate::feed::{self, LagPolicy};
-use crate::message::{Message, Part, Seq, TopicFrom};
+use crate::history;
+use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
+
+const EPOCH_SEED: u64 = 7;
 
 struct Rig {
     connections: Connections<MemoryStream>,
@@ -23,13 +26,26 @@ impl Rig {
     }
 
     fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
-        let feed_limits = feed::Limits {
+        let limits = feed::Limits {
             lag_bytes_max,
             lag_policy,
             history: Default::default(),
             last_value: false,
         };
-        let context = in_memory::context(7, feed_limits, memory_bytes_max);
+        Self::with_limits(limits, memory_bytes_max)
+    }
+
+    /// A gateway that keeps what was published.
+    fn with_history() -> Self {
+        let history = history::Limits { messages_max: 100_000, topics_max: 0, bytes_max: 1 << 26 };
+        let lag_policy = LagPolicy::Skip;
+        let limits =
+            feed::Limits { lag_bytes_max: 1 << 20, lag_policy, history, last_value: false };
+        Self::with_limits(limits, 512 << 20)
+    }
+
+    fn with_limits(feed_limits: feed::Limits, memory_bytes_max: usize) -> Self {
+        let context = in_memory::context(EPOCH_SEED, feed_limits, memory_bytes_max);
         Self {
             connections: Connections::new(context),
             now: Instant::now(),
@@ -57,6 +73,18 @@ impl Rig {
         client
     }
 
+    /// A client that wants everything after the message numbered `since`, whose request waits to be read.
+    fn resuming(&mut self, path: &str, since: u64) -> usize {
+        let epoch = Epoch::from_seed(EPOCH_SEED);
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let request = format!(
+            "GET {path}?topic=t&since={}-{since} HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n\r\n",
+            epoch.as_str()
+        );
+        self.connect(request.as_bytes())
+    }
+
     fn peer(&self, client: usize) -> RefMut<'_, Peer> {
         self.clients[client].1.0.borrow_mut()
     }
@@ -66,9 +94,13 @@ impl Rig {
     }
 
     fn publish(&mut self, bytes: usize) {
+        self.publish_of("t", bytes);
+    }
+
+    fn publish_of(&mut self, topic: &str, bytes: usize) {
         self.seq += 1;
         let body = vec![b'x'; bytes];
-        let parts = [Part::from("t"), Part::from(&body[..])];
+        let parts = [Part::from(topic), Part::from(&body[..])];
         let message = Message::from_parts(Seq(self.seq), &parts, TopicFrom::Part);
         self.connections.context.feeds.publish(&message);
     }
@@ -383,4 +415,38 @@ fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
     rig.connections.evict();
     rig.turn();
     assert_eq!(answers(&rig.take_output(newcomer)), 1);
+}
+
+/// Nothing comes behind a replay that would say that it is over.
+#[test]
+fn who_is_replaying_while_the_gateway_stops_is_said_goodbye_behind_the_last_message() {
+    for (path, goodbye) in [("/ws", &b"\x88\x02\x03\xe9"[..]), ("/sse", b"0\r\n\r\n")] {
+        // What is kept comes last, or what it does not want.
+        for unwanted in [0, 3_000] {
+            let mut rig = Rig::with_history();
+            (0..100).for_each(|_| rig.publish(1_000));
+            (0..unwanted).for_each(|_| rig.publish_of("other", 1));
+            let client = rig.resuming(path, 0);
+            rig.turn();
+            rig.connections.stop_serving();
+            rig.connections.begin_drain(rig.now, rig.now + Duration::from_secs(5));
+            rig.turns(50);
+            let output = rig.take_output(client);
+            assert!(output.len() > 100_000, "it got everything: {}", output.len());
+            assert!(output.ends_with(goodbye), "{path}: no goodbye");
+        }
+    }
+}
+
+/// As `pings_that_are_due_together_are_spread_over_turns`: a piece costs more than a ping.
+#[test]
+fn a_crowd_that_resumes_at_once_is_spread_over_turns() {
+    let mut rig = Rig::with_history();
+    (0..1_000).for_each(|_| rig.publish(1_000));
+    let clients: Vec<_> = (0..1_000).map(|number| rig.resuming("/ws", number % 50)).collect();
+    for _ in 0..20 {
+        rig.turn();
+        let bytes: usize = clients.iter().map(|&client| rig.take_output(client).len()).sum();
+        assert!(bytes <= 5 << 20, "{} MiB in one turn, 4 are allowed", bytes >> 20);
+    }
 }

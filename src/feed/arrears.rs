@@ -82,7 +82,7 @@ enum Turn {
     Waiting,
     /// Its owner, who comes back by itself.
     Taken,
-    /// Its owner, who has sent a piece and should let others come first.
+    /// Its owner, but others come first: it has just come, or has sent a piece.
     Over,
 }
 
@@ -112,7 +112,9 @@ pub(super) enum Due {
 impl Arrears {
     /// What a new subscriber gets first.
     pub(super) fn prologue(gap: Option<Gap>, replay: Option<Replay>) -> Self {
-        Self { gap, replay, ..Self::default() }
+        // A crowd that comes at once asks in one turn, and is answered over many.
+        let turn = if replay.is_some() { Turn::Over } else { Turn::Waiting };
+        Self { gap, replay, turn, ..Self::default() }
     }
 
     /// Works off what takes no bytes, and says what comes next.
