@@ -33,13 +33,17 @@ pub(super) struct Replay {
     pub(super) until: Seq,
     /// Of the messages before this one the last of each topic is replayed, from there on every one.
     pub(super) values_before: Seq,
+    /// The store of these last ones.
+    pub(super) values: Store,
 }
 
 /// Where messages are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Store {
     History,
     LastValues,
+    /// Last values for who was not there when they were live, and so missed nothing of what was lost upstream.
+    Greeting,
 }
 
 /// A part of a replay that comes from one store: the messages from the first number to the last.
@@ -58,7 +62,7 @@ impl Replay {
             None
         } else if first < self.values_before {
             let last = last.min(Seq(self.values_before.0 - 1));
-            Some(Span { store: Store::LastValues, first, last })
+            Some(Span { store: self.values, first, last })
         } else {
             Some(Span { store: Store::History, first, last })
         }
@@ -237,7 +241,8 @@ impl Arrears {
                 *missed += count;
             }
             skipped => {
-                let replay = Replay { from: first, until: last, values_before: Seq(u64::MAX) };
+                let (values_before, values) = (Seq(u64::MAX), Store::LastValues);
+                let replay = Replay { from: first, until: last, values_before, values };
                 *skipped = Some(Skipped::Conflated { replay, missed: count });
             }
         }
