@@ -233,6 +233,8 @@ impl World {
             self.turn(random);
         }
         self.clients.iter_mut().for_each(Client::recover);
+        // Who kept the gateway waiting for too long is closed for that, the others show that they live.
+        (0..3).for_each(|_| self.turn(random));
         self.say_goodbye(random, 600 * SECOND);
         self.check_accounts();
     }
