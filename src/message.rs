@@ -166,6 +166,11 @@ impl<'a> Message<'a> {
         Message { body: Body::Flat { lens, bytes }, ..*self }
     }
 
+    /// The same message for somebody who missed nothing of what was lost before it.
+    pub(crate) fn without_loss(self) -> Self {
+        Self { lost_upstream: None, ..self }
+    }
+
     /// A message that was kept: `bytes` are the body's parts, whose lengths are `lens`.
     pub(crate) fn from_flat(
         seq: Seq,

@@ -16,6 +16,8 @@ pub(crate) mod in_memory;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod turn_tests;
 mod waiting_room;
 
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};

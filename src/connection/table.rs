@@ -214,6 +214,7 @@ impl<S: ByteStream> Connections<S> {
                 break;
             }
         }
+        self.context.feeds.keep_within_memory();
         self.expel(now);
         // Who came in this turn has had a chance to say something before it has to make room.
         self.waiting_room.open();

@@ -7,29 +7,49 @@ use std::time::{Duration, Instant};
 use super::in_memory::{self, MemoryStream, Peer};
 use super::*;
 use crate::feed::{self, LagPolicy};
-use crate::message::{Message, Part, Seq, TopicFrom};
+use crate::history;
+use crate::message::{Epoch, Message, Part, Seq, TopicFrom};
 
-struct Rig {
-    connections: Connections<MemoryStream>,
-    now: Instant,
-    scratch: Vec<u8>,
-    seq: u64,
-    clients: Vec<(ConnectionKey, MemoryStream)>,
+const EPOCH_SEED: u64 = 7;
+
+pub(super) struct Rig {
+    pub(super) connections: Connections<MemoryStream>,
+    pub(super) now: Instant,
+    pub(super) scratch: Vec<u8>,
+    pub(super) seq: u64,
+    pub(super) clients: Vec<(ConnectionKey, MemoryStream)>,
 }
 
 impl Rig {
-    fn new(lag_bytes_max: usize, memory_bytes_max: usize) -> Self {
+    pub(super) fn new(lag_bytes_max: usize, memory_bytes_max: usize) -> Self {
         Self::with_policy(lag_bytes_max, memory_bytes_max, LagPolicy::Skip)
     }
 
-    fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
-        let feed_limits = feed::Limits {
+    pub(super) fn with_policy(
+        lag_bytes_max: usize,
+        memory_bytes_max: usize,
+        lag_policy: LagPolicy,
+    ) -> Self {
+        let limits = feed::Limits {
             lag_bytes_max,
             lag_policy,
             history: Default::default(),
             last_value: false,
         };
-        let context = in_memory::context(7, feed_limits, memory_bytes_max);
+        Self::with_limits(limits, memory_bytes_max)
+    }
+
+    /// A gateway that keeps what was published.
+    pub(super) fn with_history() -> Self {
+        let history = history::Limits { messages_max: 100_000, topics_max: 0, bytes_max: 1 << 26 };
+        let lag_policy = LagPolicy::Skip;
+        let limits =
+            feed::Limits { lag_bytes_max: 1 << 20, lag_policy, history, last_value: false };
+        Self::with_limits(limits, 512 << 20)
+    }
+
+    pub(super) fn with_limits(feed_limits: feed::Limits, memory_bytes_max: usize) -> Self {
+        let context = in_memory::context(EPOCH_SEED, feed_limits, memory_bytes_max);
         Self {
             connections: Connections::new(context),
             now: Instant::now(),
@@ -39,20 +59,13 @@ impl Rig {
         }
     }
 
-    fn coalescing(coalesce: Duration) -> Self {
-        let mut rig = Self::new(10_000, 512 << 20);
-        let feed_limits = feed::Limits {
-            lag_bytes_max: 10_000,
-            lag_policy: LagPolicy::Skip,
-            history: Default::default(),
-            last_value: false,
-        };
-        let context = in_memory::context(7, feed_limits, 512 << 20);
-        rig.connections = Connections::new(Context { coalesce, ..context });
-        rig
+    pub(super) fn coalescing(coalesce: Duration) -> Self {
+        let rig = Self::new(10_000, 512 << 20);
+        let context = Context { coalesce, ..rig.connections.context };
+        Self { connections: Connections::new(context), ..rig }
     }
 
-    fn connect(&mut self, input: &[u8]) -> usize {
+    pub(super) fn connect(&mut self, input: &[u8]) -> usize {
         let sim = MemoryStream::with_input(input);
         let ip = Some(IpAddr::from([127, 0, 0, 1]));
         let key = self.connections.accept(self.now, sim.clone(), ip, Serves::All).unwrap();
@@ -60,7 +73,7 @@ impl Rig {
         self.clients.len() - 1
     }
 
-    fn websocket(&mut self) -> usize {
+    pub(super) fn websocket(&mut self) -> usize {
         let client = self.connect(
             b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
               Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -70,24 +83,40 @@ impl Rig {
         client
     }
 
-    fn peer(&self, client: usize) -> RefMut<'_, Peer> {
+    /// A client that wants everything after the message numbered `since`, whose request waits to be read.
+    pub(super) fn resuming(&mut self, path: &str, since: u64) -> usize {
+        let epoch = Epoch::from_seed(EPOCH_SEED);
+        let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let request = format!(
+            "GET {path}?topic=t&since={}-{since} HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n\r\n",
+            epoch.as_str()
+        );
+        self.connect(request.as_bytes())
+    }
+
+    pub(super) fn peer(&self, client: usize) -> RefMut<'_, Peer> {
         self.clients[client].1.0.borrow_mut()
     }
 
-    fn take_output(&self, client: usize) -> Vec<u8> {
+    pub(super) fn take_output(&self, client: usize) -> Vec<u8> {
         std::mem::take(&mut self.peer(client).output)
     }
 
-    fn publish(&mut self, bytes: usize) {
+    pub(super) fn publish(&mut self, bytes: usize) {
+        self.publish_of("t", bytes);
+    }
+
+    pub(super) fn publish_of(&mut self, topic: &str, bytes: usize) {
         self.seq += 1;
         let body = vec![b'x'; bytes];
-        let parts = [Part::from("t"), Part::from(&body[..])];
+        let parts = [Part::from(topic), Part::from(&body[..])];
         let message = Message::from_parts(Seq(self.seq), &parts, TopicFrom::Part);
         self.connections.context.feeds.publish(&message);
     }
 
     /// What the event loop does, with a poller that tells everything that is so.
-    fn turn(&mut self) {
+    pub(super) fn turn(&mut self) {
         for index in 0..self.clients.len() {
             let (key, sim) = self.clients[index].clone();
             let Some(connection) = self.connections.get(key) else { continue };
@@ -109,14 +138,14 @@ impl Rig {
         while self.connections.pop_closed().is_some() {}
     }
 
-    fn turns(&mut self, count: usize) {
+    pub(super) fn turns(&mut self, count: usize) {
         (0..count).for_each(|_| self.turn());
     }
 }
 
-const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+pub(super) const REQUEST: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 
-fn answers(output: &[u8]) -> usize {
+pub(super) fn answers(output: &[u8]) -> usize {
     output.windows(15).filter(|window| *window == b"HTTP/1.1 200 OK").count()
 }
 
@@ -396,86 +425,4 @@ fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
     rig.connections.evict();
     rig.turn();
     assert_eq!(answers(&rig.take_output(newcomer)), 1);
-}
-
-const WAIT: Duration = Duration::from_millis(5);
-
-/// The messages of 10 bytes that were sent to a client.
-fn messages(rig: &Rig, client: usize) -> usize {
-    rig.take_output(client).len() / 12
-}
-
-#[test]
-fn what_is_published_within_the_wait_is_sent_together_at_its_end() {
-    let mut rig = Rig::coalescing(WAIT);
-    let client = rig.websocket();
-    for _ in 0..3 {
-        let end = rig.now + WAIT;
-        for _ in 0..4 {
-            rig.publish(10);
-            rig.turns(2);
-            assert_eq!(messages(&rig, client), 0);
-            assert!(!rig.connections.has_work(), "nothing spins meanwhile");
-            assert_eq!(rig.connections.next_deadline(), Some(end));
-            rig.now += WAIT / 5;
-        }
-        rig.now = end;
-        rig.turn();
-        assert_eq!(messages(&rig, client), 4);
-        assert!(rig.connections.next_deadline() > Some(end + WAIT), "and then nothing is due");
-    }
-}
-
-#[test]
-fn requests_and_pings_are_answered_while_messages_wait() {
-    let mut rig = Rig::coalescing(WAIT);
-    let client = rig.websocket();
-    rig.publish(10);
-    rig.turn();
-    rig.peer(client).input.extend(b"\x89\x80\0\0\0\0");
-    let newcomer = rig.connect(REQUEST);
-    rig.turn();
-    assert!(rig.take_output(client).starts_with(b"\x8a\0"));
-    assert_eq!(answers(&rig.take_output(newcomer)), 1);
-}
-
-/// More clients than a turn serves: what comes while they are served is not sent with it to some, and at once to others.
-#[test]
-fn what_is_published_while_others_are_served_waits_anew() {
-    let mut rig = Rig::coalescing(WAIT);
-    let crowd: Vec<_> = (0..600).map(|_| rig.websocket()).collect();
-    rig.publish(10);
-    rig.turn();
-    rig.now += WAIT;
-    let mut turns = 0;
-    rig.turn();
-    while rig.connections.has_work() {
-        rig.publish(10);
-        rig.turn();
-        turns += 1;
-        assert!(turns < 10, "the wait is made again");
-    }
-    assert!(crowd.iter().all(|&client| messages(&rig, client) > 0));
-    assert_eq!(rig.connections.next_deadline(), Some(rig.now + WAIT));
-    rig.now += WAIT;
-    rig.turns(turns + 1);
-    assert_eq!(rig.connections.context.feeds.lag(), (0, 0));
-}
-
-#[test]
-fn neither_a_full_feed_nor_a_shutdown_waits() {
-    let mut rig = Rig::coalescing(Duration::from_secs(1));
-    let client = rig.websocket();
-    rig.publish(4_000);
-    rig.turn();
-    assert_eq!(rig.take_output(client).len(), 0);
-    rig.publish(4_000);
-    rig.turn();
-    assert!(rig.take_output(client).len() > 8_000, "half of the lag allowed has come together");
-    rig.publish(10);
-    rig.turn();
-    assert_eq!(messages(&rig, client), 0);
-    rig.connections.stop_serving();
-    rig.turn();
-    assert_eq!(messages(&rig, client), 1);
 }

@@ -33,13 +33,17 @@ pub(super) struct Replay {
     pub(super) until: Seq,
     /// Of the messages before this one the last of each topic is replayed, from there on every one.
     pub(super) values_before: Seq,
+    /// The store of these last ones.
+    pub(super) values: Store,
 }
 
 /// Where messages are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Store {
     History,
     LastValues,
+    /// Last values for who was not there when they were live, and so missed nothing of what was lost upstream.
+    Greeting,
 }
 
 /// A part of a replay that comes from one store: the messages from the first number to the last.
@@ -58,7 +62,7 @@ impl Replay {
             None
         } else if first < self.values_before {
             let last = last.min(Seq(self.values_before.0 - 1));
-            Some(Span { store: Store::LastValues, first, last })
+            Some(Span { store: self.values, first, last })
         } else {
             Some(Span { store: Store::History, first, last })
         }
@@ -82,7 +86,7 @@ enum Turn {
     Waiting,
     /// Its owner, who comes back by itself.
     Taken,
-    /// Its owner, who has sent a piece and should let others come first.
+    /// Its owner, but others come first: it has just come, or has sent a piece.
     Over,
 }
 
@@ -112,7 +116,9 @@ pub(super) enum Due {
 impl Arrears {
     /// What a new subscriber gets first.
     pub(super) fn prologue(gap: Option<Gap>, replay: Option<Replay>) -> Self {
-        Self { gap, replay, ..Self::default() }
+        // A crowd that comes at once asks in one turn, and is answered over many.
+        let turn = if replay.is_some() { Turn::Over } else { Turn::Waiting };
+        Self { gap, replay, turn, ..Self::default() }
     }
 
     /// Works off what takes no bytes, and says what comes next.
@@ -235,7 +241,8 @@ impl Arrears {
                 *missed += count;
             }
             skipped => {
-                let replay = Replay { from: first, until: last, values_before: Seq(u64::MAX) };
+                let (values_before, values) = (Seq(u64::MAX), Store::LastValues);
+                let replay = Replay { from: first, until: last, values_before, values };
                 *skipped = Some(Skipped::Conflated { replay, missed: count });
             }
         }

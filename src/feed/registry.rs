@@ -252,11 +252,16 @@ impl Feeds {
         self.matches = matches;
         self.replayer.record(message);
         self.settle_overrun(CloseReason::Lag);
+        self.keep_within_memory();
+        count
+    }
+
+    /// Frees memory if too much is used: by messages, or by what is under way to those who replay.
+    pub(crate) fn keep_within_memory(&mut self) {
         if self.memory.is_exceeded() {
             self.relieve_memory();
             self.settle_overrun(CloseReason::Memory);
         }
-        count
     }
 
     /// Whether publishing should pause until everyone with room was served ([`Self::release`], [`Self::next_owner`]).
@@ -442,9 +447,8 @@ impl Feeds {
     }
 
     fn lag_rule(&self) -> LagRule {
-        let Self { limits, replayer, .. } = self;
-        let (first_seq, last_seq) = (replayer.first_seq(), replayer.last_seq());
-        LagRule { policy: limits.lag_policy, first_seq, last_seq }
+        let (first_seq, last_seq) = (self.replayer.first_seq(), self.replayer.last_seq());
+        LagRule { policy: self.limits.lag_policy, first_seq, last_seq }
     }
 
     fn settle_overrun(&mut self, reason: CloseReason) {

@@ -101,6 +101,10 @@ impl Replayer {
     pub(super) fn record(&mut self, message: &Message<'_>) {
         self.last_seq = message.seq;
         self.history.record(message);
+        if self.piece.store != Store::History {
+            // It may hold the value that this one replaces, which nobody is to get from now on.
+            self.piece.key = FeedKey::null();
+        }
         if let Some(last_values) = &mut self.last_values {
             last_values.record(message);
         }
@@ -111,9 +115,9 @@ impl Replayer {
     pub(super) fn prologue(&self, filter: &Filter, since: Option<Id>, is_covered: bool) -> Arrears {
         let (first, last) = (self.history.first(), self.last_seq);
         let behind_last = Seq(last.0 + 1);
-        let (replay, gap) = match since {
+        let (from, values_before, gap) = match since {
             None if !self.greets => return Arrears::default(),
-            None => (Replay { from: Seq(1), until: last, values_before: behind_last }, None),
+            None => (Seq(1), behind_last, None),
             Some(since) => {
                 let (from, gap) = match self.gap_since(since, filter, is_covered) {
                     Some(gap) if gap.reason == GapReason::Restart => (Seq(1), Some(gap)),
@@ -122,9 +126,10 @@ impl Replayer {
                 let has_values = self.greets && gap.is_some();
                 let values_before = if has_values { first } else { Seq(0) };
                 let from = if has_values { from } else { from.max(first) };
-                (Replay { from, until: last, values_before }, gap)
+                (from, values_before, gap)
             }
         };
+        let replay = Replay { from, until: last, values_before, values: Store::Greeting };
         let replay = Some(replay).filter(|replay| replay.from <= replay.until);
         Arrears::prologue(gap, replay)
     }
@@ -163,12 +168,11 @@ impl Replayer {
         if !piece.begins(key, span) {
             piece.clear(key, span);
             let mut filler = Filler { wish, encoding, memory, piece, shared };
-            match (span.store, last_values) {
-                (Store::History, _) => filler.fill(history.iter_from(span.first), span.last),
-                (Store::LastValues, Some(values)) => {
-                    filler.fill(values.iter_from(span.first), span.last);
-                }
-                (Store::LastValues, None) => piece.next = Seq(span.last.0 + 1),
+            let values = last_values.iter().flat_map(|values| values.iter_from(span.first));
+            match span.store {
+                Store::History => filler.fill(history.iter_from(span.first), span.last),
+                Store::LastValues => filler.fill(values, span.last),
+                Store::Greeting => filler.fill(values.map(Message::without_loss), span.last),
             }
         }
         let next = piece.next.min(Seq(span.last.0 + 1));
@@ -198,7 +202,7 @@ impl Replayer {
                 Some(frame) => Rc::clone(frame),
                 None => {
                     let copy = || piece.bytes[start..end].to_vec();
-                    shared.get_or_make((wire, seq), memory, copy)
+                    shared.get_or_make((wire, span.store, seq), memory, copy)
                 }
             };
             (end > sent_until).then(|| FrameRest { frame: copy(), sent: sent_until - start })
@@ -253,8 +257,7 @@ impl Piece {
         self.large = None;
     }
 
-    /// Whether it holds what `span` begins with. Of last values it may hold one that was replaced since: whoever gets
-    /// it gets the newer one from the log.
+    /// Whether it holds what `span` begins with.
     fn begins(&self, key: FeedKey, span: Span) -> bool {
         let is_meant = self.key == key && self.store == span.store;
         is_meant && (self.first..self.next).contains(&span.first)
@@ -332,17 +335,21 @@ impl Filler<'_> {
             bytes.shrink_to_fit();
             bytes
         };
-        let frame = self.shared.get_or_make((wire, message.seq), self.memory, encode);
+        let id = (wire, self.piece.store, message.seq);
+        let frame = self.shared.get_or_make(id, self.memory, encode);
         self.piece.large = Some(frame);
         self.piece.frames.push((message.seq, 0));
         self.piece.next = Seq(message.seq.0 + 1);
     }
 }
 
+/// What makes a frame: the same message is not the same one from every store.
+type FrameId = (WireFormat, Store, Seq);
+
 /// The frames of replayed messages that somebody holds, so that all hold the same ones.
 #[derive(Default)]
 struct SharedFrames {
-    frames: HashMap<(WireFormat, Seq), Weak<SharedFrame>>,
+    frames: HashMap<FrameId, Weak<SharedFrame>>,
     /// With more of them, those are looked for that nobody holds any more.
     sweep_at: usize,
 }
@@ -350,7 +357,7 @@ struct SharedFrames {
 impl SharedFrames {
     fn get_or_make(
         &mut self,
-        id: (WireFormat, Seq),
+        id: FrameId,
         memory: &Memory,
         make: impl FnOnce() -> Vec<u8>,
     ) -> Rc<SharedFrame> {

@@ -145,6 +145,8 @@ impl WebSocket {
         match self.subscription.as_ref().map(|own| feeds.pending(own)) {
             Some(Pending::Bytes(bytes)) => Output::Bytes(&bytes[..bytes.len().min(bytes_max)]),
             Some(Pending::Later) => Output::Later,
+            // It has just turned out that nothing more is owed: the next visit says goodbye.
+            Some(Pending::Nothing) if matches!(self.phase, Phase::Draining { .. }) => Output::Later,
             Some(Pending::Nothing) | None => Output::Idle,
         }
     }

@@ -291,6 +291,11 @@ impl Client {
         self.has_left
     }
 
+    /// Whether it did nothing for which it may be closed in another way.
+    pub(super) fn is_owed_goodbye(&self) -> bool {
+        self.expected_close.is_none() && !self.has_left && self.answers_pings
+    }
+
     fn tells_gaps(&self) -> bool {
         self.format == Format::Json || self.transport != Transport::WebSocket
     }

@@ -226,11 +226,23 @@ impl World {
             assert!(turns < 300_000, "the loop spins");
         }
         self.check_accounts();
-        self.say_goodbye(random);
+        self.say_goodbye(random, 20 * SECOND);
         assert_eq!(self.connections.len(), 0, "nobody is left");
         let context = &self.connections.context;
         assert_eq!(context.feeds.len(), 0, "no feed is left");
         assert_eq!(context.memory.used_bytes(), 0, "no memory is held");
+    }
+
+    /// The gateway stops while everyone still has something to get, which everyone then reads.
+    pub(super) fn stop(mut self, random: &mut Random) {
+        while !self.waiting.is_empty() {
+            self.turn(random);
+        }
+        self.clients.iter_mut().for_each(Client::recover);
+        // Who kept the gateway waiting for too long is closed for that, the others show that they live.
+        (0..3).for_each(|_| self.turn(random));
+        self.say_goodbye(random, 600 * SECOND);
+        self.check_accounts();
     }
 
     fn note_missed(&mut self) {
@@ -250,11 +262,11 @@ impl World {
         }
     }
 
-    fn say_goodbye(&mut self, random: &mut Random) {
+    fn say_goodbye(&mut self, random: &mut Random, drain: Duration) {
         let alive: Vec<bool> =
             self.clients.iter().map(|client| !client.pipe.borrow().server_ended).collect();
         self.connections.stop_serving();
-        self.connections.begin_drain(self.now, self.now + 20 * SECOND);
+        self.connections.begin_drain(self.now, self.now + drain);
         let mut turns = 0;
         while self.connections.len() > 0 {
             self.turn(random);
@@ -268,7 +280,7 @@ impl World {
         for (client, was_alive) in self.clients.iter_mut().zip(alive) {
             client.read_at_most(usize::MAX);
             let was_served = was_alive && client.pipe.borrow().upgraded_at.is_some();
-            if was_served && !client.has_left() {
+            if was_served && client.is_owed_goodbye() {
                 assert!(client.was_said_goodbye(&self.published), "{client:?}");
             }
         }
