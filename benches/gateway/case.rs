@@ -18,6 +18,8 @@ pub(crate) enum Load {
     Overtaking,
     /// Ten clients of another publisher get ten messages a second, others are served flat out, newcomers knock.
     Fairness { seconds: f64 },
+    /// So many clients come back at once and get what they missed, while the others get messages at a fixed rate.
+    Resume { returning: usize },
     /// Clients connect, and that is all.
     Handshakes,
     /// Clients are connected, and nothing happens.
@@ -192,6 +194,7 @@ pub(crate) enum Figure {
     MemoryPerClient,
     BaseMemory,
     MemoryGrowth,
+    CatchUp,
     HandshakeP99,
     HealthP99,
     FirstHasSecond,
@@ -219,6 +222,7 @@ impl Figure {
             Self::MemoryPerClient => "memory per client, B",
             Self::BaseMemory => "memory without clients, KiB",
             Self::MemoryGrowth => "memory at its peak over before, KiB",
+            Self::CatchUp => "all have what they missed after, s",
             Self::HandshakeP99 => "a newcomer's handshake p99, µs",
             Self::HealthP99 => "/healthz p99, µs",
             Self::FirstHasSecond => "first client has message 2 after, µs",

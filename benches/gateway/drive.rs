@@ -10,7 +10,9 @@ use crate::cores::Cores;
 use crate::fairness;
 use crate::flow::{Flow, STALL};
 use crate::one_by_one::{self, OneByOne};
+use crate::progress::Latencies;
 use crate::publisher::Publisher;
+use crate::resume::{Known, Outcome};
 use crate::server::{Running, Server};
 use crate::swarm::Swarm;
 
@@ -127,17 +129,18 @@ impl Run {
             Load::Paced { per_second, seconds } => self.paced(per_second, seconds),
             Load::Overtaking => self.overtaking(),
             Load::Fairness { seconds } => self.fairness(seconds),
+            Load::Resume { returning } => self.resume(returning),
             Load::OneByOne { .. } => Err("it has its own clients".into()),
         }
     }
 
     /// Connects clients up to the number of `until`; the last of all are those that stall.
     fn connect(&mut self, work: Work, until: usize, on_open: impl FnMut(usize)) -> Result<()> {
-        let Flow { swarm, .. } = &mut self.flow;
+        let Flow { swarm, progress, .. } = &mut self.flow;
         // Who asks for nothing gets everything, the quiet publisher's messages too.
         let is_choosy = matches!(work.load, Load::Fairness { .. });
         let query = |_| if is_choosy { format!("?topic={TOPIC}") } else { String::new() };
-        swarm.connect(self.server.address, until, STALL, query, on_open)?;
+        swarm.connect(self.server.address, until, STALL, query, progress, on_open)?;
         if until == work.clients {
             swarm.stall(work.stalled)?;
         }
@@ -187,16 +190,22 @@ impl Run {
         let mut figures = self.measure(|flow| flow.paced(per_second, seconds))?;
         let grown = self.server.peak_bytes()?.saturating_sub(before);
         figures.insert(Figure::MemoryGrowth, grown as f64 / 1024.0);
-        let latencies = &self.flow.progress.latencies;
-        for (figure, histogram, quantile) in [
-            (Figure::FirstP50, &latencies.first, 0.5),
-            (Figure::FirstP99, &latencies.first, 0.99),
-            (Figure::LastP50, &latencies.last, 0.5),
-            (Figure::LastP99, &latencies.last, 0.99),
-        ] {
-            figures.insert(figure, histogram.value_at_quantile(quantile) as f64 / 1e3);
-        }
+        figures.extend(self.latencies());
         Ok(figures)
+    }
+
+    /// What messages took since the measurement began.
+    fn latencies(&self) -> [(Figure, f64); 4] {
+        let Latencies { first, last } = &self.flow.progress.latencies;
+        [
+            (Figure::FirstP50, first, 0.5),
+            (Figure::FirstP99, first, 0.99),
+            (Figure::LastP50, last, 0.5),
+            (Figure::LastP99, last, 0.99),
+        ]
+        .map(|(figure, histogram, quantile)| {
+            (figure, histogram.value_at_quantile(quantile) as f64 / 1e3)
+        })
     }
 }
 
@@ -273,6 +282,28 @@ impl Run {
         Ok(watch.join().map_err(|_| "the look at the quiet clients failed")??)
     }
 
+    fn resume(&mut self, returning: usize) -> Result<Figures> {
+        let Self { server, flow, .. } = self;
+        flow.begin_to_publish()?;
+        let known = Known::publish(flow, server.address)?;
+        server.reset_peak()?;
+        let before = server.peak_bytes()?;
+        flow.progress.begin();
+        let (cpu, start) = (server.cpu()?, Instant::now());
+        let Outcome { rate_kept, caught_up } = known.come_back(flow, server.address, returning)?;
+        let cpu = (server.cpu()? - cpu).as_secs_f64() / start.elapsed().as_secs_f64();
+        let grown = server.peak_bytes()?.saturating_sub(before) as f64 / 1024.0;
+        let mut figures: Figures = [
+            (Figure::RateKept, rate_kept),
+            (Figure::MemoryGrowth, grown),
+            (Figure::CpuShare, cpu * 100.0),
+        ]
+        .into();
+        figures.extend(caught_up.map(|duration| (Figure::CatchUp, duration.as_secs_f64())));
+        figures.extend(self.latencies());
+        Ok(figures)
+    }
+
     fn one_by_one(
         &mut self,
         work: Work,
@@ -282,7 +313,14 @@ impl Run {
     ) -> Result<Figures> {
         let Self { server, flow: Flow { swarm, publisher, .. }, .. } = self;
         let mut turns = OneByOne::new(receivers);
-        swarm.connect(server.address, work.clients, STALL, one_by_one::query, on_open)?;
+        swarm.connect(
+            server.address,
+            work.clients,
+            STALL,
+            one_by_one::query,
+            &mut turns,
+            on_open,
+        )?;
         turns.begin(swarm, publisher)?;
         turns.run(swarm, publisher, seconds * WARM_UP)?;
         let (cpu, before) = (server.cpu()?, turns.deliveries());

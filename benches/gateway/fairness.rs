@@ -52,9 +52,10 @@ impl Quiet {
     }
 
     fn watch(self, server: SocketAddr, seconds: f64) -> Result<Figures> {
-        let mut swarm = Swarm::new(BODY_BYTES, 0)?;
-        swarm.connect(server, CLIENTS, STALL, |_| format!("?topic={TOPIC}"), |_| {})?;
+        let swarm = Swarm::new(BODY_BYTES, 0)?;
         let mut flow = Flow::new(self.publisher, TOPIC, swarm, CLIENTS, BODY_BYTES)?;
+        let Flow { swarm, progress, .. } = &mut flow;
+        swarm.connect(server, CLIENTS, STALL, |_| format!("?topic={TOPIC}"), progress, |_| {})?;
         flow.begin_to_publish()?;
         let (stop, stopped) = mpsc::channel::<()>();
         let knocking = thread::spawn(move || {

@@ -111,6 +111,16 @@ impl Flow {
     /// An open loop, but for the window: latencies count from when a message was due, so that one that was held back
     /// counts with all of its delay. Returns which part of the rate was kept.
     pub(crate) fn paced(&mut self, per_second: u32, seconds: f64) -> Result<f64> {
+        let end = Instant::now() + Duration::from_secs_f64(seconds);
+        self.paced_while(per_second, |now| now < end)
+    }
+
+    /// The same for as long as `go_on` says so.
+    pub(crate) fn paced_while(
+        &mut self,
+        per_second: u32,
+        mut go_on: impl FnMut(Instant) -> bool,
+    ) -> Result<f64> {
         let interval = Duration::from_secs(1) / per_second;
         let timer = timerfd_create(
             TimerfdClockId::Monotonic,
@@ -121,13 +131,9 @@ impl Flow {
         let (start, before) = (Instant::now(), self.progress.published());
         timerfd_settime(&timer, TimerfdTimerFlags::empty(), &setting)?;
         self.swarm.add_timer(&timer)?;
-        let end = start + Duration::from_secs_f64(seconds);
         let mut due = start + interval;
-        while due < end {
-            let now = Instant::now();
-            if now >= end {
-                break; // It cannot be sent so fast: the rate says so.
-            }
+        let mut now = Instant::now();
+        while go_on(now) {
             while due <= now && self.progress.under_way() < self.window {
                 self.publish(due)?;
                 due += interval;
@@ -137,8 +143,10 @@ impl Flow {
                 Ok(_) | Err(Errno::AGAIN) => {}
                 Err(error) => return Err(error.into()),
             }
+            now = Instant::now();
         }
         drop(timer);
+        let seconds = (now - start).as_secs_f64();
         self.drain()?;
         let wanted = (seconds / interval.as_secs_f64()).floor() - 1.0;
         let published = (self.progress.published() - before) as f64 / wanted.max(1.0);

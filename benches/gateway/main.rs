@@ -19,6 +19,7 @@ mod peers;
 mod progress;
 mod publisher;
 mod report;
+mod resume;
 mod rounds;
 mod sections;
 mod server;

@@ -62,6 +62,8 @@ pub(crate) struct Swarm {
     buffer: Box<[u8]>,
     /// From a number's start to the end of its message.
     from_end: usize,
+    /// Messages that each client had got before it connected.
+    got_before: u64,
     pub(crate) bytes: u64,
     pub(crate) reads: u64,
 }
@@ -77,9 +79,15 @@ impl Swarm {
             probed: 0,
             buffer: vec![0; READ_BYTES].into(),
             from_end: body_bytes + suffix_bytes,
+            got_before: 0,
             bytes: 0,
             reads: 0,
         })
+    }
+
+    /// Others, still to connect, who want the same messages from the one after `number` on.
+    pub(crate) fn of_later_messages(&self, number: u64) -> Result<Self> {
+        Ok(Self { got_before: number, ..Self::new(self.from_end, 0)? })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -125,6 +133,7 @@ impl Swarm {
         count: usize,
         patience: Duration,
         query: impl Fn(usize) -> String,
+        arrivals: &mut impl Arrivals,
         mut on_open: impl FnMut(usize),
     ) -> Result<()> {
         self.clients.reserve_exact(count - self.clients.len());
@@ -133,7 +142,7 @@ impl Swarm {
                 let request = upgrade_request(server, &query(self.clients.len()));
                 self.add(server, request.as_bytes())?;
             }
-            if !self.wait(Some(patience), &mut Nobody)? {
+            if !self.wait(Some(patience), arrivals)? {
                 return Err(format!("only {} of {count} clients got an upgrade", self.open).into());
             }
             on_open(self.open);
@@ -148,7 +157,7 @@ impl Swarm {
         stream.set_nonblocking(true)?;
         epoll::add(&self.epoll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
         let stage = Stage::Upgrading { matched: 0 };
-        self.clients.push(Client { stream, stage, got: 0, probes: 0 });
+        self.clients.push(Client { stream, stage, got: self.got_before, probes: 0 });
         Ok(())
     }
 
@@ -206,13 +215,6 @@ impl Swarm {
         arrivals.advance(before, client.got, Instant::now());
         Ok(())
     }
-}
-
-/// Before there are messages.
-struct Nobody;
-
-impl Arrivals for Nobody {
-    fn advance(&mut self, _before: u64, _after: u64, _now: Instant) {}
 }
 
 /// What a client says first.

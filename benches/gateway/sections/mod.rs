@@ -11,6 +11,7 @@ mod handshakes;
 mod history;
 mod idle;
 mod large;
+mod resume;
 mod stalled;
 
 use crate::case::{Case, Figure};
@@ -61,6 +62,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     coalesce::SECTION,
     handshakes::SECTION,
     history::SECTION,
+    resume::SECTION,
     idle::SECTION,
     filters::SECTION,
     large::SECTION,
