@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
@@ -23,6 +23,10 @@ use crate::timers::Timers;
 /// visits: each costs a system call or two.
 const TURN_TIMERS_MAX: usize = 256;
 const TURN_CLOSES_MAX: usize = 256;
+
+/// How late a deadline may be for the sake of others: those of thousands of pings are met together instead of one by one,
+/// which would wake the loop for each. No timeout is meant to a twentieth of a second.
+const TIMER_SLACK: Duration = Duration::from_millis(50);
 
 new_key_type! {
     /// A connection. A key that outlives its connection finds nothing.
@@ -54,6 +58,8 @@ pub(crate) struct Connections<S> {
     connections: SlotMap<ConnectionKey, Connection<S>>,
     pub(crate) context: Context,
     timers: Timers<ConnectionKey>,
+    /// Nobody wakes up for a deadline before this.
+    timers_rest_until: Option<Instant>,
     /// Connections whose visit was cut short, each once.
     again: VecDeque<ConnectionKey>,
     /// Connections that wait for something else than the poller was told.
@@ -70,6 +76,7 @@ impl<S: ByteStream> Connections<S> {
         Self {
             connections: SlotMap::with_key(),
             timers: Timers::new(),
+            timers_rest_until: None,
             again: VecDeque::new(),
             changed: Vec::new(),
             closed: Vec::new(),
@@ -161,13 +168,23 @@ impl<S: ByteStream> Connections<S> {
     /// When [`Self::fire_timers`] and [`Self::flush`] are to be called at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let drain = self.drain.as_ref().map(Drain::next_deadline);
-        let deadlines = [self.timers.next_deadline(), drain, self.gathering.next_deadline()];
+        let timers = self.timers.next_deadline();
+        let timers =
+            timers.map(|deadline| self.timers_rest_until.map_or(deadline, |it| it.max(deadline)));
+        let deadlines = [timers, drain, self.gathering.next_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
     pub(crate) fn fire_timers(&mut self, now: Instant) {
+        let mut has_fired = false;
         for _ in 0..TURN_TIMERS_MAX {
-            let Some((deadline, key)) = self.timers.pop_due(now) else { break };
+            let Some((deadline, key)) = self.timers.pop_due(now) else {
+                if has_fired {
+                    self.timers_rest_until = Some(now + TIMER_SLACK);
+                }
+                break;
+            };
+            has_fired = true;
             // Only the entry that was queued last for a connection means something.
             let is_current =
                 self.connections.get(key).is_some_and(|own| own.scheduled == Some(deadline));
