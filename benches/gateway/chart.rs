@@ -26,7 +26,7 @@ type Line = (String, Vec<(f64, f64)>);
 pub(crate) fn draw(path: &Path, chart: &Chart, cases: &[CaseReport]) -> Result<()> {
     let lines = lines(chart, cases);
     let points = || lines.iter().flat_map(|(_, points)| points);
-    let (Some(x), Some(y)) = (range(points().map(|it| it.0)), range(points().map(|it| it.1)))
+    let (Some(x), Some(y)) = (range(points().map(|it| it.0)), decades(points().map(|it| it.1)))
     else {
         return Ok(()); // Nothing valid came of it; the table says why.
     };
@@ -54,7 +54,12 @@ pub(crate) fn draw(path: &Path, chart: &Chart, cases: &[CaseReport]) -> Result<(
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
     }
-    context.configure_series_labels().background_style(WHITE).border_style(BLACK).draw()?;
+    context
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperMiddle)
+        .background_style(WHITE)
+        .border_style(BLACK)
+        .draw()?;
     Ok(root.present()?)
 }
 
@@ -83,4 +88,11 @@ fn range(values: impl Iterator<Item = f64> + Clone) -> Option<std::ops::Range<f6
     let min = values.clone().min_by(f64::total_cmp)?;
     let max = values.max_by(f64::total_cmp)?;
     Some(min / 1.2..max * 1.2)
+}
+
+/// Whole powers of ten around `values`: an axis has names for these only.
+fn decades(values: impl Iterator<Item = f64> + Clone) -> Option<std::ops::Range<f64>> {
+    let range = range(values)?;
+    let power = |log: f64| 10f64.powf(log);
+    Some(power(range.start.log10().floor())..power(range.end.log10().ceil()))
 }

@@ -119,3 +119,22 @@ fn a_crowd_that_resumes_at_once_is_spread_over_turns() {
         assert!(bytes <= 5 << 20, "{} MiB in one turn, 4 are allowed", bytes >> 20);
     }
 }
+
+/// Thousands of pings would otherwise wake the loop thousands of times.
+#[test]
+fn deadlines_that_are_close_are_met_together() {
+    let mut rig = Rig::new(10_000, 512 << 20);
+    for _ in 0..4 {
+        rig.connect(b"");
+        rig.now += Duration::from_millis(10);
+    }
+    let first = rig.connections.next_deadline().unwrap();
+    rig.now = first;
+    rig.turn();
+    assert_eq!(rig.connections.len(), 3);
+    let second = rig.connections.next_deadline().unwrap();
+    assert_eq!(second, first + Duration::from_millis(50), "not 10 ms later");
+    rig.now = second;
+    rig.turn();
+    assert_eq!(rig.connections.len(), 0);
+}
