@@ -39,6 +39,10 @@ use waiting_room::Occupant;
 /// Pipelined requests that one visit answers.
 const VISIT_REQUESTS_MAX: usize = 16;
 
+/// Bytes that a visit writes which a client or a deadline caused: one answer, or what a send of one call's price can take.
+/// There may be a hundred such visits in a turn; what is left goes on within the turn's budget.
+const UNPLANNED_BYTES_MAX: usize = 16 << 10;
+
 /// How long a connection that was said goodbye waits for the client's end, so that what was sent last is read before
 /// a reset could destroy it.
 const LINGER: Duration = Duration::from_secs(5);
@@ -185,7 +189,7 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work(now, owner, context)
+        self.work_a_little(now, owner, context)
     }
 
     fn handle_end_of_input(&mut self, context: &mut Context) {
@@ -220,16 +224,33 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work(now, owner, context)
+        self.work_a_little(now, owner, context)
     }
 
     /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
     fn work(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+        let bytes_max = context.budget.visit_bytes_max;
+        self.work_within(now, owner, context, VISIT_REQUESTS_MAX, bytes_max)
+    }
+
+    /// As [`Self::work`], for a visit that the turn's budget knows nothing of.
+    fn work_a_little(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+        let bytes_max = context.budget.visit_bytes_max.min(UNPLANNED_BYTES_MAX);
+        self.work_within(now, owner, context, 1, bytes_max)
+    }
+
+    fn work_within(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        context: &mut Context,
+        requests_max: usize,
+        bytes_max: usize,
+    ) -> Visit {
         let mut bytes_sent = 0;
-        for _ in 0..VISIT_REQUESTS_MAX {
+        for _ in 0..requests_max {
             self.serve(now, owner, context);
-            let visit =
-                self.flush_within(now, context, context.budget.visit_bytes_max - bytes_sent);
+            let visit = self.flush_within(now, context, bytes_max - bytes_sent);
             bytes_sent += visit.bytes_sent;
             if visit.is_cut {
                 break;

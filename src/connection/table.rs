@@ -21,8 +21,8 @@ use crate::timers::Timers;
 
 /// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
 /// visits: each costs a system call or two.
-const TURN_TIMERS_MAX: usize = 256;
-const TURN_CLOSES_MAX: usize = 256;
+const TURN_TIMERS_MAX: usize = 64;
+const TURN_CLOSES_MAX: usize = 64;
 
 /// How late a deadline may be for the sake of others: those of thousands of pings are met together instead of one by one,
 /// which would wake the loop for each. No timeout is meant to a twentieth of a second.

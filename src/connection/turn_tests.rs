@@ -138,3 +138,15 @@ fn deadlines_that_are_close_are_met_together() {
     rig.turn();
     assert_eq!(rig.connections.len(), 0);
 }
+
+/// Hundreds may have sent something since the last turn, each of them sixteen requests.
+#[test]
+fn who_sends_is_answered_once_before_others_have_their_turn() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let client = rig.connect(&REQUEST.repeat(40));
+    let key = rig.clients[client].0;
+    rig.connections.handle_readable(rig.now, key, &mut rig.scratch);
+    assert_eq!(answers(&rig.take_output(client)), 1);
+    rig.turns(10);
+    assert_eq!(answers(&rig.take_output(client)), 39);
+}

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)] // `Poller::add` is unsafe; this file is the only one that calls it.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,10 @@ pub(super) enum Slot {
     Monitor(u16),
     Connection(ConnectionKey),
 }
+
+/// What one wait reports: each may be a client that is to be read and answered, some 10 µs, and the others are served only
+/// then. What is left is reported by the next wait, and the kernel takes them in turn.
+const READY_MAX: NonZeroUsize = NonZeroUsize::new(128).expect("128 is not zero");
 
 const SOURCES: u64 = 1 << 16;
 const MONITORS: u64 = 2 << 16;
@@ -77,7 +82,7 @@ impl Waker {
 
 impl Registry {
     pub(super) fn new() -> io::Result<Self> {
-        Ok(Self { poller: Arc::new(Poller::new()?), events: Events::new() })
+        Ok(Self { poller: Arc::new(Poller::new()?), events: Events::with_capacity(READY_MAX) })
     }
 
     pub(super) fn waker(&self) -> Waker {
