@@ -16,6 +16,8 @@ use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::http::{Exchange, Serves};
 use crate::net::ByteStream;
+#[cfg(test)]
+use crate::session::Session;
 use crate::timers::Timers;
 
 /// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
@@ -137,6 +139,15 @@ impl<S: ByteStream> Connections<S> {
     #[cfg(test)]
     pub(crate) fn is_client(&self, key: ConnectionKey) -> bool {
         self.get(key).is_some_and(|connection| matches!(connection.state, State::Session(_)))
+    }
+
+    /// The topics that a client of ZWS gets from now on, where that is not to change yet.
+    #[cfg(test)]
+    pub(crate) fn followed_topics(&self, key: ConnectionKey) -> Option<Vec<Vec<u8>>> {
+        match &self.get(key)?.state {
+            State::Session(Session::Zws(session)) => session.followed_topics(),
+            _ => None,
+        }
     }
 
     /// The stream of a connection, for who registers it with a poller.

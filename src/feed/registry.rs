@@ -1,11 +1,16 @@
 //! All feeds: who wants what, which feeds a message goes to, and which subscribers are to be served next.
 
+mod change;
+
+pub(crate) use change::Changed;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use slotmap::{SlotMap, new_key_type};
 
+use super::arrears::Arrears;
 use super::encoder::Encoder;
 use super::pool::{self, ChunkPool};
 use super::replay::Replayer;
@@ -175,7 +180,7 @@ impl Feeds {
         let lags = self.feeds.values().flat_map(|entry| {
             let Feed { subscribers, log, .. } = &entry.feed;
             let behind = subscribers.iter().filter(|(_, subscriber)| subscriber.is_behind(log));
-            behind.map(|(_, subscriber)| log.end() - subscriber.cursor)
+            behind.map(|(_, subscriber)| subscriber.end(log).saturating_sub(subscriber.cursor))
         });
         lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
     }
@@ -202,6 +207,10 @@ impl Feeds {
         if let Some(gap) = &prologue.gap {
             self.counts.gaps[gap.reason as usize] += 1;
         }
+        self.add_subscriber(wish, owner, prologue)
+    }
+
+    fn add_subscriber(&mut self, wish: Wish, owner: Owner, prologue: Arrears) -> Subscription {
         let key = match self.by_wish.get(&wish) {
             Some(&key) => key,
             None => self.add_feed(wish),
@@ -353,18 +362,6 @@ impl Feeds {
     pub(crate) fn set_blocked(&mut self, subscription: &Subscription, is_blocked: bool) {
         let entry = &mut self.feeds[subscription.feed];
         entry.feed.subscribers[subscription.slot as usize].is_blocked = is_blocked;
-    }
-
-    /// The offset up to which the subscriber is owed bytes now.
-    pub(crate) fn end(&self, subscription: &Subscription) -> u64 {
-        self.feeds[subscription.feed].feed.log.end()
-    }
-
-    /// Whether the subscriber got everything before `offset`.
-    pub(crate) fn has_reached(&self, subscription: &Subscription, offset: u64) -> bool {
-        let feed = &self.feeds[subscription.feed].feed;
-        let subscriber = &feed.subscribers[subscription.slot as usize];
-        subscriber.arrears.is_none() && subscriber.cursor >= offset
     }
 
     /// Whether somebody is to be closed.

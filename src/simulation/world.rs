@@ -138,10 +138,12 @@ impl World {
             }
         }
         self.note_new_clients();
+        self.note_new_topics();
         self.take_in();
         self.connections.fire_timers(self.now);
         self.connections.flush(self.now);
         self.note_new_clients();
+        self.note_new_topics();
         self.reap();
         if random.chance(20) {
             self.connections.context.feeds.check_invariants();
@@ -171,6 +173,16 @@ impl World {
             let mut pipe = pipe.borrow_mut();
             if pipe.upgraded_at.is_none() && self.connections.is_client(*key) {
                 pipe.upgraded_at = Some(self.published.len());
+            }
+        }
+    }
+
+    /// Remembers from which message on who speaks ZWS is owed something else.
+    fn note_new_topics(&mut self) {
+        for (key, (pipe, _)) in &self.registered {
+            let client = self.clients.iter_mut().find(|client| Rc::ptr_eq(&client.pipe, pipe));
+            if let (Some(client), Some(topics)) = (client, self.connections.followed_topics(*key)) {
+                client.subscriptions.note_followed(topics, self.published.len());
             }
         }
     }
