@@ -14,3 +14,4 @@ mod overload;
 mod support;
 mod timeouts;
 mod websocket;
+mod zws;
