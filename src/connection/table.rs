@@ -198,6 +198,7 @@ impl<S: ByteStream> Connections<S> {
     /// Serves those whose visit was cut short and the subscribers of feeds that grew, as many as a turn allows, and
     /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
+        self.context.feeds.begin_turn();
         let budget = self.context.budget;
         let mut bytes_left = budget.turn_bytes_max;
         // Each of the two has half of the turn for itself.

@@ -3,6 +3,7 @@
 mod change;
 
 pub(crate) use change::Changed;
+use change::TURN_TOPICS_MAX;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -112,6 +113,9 @@ pub(crate) struct Feeds {
     /// How many of them are to free memory.
     memory_expulsions: usize,
     counts: FeedCounts,
+    /// How many topics subscribers may change in a turn, and how many they still may in this one.
+    turn_topics_max: usize,
+    turn_topics_left: usize,
 }
 
 impl Feeds {
@@ -143,6 +147,8 @@ impl Feeds {
             expelled: Vec::new(),
             memory_expulsions: 0,
             counts: FeedCounts::default(),
+            turn_topics_max: TURN_TOPICS_MAX,
+            turn_topics_left: TURN_TOPICS_MAX,
         }
     }
 

@@ -176,3 +176,20 @@ fn the_same_topics_are_no_change() {
     assert!(client.next.is_none());
     assert_eq!(client.take_all(&mut rig), [Seen::Message(1)]);
 }
+
+#[test]
+fn a_turn_changes_a_limited_number_of_topics() {
+    let mut rig = Rig::new(1 << 20, LagPolicy::Skip, 1 << 30);
+    let topics: Vec<String> = (0..128).map(|n| format!("{n:04}{}", "x".repeat(250))).collect();
+    let mut client = Client::new(0);
+    let mut changes = 0;
+    while rig.feeds.has_time_for_changes() {
+        let some: Vec<&str> = topics[changes % 2..].iter().map(String::as_str).collect();
+        let changed = rig.feeds.resubscribe(client.owner, client.serving, wish(&some), false);
+        client.serving = changed.after;
+        changes += 1;
+    }
+    assert!((4..8).contains(&changes), "{changes}");
+    rig.feeds.begin_turn();
+    assert!(rig.feeds.has_time_for_changes());
+}

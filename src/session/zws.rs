@@ -152,7 +152,17 @@ impl Zws {
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         self.end_change(feeds);
         self.begin_change(feeds);
-        self.socket.output(feeds)
+        let is_put_off = self.wants_change() && !feeds.has_time_for_changes();
+        match self.socket.output(feeds) {
+            Output::Idle if is_put_off => Output::Later,
+            output => output,
+        }
+    }
+
+    /// Whether what changed could be followed now.
+    fn wants_change(&self) -> bool {
+        let is_settled = matches!(self.cursors, Cursors::Settled);
+        self.topics.has_changed && is_settled && self.socket.is_open()
     }
 
     /// Goes on with the next cursor once the one before has ended.
@@ -176,10 +186,7 @@ impl Zws {
     /// Follows what the client asked for since the last change. One change at a time: what is owed of the one before bounds
     /// what is kept, however often the client changes its mind.
     fn begin_change(&mut self, feeds: &mut Feeds) {
-        if !self.topics.has_changed
-            || !self.socket.is_open()
-            || !matches!(self.cursors, Cursors::Settled)
-        {
+        if !self.wants_change() || !feeds.has_time_for_changes() {
             return;
         }
         self.topics.has_changed = false;

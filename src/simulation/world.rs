@@ -288,7 +288,7 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
         last_value: rules.last_value,
     };
     let seed = random.next();
-    let context = Context {
+    let mut context = Context {
         request_memory: Memory::with_limit(100_000),
         budget: Budget {
             visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
@@ -298,5 +298,6 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
         site: Site::None,
         ..in_memory::context(seed, feed_limits, rules.memory_bytes_max)
     };
+    context.feeds.limit_turn_topics(1 + random.below(50));
     (Run { epoch: Epoch::from_seed(seed), begins_after }, context)
 }

@@ -5,6 +5,10 @@ use super::super::{Owner, Subscriber};
 use super::{Feeds, Subscription, Wish};
 use crate::memory::Charge;
 
+/// Topics that subscribers may change in one turn before others come first: filing a topic of 254 bytes or taking it out
+/// took 9 µs in a debug build on a busy machine, so this is below 10 ms at the worst.
+pub(super) const TURN_TOPICS_MAX: usize = 1_024;
+
 /// The cursors of an owner that wants something else than before.
 #[derive(Debug, Default)]
 pub(crate) struct Changed {
@@ -28,6 +32,9 @@ impl Feeds {
         if wish_before == wish.as_ref() {
             return Changed { before: None, after: before };
         }
+        let topics = |wish: Option<&Wish>| wish.map_or(0, |wish| wish.filter.len());
+        let changed = 1 + topics(wish_before) + topics(wish.as_ref());
+        self.turn_topics_left = self.turn_topics_left.saturating_sub(changed);
         // First the new one, so that publishers are not told to stop what they are to go on with.
         let after = wish.map(|wish| self.add_subscriber(wish, owner, Arrears::default()));
         if let Some(after) = &after {
@@ -41,6 +48,20 @@ impl Feeds {
             return Changed { before: None, after };
         }
         Changed { before: Some(before), after }
+    }
+
+    /// Whether [`Self::resubscribe`] may be called now, or only after [`Self::begin_turn`].
+    pub(crate) fn has_time_for_changes(&self) -> bool {
+        self.turn_topics_left > 0
+    }
+
+    pub(crate) fn begin_turn(&mut self) {
+        self.turn_topics_left = self.turn_topics_max;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn limit_turn_topics(&mut self, topics_max: usize) {
+        (self.turn_topics_max, self.turn_topics_left) = (topics_max, topics_max);
     }
 
     /// Whether the subscriber, after a change, got everything that it was owed before.
