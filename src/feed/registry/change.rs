@@ -1,8 +1,8 @@
 //! Where cursors end: for whom there is nothing more to come, and for who wants something else from now on.
 
-use super::super::arrears::Arrears;
-use super::super::{Owner, Subscriber};
 use super::{Feeds, Subscription, Wish};
+use crate::feed::arrears::Arrears;
+use crate::feed::{Owner, Subscriber};
 use crate::memory::Charge;
 
 /// Topics that subscribers may change in one turn before others come first: filing a topic of 254 bytes or taking it out
