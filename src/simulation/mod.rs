@@ -58,7 +58,7 @@ fn every_client_gets_exactly_its_messages_or_a_told_gap() {
 #[test]
 fn who_keeps_changing_topics_gets_exactly_what_it_wanted() {
     let mut random = Random::from_env();
-    for _ in 0..worlds(24) {
+    for _ in 0..worlds(8) {
         let rules = Rules {
             lag_bytes_max: 64 << 20,
             lag_policy: LagPolicy::Skip,
