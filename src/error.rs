@@ -122,6 +122,8 @@ reasons! {
         InvalidData = "invalid_data",
         /// A message above `--max-inbound` (1009), or as much behind a request for events.
         TooLarge = "too_large",
+        /// On ZWS: more topics than `--max-topics`, or one that is too long (1008).
+        Topics = "topics",
         /// The client lagged more than `--max-lag` under `--slow-client disconnect` (1013).
         Lag = "lag",
         /// `--max-memory` was reached and this client lagged most (1013).
@@ -149,6 +151,7 @@ impl CloseReason {
             Self::Shutdown => Some(1001),
             Self::Protocol => Some(1002),
             Self::InvalidData => Some(1007),
+            Self::Topics => Some(1008),
             Self::TooLarge => Some(1009),
             Self::Lag | Self::Memory => Some(1013),
             Self::Done

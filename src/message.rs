@@ -114,6 +114,8 @@ pub(crate) struct Message<'a> {
     pub lost_upstream: Option<Lost>,
     /// `None` where the message has none.
     topic: Option<&'a [u8]>,
+    /// The byte between topic and body, where both came in one part.
+    delimiter: Option<u8>,
     body: Body<'a>,
 }
 
@@ -142,6 +144,7 @@ impl<'a> Message<'a> {
             seq,
             lost_upstream: None,
             topic,
+            delimiter: None,
             body: Body::Parts { head, rest },
         };
         let whole = message(None, None, parts);
@@ -152,7 +155,10 @@ impl<'a> Message<'a> {
             TopicFrom::Delimiter(delimiter) => {
                 match first.iter().position(|&byte| byte == delimiter) {
                     None => whole,
-                    Some(end) => message(Some(&first[..end]), Some(&first[end + 1..]), rest),
+                    Some(end) => {
+                        let body = &first[end + 1..];
+                        message(Some(&first[..end]), Some(body), rest).split_at(Some(delimiter))
+                    }
                 }
             }
         }
@@ -179,7 +185,17 @@ impl<'a> Message<'a> {
         lens: &'a [PartLen],
         bytes: &'a [u8],
     ) -> Self {
-        Self { seq, lost_upstream, topic, body: Body::Flat { lens, bytes } }
+        Self { seq, lost_upstream, topic, delimiter: None, body: Body::Flat { lens, bytes } }
+    }
+
+    /// The same message, whose topic and body were one part with `delimiter` between them.
+    pub(crate) fn split_at(self, delimiter: Option<u8>) -> Self {
+        Self { delimiter, ..self }
+    }
+
+    /// The byte between topic and body, where both came in one part.
+    pub(crate) fn delimiter(&self) -> Option<u8> {
+        self.delimiter
     }
 
     /// The topic; empty where the message has none.
@@ -207,6 +223,25 @@ impl<'a> Message<'a> {
         match self.body {
             Body::Parts { head, rest } => usize::from(head.is_some()) + rest.len(),
             Body::Flat { lens, .. } => lens.len(),
+        }
+    }
+
+    /// Calls `each` with every part as ZeroMQ has it, topic included, and whether more follow. A part that was split
+    /// into topic and body comes in the pieces that make it whole again, every other one in one piece.
+    pub(crate) fn for_each_part(&self, mut each: impl FnMut(&[&[u8]], bool)) {
+        let mut body = self.body();
+        let mut body_parts = self.body_parts();
+        match (self.topic, self.delimiter) {
+            (Some(topic), Some(delimiter)) => {
+                body_parts -= 1;
+                each(&[topic, &[delimiter], body.next().unwrap_or_default()], body_parts > 0);
+            }
+            (Some(topic), None) => each(&[topic], true),
+            (None, _) => {}
+        }
+        for part in body {
+            body_parts -= 1;
+            each(&[part], body_parts > 0);
         }
     }
 
@@ -304,6 +339,28 @@ mod tests {
         assert_eq!(changed(TopicFrom::None, &["t", "body"]), row("", "new"));
         assert_eq!(changed(TopicFrom::Delimiter(b':'), &["t:body"]), row("t", "t"));
         assert_eq!(changed(TopicFrom::Delimiter(b':'), &[":body"]), row("", ""));
+    }
+
+    #[test]
+    fn parts_can_be_had_as_they_were_sent() {
+        for texts in [&["t:a:b"][..], &[":"], &["plain"], &[""], &["t:", "b"], &["", "", "c"]] {
+            for from in [TopicFrom::Part, TopicFrom::None, TopicFrom::Delimiter(b':')] {
+                let parts = parts(texts);
+                let mut seen = Vec::new();
+                Message::from_parts(Seq(1), &parts, from).for_each_part(|pieces, more| {
+                    seen.push((String::from_utf8(pieces.concat()).unwrap(), more));
+                });
+                let last = texts.len() - 1;
+                let sent = texts.iter().enumerate().map(|(at, &text)| (text.into(), at < last));
+                assert_eq!(seen, sent.collect::<Vec<(String, bool)>>(), "{from:?}");
+            }
+        }
+        let parts = parts(&["t:body"]);
+        let message = Message::from_parts(Seq(1), &parts, TopicFrom::Delimiter(b':'));
+        let mut seen = Vec::new();
+        let inflated = message.with_flat_body(&[[5, 0, 0, 0]], b"newer");
+        inflated.for_each_part(|pieces, more| seen.push((pieces.concat(), more)));
+        assert_eq!(seen, [(b"t:newer".to_vec(), false)]);
     }
 
     #[test]

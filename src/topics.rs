@@ -42,6 +42,11 @@ impl Filter {
         self.prefixes.iter().chain(&self.exact).map(|topic| 2 * topic.len() + INDEXED_BYTES).sum()
     }
 
+    /// How many topics it has.
+    pub(crate) fn len(&self) -> usize {
+        self.prefixes.len() + self.exact.len()
+    }
+
     /// Whether it lets everything through.
     pub(crate) fn is_everything(&self) -> bool {
         self.prefixes.first().is_some_and(|prefix| prefix.is_empty())

@@ -14,11 +14,11 @@ use crate::http::{
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
-use crate::session::http::{Answer, Opening, Reply};
-use crate::session::{Session, Sse, Timing, WebSocket};
+use crate::session::http::{Answer, Asked, Opening, Reply};
+use crate::session::{Session, Sse, Timing, Topics, WebSocket, Zws};
 use crate::topics::Filter;
 use crate::wire::sse::Data;
-use crate::wire::{Format, WireFormat};
+use crate::wire::{Format, WireFormat, zws};
 
 /// Seconds after which a refused client may come back, at the least.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -128,11 +128,15 @@ impl Context {
     ) -> Reply {
         let out = &mut answer.head;
         let after = match route {
-            Route::WebSocket(Upgrade { wanted, accept }) => match self.room_for_client() {
+            Route::WebSocket(Upgrade { wanted, accept, zws }) => match self.room_for_client() {
                 Ok(()) => {
-                    response::write_switching_protocols(out, &accept);
+                    let subprotocol = zws.map(zws::Protocol::name);
+                    response::write_switching_protocols(out, &accept, subprotocol);
                     let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
-                    return Reply::Session(opening(wanted, WireFormat::WebSocket(format)));
+                    return Reply::Session(match zws {
+                        Some(protocol) => Opening::Zws(protocol),
+                        None => Opening::WebSocket(asked(wanted, WireFormat::WebSocket(format))),
+                    });
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
@@ -148,7 +152,8 @@ impl Context {
                         // An event has no room for parts.
                         Some(Format::Json | Format::Parts) | None => Data::Json,
                     };
-                    return Reply::Session(opening(wanted, WireFormat::Sse(data, framing)));
+                    let asked = asked(wanted, WireFormat::Sse(data, framing));
+                    return Reply::Session(Opening::Sse(asked, framing));
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
@@ -235,19 +240,23 @@ impl Context {
         &mut self,
         now: Instant,
         opening: Opening,
-        head: Vec<u8>,
+        mut head: Vec<u8>,
         owner: Owner,
     ) -> Session {
-        let Opening { wish, since } = opening;
-        let wire = wish.wire;
-        let subscription = self.feeds.subscribe(wish, owner, since);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        let session = match wire {
-            WireFormat::WebSocket(_) => {
-                Session::WebSocket(WebSocket::new(ping_at, head, subscription))
+        let mut subscribe = |Asked { wish, since }: Asked| self.feeds.subscribe(wish, owner, since);
+        let session = match opening {
+            Opening::WebSocket(asked) => {
+                Session::WebSocket(WebSocket::new(ping_at, head, Some(subscribe(asked))))
             }
-            WireFormat::Sse(_, framing) => {
+            Opening::Sse(asked, framing) => {
+                let subscription = subscribe(asked);
                 Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
+            }
+            Opening::Zws(protocol) => {
+                protocol.write_greeting(&mut head);
+                let topics = Topics::with_limit(self.limits.topics_max, self.feeds.wish_charge());
+                Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
             }
         };
         self.metrics.client_changed(Transport::Http, session.transport());
@@ -255,9 +264,9 @@ impl Context {
     }
 }
 
-fn opening(wanted: Wanted, wire: WireFormat) -> Opening {
+fn asked(wanted: Wanted, wire: WireFormat) -> Asked {
     let filter = Filter::new(wanted.prefixes, wanted.exact);
-    Opening { wish: Wish { filter, wire }, since: wanted.since }
+    Asked { wish: Wish { filter, wire }, since: wanted.since }
 }
 
 /// Between half of the interval and all of it, so that clients who came together are not pinged together for ever.

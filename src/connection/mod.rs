@@ -366,7 +366,7 @@ impl<S: ByteStream> Connection<S> {
 
     fn set_stalled(&mut self, until: Option<Instant>, context: &mut Context) {
         if self.stalled_until.is_some() != until.is_some()
-            && let State::Session(session) = &self.state
+            && let State::Session(session) = &mut self.state
         {
             session.set_blocked(&mut context.feeds, until.is_some());
         }

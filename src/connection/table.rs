@@ -17,6 +17,8 @@ use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::http::{Exchange, Serves};
 use crate::net::ByteStream;
+#[cfg(test)]
+use crate::session::Session;
 use crate::timers::Timers;
 
 /// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
@@ -149,6 +151,15 @@ impl<S: ByteStream> Connections<S> {
         self.get(key).is_some_and(|connection| matches!(connection.state, State::Session(_)))
     }
 
+    /// The topics that a client of ZWS gets from now on, where that is not to change yet.
+    #[cfg(test)]
+    pub(crate) fn followed_topics(&self, key: ConnectionKey) -> Option<Vec<Vec<u8>>> {
+        match &self.get(key)?.state {
+            State::Session(Session::Zws(session)) => session.followed_topics(),
+            _ => None,
+        }
+    }
+
     /// The stream of a connection, for who registers it with a poller.
     pub(crate) fn stream(&self, key: ConnectionKey) -> Option<&S> {
         self.connections.get(key).map(|connection| &connection.stream)
@@ -208,6 +219,7 @@ impl<S: ByteStream> Connections<S> {
     /// Serves those whose visit was cut short and the subscribers of feeds that grew, as many as a turn allows, and
     /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
+        self.context.feeds.begin_turn();
         let budget = self.context.budget;
         let mut bytes_left = budget.turn_bytes_max;
         // Each of the two has half of the turn for itself.

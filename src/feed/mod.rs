@@ -13,10 +13,12 @@ mod replay;
 #[cfg(test)]
 mod replay_tests;
 #[cfg(test)]
+mod resubscribe_tests;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use limits::Limits;
-pub(crate) use registry::{Feeds, Subscription, Wish};
+pub(crate) use registry::{Changed, Feeds, Subscription, Wish};
 
 use std::str::FromStr;
 
@@ -85,6 +87,8 @@ pub(crate) enum Pending<'a> {
 struct Subscriber {
     owner: Owner,
     cursor: u64,
+    /// It gets nothing from this offset on: its owner wants something else since. Otherwise [`NEVER`].
+    until: u64,
     arrears: Option<Box<Arrears>>,
     /// The owner's socket takes nothing at the moment: passes leave it out, the owner comes back by itself.
     is_blocked: bool,
@@ -94,9 +98,17 @@ struct Subscriber {
     is_overrun: bool,
 }
 
+/// An offset that no log reaches.
+const NEVER: u64 = u64::MAX;
+
 impl Subscriber {
     fn is_behind(&self, log: &Log) -> bool {
-        self.cursor < log.end() || self.arrears.is_some()
+        self.cursor < self.end(log) || self.arrears.is_some()
+    }
+
+    /// Up to where it is owed what the log has.
+    fn end(&self, log: &Log) -> u64 {
+        self.until.min(log.end())
     }
 
     /// What is left of a frame of its arrears.
@@ -188,6 +200,7 @@ impl Feed {
         let subscriber = Subscriber {
             owner,
             cursor,
+            until: NEVER,
             arrears,
             is_blocked: false,
             is_in_gap: false,
@@ -248,19 +261,21 @@ impl Feed {
                 continue;
             }
             // A frame that is partly sent began before the cursor.
-            let missed = self.log.frames_before(self.log.end()) - self.log.frames_before(cursor);
+            let end = subscriber.end(&self.log).max(cursor);
+            let missed = self.log.frames_before(end) - self.log.frames_before(cursor);
             let rest = self.log.frame_rest(cursor, &mut copies, pool.memory());
-            let first_missed = self.log.seq_from(cursor);
+            let first_missed = self.log.seq_from(cursor).filter(|_| missed > 0);
+            let last_seq = self.log.seq_from(end).map_or(rule.last_seq, |next| Seq(next.0 - 1));
             subscriber.cursor = self.log.end();
             self.caught_up += 1;
             let arrears = subscriber.arrears.get_or_insert_default();
             arrears.rest = rest.or(arrears.rest.take());
             if let Some(first_missed) = first_missed
-                && !arrears.extend_replay(rule.first_seq, rule.last_seq)
+                && !arrears.extend_replay(rule.first_seq, last_seq)
             {
                 match rule.policy {
                     LagPolicy::Conflate => {
-                        arrears.conflate_missed(missed, first_missed, rule.last_seq);
+                        arrears.conflate_missed(missed, first_missed, last_seq);
                     }
                     LagPolicy::Skip | LagPolicy::Disconnect => {
                         overrun.gaps += u64::from(!subscriber.is_in_gap);
@@ -309,7 +324,9 @@ impl Feed {
             Due::Rest => subscriber.rest(),
             Due::Nothing => {
                 subscriber.arrears = None;
-                self.log.piece(subscriber.cursor)
+                let piece = self.log.piece(subscriber.cursor);
+                let owed = subscriber.end(&self.log).saturating_sub(subscriber.cursor);
+                &piece[..piece.len().min(owed as usize)]
             }
         };
         if bytes.is_empty() { Pending::Nothing } else { Pending::Bytes(bytes) }
@@ -361,7 +378,8 @@ impl Feed {
         let end = log.end();
         let pass = pass.get_or_insert(Pass { slot: None, end, is_unfinished: false });
         if let Some(visited) = pass.slot.and_then(|slot| subscribers.get(slot)) {
-            pass.is_unfinished |= visited.is_in_passes() && visited.cursor < pass.end;
+            let end = pass.end.min(visited.until);
+            pass.is_unfinished |= visited.is_in_passes() && visited.cursor < end;
         }
         let takes_more =
             |subscriber: &&Subscriber| subscriber.is_behind(log) && subscriber.is_in_passes();

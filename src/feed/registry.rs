@@ -1,11 +1,17 @@
 //! All feeds: who wants what, which feeds a message goes to, and which subscribers are to be served next.
 
+mod change;
+
+pub(crate) use change::Changed;
+use change::TURN_TOPICS_MAX;
+
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use slotmap::{SlotMap, new_key_type};
 
+use super::arrears::Arrears;
 use super::encoder::Encoder;
 use super::limits::Limits;
 use super::pool::ChunkPool;
@@ -87,6 +93,9 @@ pub(crate) struct Feeds {
     /// How many of them are to free memory.
     memory_expulsions: usize,
     counts: FeedCounts,
+    /// How many topics subscribers may change in a turn, and how many they still may in this one.
+    turn_topics_max: usize,
+    turn_topics_left: usize,
 }
 
 impl Feeds {
@@ -119,6 +128,8 @@ impl Feeds {
             expelled: Vec::new(),
             memory_expulsions: 0,
             counts: FeedCounts::default(),
+            turn_topics_max: TURN_TOPICS_MAX,
+            turn_topics_left: TURN_TOPICS_MAX,
         }
     }
 
@@ -156,7 +167,7 @@ impl Feeds {
         let lags = self.feeds.values().flat_map(|entry| {
             let Feed { subscribers, log, .. } = &entry.feed;
             let behind = subscribers.iter().filter(|(_, subscriber)| subscriber.is_behind(log));
-            behind.map(|(_, subscriber)| log.end() - subscriber.cursor)
+            behind.map(|(_, subscriber)| subscriber.end(log).saturating_sub(subscriber.cursor))
         });
         lags.fold((0, 0), |(count, most), lag| (count + 1, most.max(lag)))
     }
@@ -183,6 +194,10 @@ impl Feeds {
         if let Some(gap) = &prologue.gap {
             self.counts.gaps[gap.reason as usize] += 1;
         }
+        self.add_subscriber(wish, owner, prologue)
+    }
+
+    fn add_subscriber(&mut self, wish: Wish, owner: Owner, prologue: Arrears) -> Subscription {
         let key = match self.by_wish.get(&wish) {
             Some(&key) => key,
             None => self.add_feed(wish),
@@ -352,18 +367,6 @@ impl Feeds {
     pub(crate) fn set_blocked(&mut self, subscription: &Subscription, is_blocked: bool) {
         let entry = &mut self.feeds[subscription.feed];
         entry.feed.subscribers[subscription.slot as usize].is_blocked = is_blocked;
-    }
-
-    /// The offset up to which the subscriber is owed bytes now.
-    pub(crate) fn end(&self, subscription: &Subscription) -> u64 {
-        self.feeds[subscription.feed].feed.log.end()
-    }
-
-    /// Whether the subscriber got everything before `offset`.
-    pub(crate) fn has_reached(&self, subscription: &Subscription, offset: u64) -> bool {
-        let feed = &self.feeds[subscription.feed].feed;
-        let subscriber = &feed.subscribers[subscription.slot as usize];
-        subscriber.arrears.is_none() && subscriber.cursor >= offset
     }
 
     /// Whether somebody is to be closed.

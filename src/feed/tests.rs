@@ -11,27 +11,39 @@ use crate::test_random::Random;
 use crate::topics::Filter;
 use crate::wire::{Encoding, Format, Payload};
 
-struct Rig {
-    feeds: Feeds,
-    memory: Memory,
+pub(super) struct Rig {
+    pub(super) feeds: Feeds,
+    pub(super) memory: Memory,
     seq: u64,
 }
 
 const EPOCH_SEED: u64 = 7;
 
 impl Rig {
-    fn new(lag_bytes_max: usize, lag_policy: LagPolicy, memory_bytes_max: usize) -> Self {
+    pub(super) fn new(
+        lag_bytes_max: usize,
+        lag_policy: LagPolicy,
+        memory_bytes_max: usize,
+    ) -> Self {
+        Self::with_history(lag_bytes_max, lag_policy, memory_bytes_max, history::Limits::default())
+    }
+
+    pub(super) fn with_history(
+        lag_bytes_max: usize,
+        lag_policy: LagPolicy,
+        memory_bytes_max: usize,
+        history: history::Limits,
+    ) -> Self {
         let memory = Memory::with_limit(memory_bytes_max);
         let encoding = Encoding { epoch: Epoch::from_seed(EPOCH_SEED), payload: Payload::Auto };
         let wishes = Memory::with_limit(1 << 30);
-        let history = history::Limits::default();
         let limits = Limits { lag_bytes_max, lag_policy, history, last_value: false };
         let feeds = Feeds::new(limits, encoding, &memory, wishes);
         Self { feeds, memory, seq: 0 }
     }
 
     /// Publishes when who has not taken everything takes nothing.
-    fn publish(&mut self, topic: &str, body: &[u8]) -> u64 {
+    pub(super) fn publish(&mut self, topic: &str, body: &[u8]) -> u64 {
         self.feeds.block_who_is_behind();
         self.publish_to_ready(topic, body)
     }
@@ -52,7 +64,7 @@ impl Rig {
     }
 
     /// Sends at most `max` bytes to the subscriber.
-    fn send(&mut self, subscription: &Subscription, max: usize, into: &mut Vec<u8>) {
+    pub(super) fn send(&mut self, subscription: &Subscription, max: usize, into: &mut Vec<u8>) {
         let mut left = max;
         while left > 0 {
             let Pending::Bytes(pending) = self.feeds.pending(subscription) else { break };
@@ -72,13 +84,13 @@ impl Rig {
 }
 
 #[derive(Debug, PartialEq)]
-enum Seen {
+pub(super) enum Seen {
     Message(u64),
     Gap(Option<u64>),
 }
 
 /// Reads unmasked text frames; everything must be whole.
-fn read_frames(mut bytes: &[u8]) -> Vec<Seen> {
+pub(super) fn read_frames(mut bytes: &[u8]) -> Vec<Seen> {
     let mut seen = Vec::new();
     while !bytes.is_empty() {
         assert_eq!(bytes[0], 0x81, "a frame begins here");
@@ -101,7 +113,7 @@ fn read_frames(mut bytes: &[u8]) -> Vec<Seen> {
 }
 
 /// What a client saw must be exactly what it was owed, with gaps of the told size in between.
-fn assert_accounted(owed: &mut VecDeque<u64>, seen: &[Seen]) {
+pub(super) fn assert_accounted(owed: &mut VecDeque<u64>, seen: &[Seen]) {
     for item in seen {
         match item {
             Seen::Message(seq) => assert_eq!(owed.pop_front(), Some(*seq)),

@@ -12,6 +12,11 @@ const NO_TOPIC: u32 = u32::MAX;
 /// Set in the number of parts where what was lost upstream follows it: 8 bytes, little-endian.
 const LOST: u32 = 1 << 31;
 
+/// Set in the number of parts, which is then one, where that part was split into topic and body; with the byte between
+/// them.
+const SPLIT: u32 = 1 << 30;
+const DELIMITER_SHIFT: u32 = 16;
+
 /// Stands for a number that is not known.
 const UNKNOWN: u64 = u64::MAX;
 
@@ -26,7 +31,10 @@ pub(super) fn record_bytes(message: &Message<'_>) -> usize {
 pub(super) fn write_record(out: &mut Vec<u8>, message: &Message<'_>) {
     let topic_len = if message.has_topic() { length(message.topic().len()) } else { NO_TOPIC };
     out.extend_from_slice(&topic_len.to_le_bytes());
-    let parts = length(message.body_parts());
+    let parts = match message.delimiter() {
+        None => length(message.body_parts()),
+        Some(delimiter) => 1 | SPLIT | u32::from(delimiter) << DELIMITER_SHIFT,
+    };
     match message.lost_upstream {
         None => out.extend_from_slice(&parts.to_le_bytes()),
         Some(Lost { missed }) => {
@@ -47,12 +55,16 @@ pub(super) fn read_record(seq: Seq, record: &[u8]) -> Message<'_> {
     let word = |at: usize| u32::from_le_bytes(words[at]);
     let (topic_len, parts) = (word(0), word(1));
     let has_lost = parts & LOST != 0;
+    let (parts, delimiter) = match parts & !LOST {
+        split if split & SPLIT != 0 => (1, Some((split >> DELIMITER_SHIFT) as u8)),
+        parts => (parts, None),
+    };
     let lost_upstream = has_lost.then(|| {
         let missed = u64::from(word(2)) | u64::from(word(3)) << 32;
         Lost { missed: (missed != UNKNOWN).then_some(missed) }
     });
     let lens_start = if has_lost { 4 } else { 2 };
-    let lens: &[PartLen] = &words[lens_start..lens_start + (parts & !LOST) as usize];
+    let lens: &[PartLen] = &words[lens_start..lens_start + parts as usize];
     let bytes = &record[size_of_val(&words[..lens_start]) + size_of_val(lens)..];
     let (topic, body) = match topic_len {
         NO_TOPIC => (None, bytes),
@@ -61,7 +73,7 @@ pub(super) fn read_record(seq: Seq, record: &[u8]) -> Message<'_> {
             (Some(topic), body)
         }
     };
-    Message::from_flat(seq, lost_upstream, topic, lens, body)
+    Message::from_flat(seq, lost_upstream, topic, lens, body).split_at(delimiter)
 }
 
 fn length(len: usize) -> u32 {

@@ -5,14 +5,16 @@ use crate::message::{Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
 
 /// What is to be seen of a message again.
-type Seen = (u64, Vec<u8>, bool, Vec<u8>, Vec<Vec<u8>>);
+type Seen = (u64, Vec<u8>, bool, Vec<u8>, Vec<Vec<u8>>, Vec<Vec<u8>>);
 
 fn seen(message: &Message<'_>) -> Seen {
     let body = message.body().map(<[u8]>::to_vec).collect();
     let (topic, matched) = (message.topic().to_vec(), message.matched().to_vec());
     assert_eq!(message.body_bytes(), message.body().map(<[u8]>::len).sum::<usize>());
     assert_eq!(message.body_parts(), message.body().count());
-    (message.seq.0, topic, message.has_topic(), matched, body)
+    let mut parts = Vec::new();
+    message.for_each_part(|pieces, _| parts.push(pieces.concat()));
+    (message.seq.0, topic, message.has_topic(), matched, body, parts)
 }
 
 /// Makes up a message and hands it out with what it is.

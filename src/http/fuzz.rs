@@ -7,6 +7,7 @@ use super::{
     assets, parse_head, route,
 };
 use crate::access::OriginPolicy;
+use crate::wire::zws;
 
 /// Runs scanner, parser, router and body skipper over `input`, in one piece and in pieces whose
 /// sizes `input` decides.
@@ -162,7 +163,8 @@ impl<'a> Server<'a> {
         let mut answer = Vec::new();
         let after = match route(&request, &rules) {
             Ok(Route::WebSocket(upgrade)) => {
-                write_switching_protocols(&mut self.sent, &upgrade.accept);
+                let name = upgrade.zws.map(zws::Protocol::name);
+                write_switching_protocols(&mut self.sent, &upgrade.accept, name);
                 self.state = State::Upgraded;
                 return;
             }

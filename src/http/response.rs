@@ -208,13 +208,20 @@ pub(crate) fn write_text(
     head.finish(exchange, text)
 }
 
-/// Appends the 101 that turns the connection into a WebSocket without a subprotocol (RFC 6455
-/// section 4.2.2). `accept` is [`super::Upgrade::accept`].
-pub(crate) fn write_switching_protocols(out: &mut Vec<u8>, accept: &str) {
+/// Appends the 101 that turns the connection into a WebSocket (RFC 6455 section 4.2.2). `accept` is
+/// [`super::Upgrade::accept`]; `subprotocol` is one that the client offered.
+pub(crate) fn write_switching_protocols(
+    out: &mut Vec<u8>,
+    accept: &str,
+    subprotocol: Option<&str>,
+) {
     let mut head = Head::start(out, Status::SwitchingProtocols);
     head.field("Upgrade", "websocket");
     head.field("Connection", "Upgrade");
     head.field("Sec-WebSocket-Accept", accept);
+    if let Some(subprotocol) = subprotocol {
+        head.field("Sec-WebSocket-Protocol", subprotocol);
+    }
     head.end();
 }
 
@@ -405,7 +412,7 @@ mod tests {
     #[test]
     fn the_upgrade() {
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
         assert!(text.ends_with(
@@ -413,6 +420,11 @@ mod tests {
              Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
         ));
         assert!(!text.contains("Content-Length"));
+        let mut out = Vec::new();
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("a/b"));
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("\r\nConnection: Upgrade\r\n"));
+        assert!(text.ends_with("\r\nSec-WebSocket-Protocol: a/b\r\n\r\n"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::access::{OriginPolicy, is_loopback_peer};
 use crate::message::Id;
 use crate::wire::Format;
 use crate::wire::sse::Framing;
+use crate::wire::zws;
 
 /// What a request asks for, and may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub(crate) struct Upgrade {
     pub(crate) wanted: Wanted,
     /// The value of `Sec-WebSocket-Accept`.
     pub(crate) accept: String,
+    /// What the client, a ZeroMQ socket, speaks on it.
+    pub(crate) zws: Option<zws::Protocol>,
 }
 
 /// A valid request for an event stream.
@@ -168,7 +171,7 @@ fn web_socket(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal
 /// Checks the client's half of the opening handshake, item by item of RFC 6455 section 4.2.1: 400
 /// for what no version of the protocol allows, 426 for a version that is not 13 or not there, 400
 /// for the key, 403 for the origin; only who may connect learns, by 400, what is wrong with the
-/// query. Subprotocols and extensions on offer are not taken up, which both ends may live with.
+/// query. Other subprotocols than ZWS and extensions on offer are not taken up, which both ends may live with.
 fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal> {
     let bad = |reason| Err(Refusal::new(Status::BadRequest, reason));
     if request.version == Version::Http10 {
@@ -190,7 +193,9 @@ fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal>
         return Err(foreign_origin());
     }
     let wanted = Wanted::from_query(request.query, rules.topics_max)?;
-    Ok(Upgrade { wanted, accept: derive_accept_key(key) })
+    // The slash in their names stands in no token (RFC 9110 section 5.6.2): the list is taken as it comes.
+    let zws = zws::Protocol::choose(request.list("sec-websocket-protocol"));
+    Ok(Upgrade { wanted, accept: derive_accept_key(key), zws })
 }
 
 /// The event stream's route: 405; 403 for the origin; only who may connect learns, by 400, what is wrong with the

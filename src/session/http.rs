@@ -14,6 +14,8 @@ use crate::http::{
 };
 use crate::memory::{Charge, Memory};
 use crate::message::Id;
+use crate::wire::sse::Framing;
+use crate::wire::zws;
 
 /// A connection that speaks HTTP.
 #[derive(Debug)]
@@ -63,9 +65,18 @@ pub(crate) enum Reply {
     Session(Opening),
 }
 
-/// A session that is to be opened: what for decides which one.
+/// A session that is to be opened.
 #[derive(Debug)]
-pub(crate) struct Opening {
+pub(crate) enum Opening {
+    WebSocket(Asked),
+    Sse(Asked, Framing),
+    /// It asks for topics when it is open.
+    Zws(zws::Protocol),
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+pub(crate) struct Asked {
     pub(crate) wish: Wish,
     pub(crate) since: Option<Id>,
 }

@@ -5,6 +5,7 @@ pub(crate) mod http;
 mod outbox;
 pub(crate) mod sse;
 pub(crate) mod websocket;
+pub(crate) mod zws;
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::metrics::Transport;
 pub(crate) use http::Http;
 pub(crate) use sse::Sse;
 pub(crate) use websocket::WebSocket;
+pub(crate) use zws::{Topics, Zws};
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +45,7 @@ pub(crate) enum Output<'a> {
 pub(crate) enum Session {
     WebSocket(WebSocket),
     Sse(Sse),
+    Zws(Box<Zws>),
 }
 
 impl Session {
@@ -51,6 +54,7 @@ impl Session {
         match self {
             Self::WebSocket(_) => Transport::WebSocket,
             Self::Sse(_) => Transport::Sse,
+            Self::Zws(_) => Transport::Zws,
         }
     }
 
@@ -67,6 +71,7 @@ impl Session {
                 session.handle_input(now, input, timing, message_bytes_max);
             }
             Self::Sse(session) => session.handle_input(input, message_bytes_max),
+            Self::Zws(session) => session.handle_input(now, input, timing, message_bytes_max),
         }
     }
 
@@ -78,6 +83,7 @@ impl Session {
                 session.handle_timeout(now);
                 Ok(())
             }
+            Self::Zws(session) => session.handle_timeout(now),
         }
     }
 
@@ -86,6 +92,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.next_deadline(),
             Self::Sse(session) => session.next_deadline(),
+            Self::Zws(session) => session.next_deadline(),
         }
     }
 
@@ -93,6 +100,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.output(feeds),
             Self::Sse(session) => session.output(feeds),
+            Self::Zws(session) => session.output(feeds),
         }
     }
 
@@ -107,6 +115,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.advance(now, feeds, sent, timing),
             Self::Sse(session) => session.advance(now, feeds, sent, timing),
+            Self::Zws(session) => session.advance(now, feeds, sent, timing),
         }
     }
 
@@ -115,6 +124,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),
             Self::Sse(_) => {}
+            Self::Zws(session) => session.note_alive(now, timing),
         }
     }
 
@@ -123,6 +133,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.close(reason),
             Self::Sse(session) => session.close(reason),
+            Self::Zws(session) => session.close(reason),
         }
     }
 
@@ -131,6 +142,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.close_when_drained(feeds, reason),
             Self::Sse(session) => session.close_when_drained(feeds, reason),
+            Self::Zws(session) => session.close_when_drained(feeds, reason),
         }
     }
 
@@ -139,14 +151,16 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
             Self::Sse(session) => session.event_rest_bytes(feeds) == 0,
+            Self::Zws(session) => session.frame_rest_bytes(feeds) == 0,
         }
     }
 
     /// Whether the socket takes bytes at the moment.
-    pub(crate) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
+    pub(crate) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         match self {
             Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
             Self::Sse(session) => session.set_blocked(feeds, is_blocked),
+            Self::Zws(session) => session.set_blocked(feeds, is_blocked),
         }
     }
 
@@ -155,6 +169,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.end(feeds),
             Self::Sse(session) => session.end(feeds),
+            Self::Zws(session) => session.end(feeds),
         }
     }
 }

@@ -124,7 +124,7 @@ impl Sse {
     }
 
     /// Closes once everything is sent that was owed.
-    fn end_drain(&mut self, feeds: &Feeds) {
+    fn end_drain(&mut self, feeds: &mut Feeds) {
         if let (Phase::Draining { until, reason }, Some(subscription)) =
             (self.phase, &self.subscription)
             && feeds.has_reached(subscription, until)

@@ -20,7 +20,7 @@ use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
 pub(crate) struct WebSocket {
     /// Set while a frame or a message of the client has begun and not ended.
     decoder: Option<Box<Decoder>>,
-    subscription: Option<Subscription>,
+    pub(super) subscription: Option<Subscription>,
     phase: Phase,
     heartbeat: Heartbeat,
     /// The latest ping that was not answered; an earlier one need not be (section 5.5.3).
@@ -64,10 +64,14 @@ enum Heartbeat {
 
 impl WebSocket {
     /// A client whose upgrade is answered by `response`, to be pinged for the first time at `ping_at`.
-    pub(crate) fn new(ping_at: Instant, response: Vec<u8>, subscription: Subscription) -> Self {
+    pub(crate) fn new(
+        ping_at: Instant,
+        response: Vec<u8>,
+        subscription: Option<Subscription>,
+    ) -> Self {
         Self {
             decoder: None,
-            subscription: Some(subscription),
+            subscription,
             phase: Phase::Open,
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
@@ -79,18 +83,36 @@ impl WebSocket {
     pub(super) fn handle_input(
         &mut self,
         now: Instant,
-        mut input: &mut [u8],
+        input: &mut [u8],
         timing: &Timing,
         message_bytes_max: usize,
     ) {
+        let decoder = Decoder::with_limit(message_bytes_max);
+        self.handle_messages(now, input, timing, decoder, |_| Ok(()));
+    }
+
+    /// As [`Self::handle_input`], for who wants to know what the client says: `on_message` gets what the decoder keeps of
+    /// each message, and may close. `fresh` is the decoder for what begins here.
+    pub(super) fn handle_messages(
+        &mut self,
+        now: Instant,
+        mut input: &mut [u8],
+        timing: &Timing,
+        mut fresh: Decoder,
+        mut on_message: impl FnMut(&[u8]) -> Result<(), CloseReason>,
+    ) {
         let mut kept = self.decoder.take();
-        let mut fresh = Decoder::with_limit(message_bytes_max);
         let decoder = kept.as_deref_mut().unwrap_or(&mut fresh);
         while matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             let Some(event) = decoder.next(&mut input) else { break };
             self.note_alive(now, timing);
             match event {
-                Event::Message | Event::Pong => {}
+                Event::Message => {
+                    if let Err(reason) = on_message(decoder.kept()) {
+                        self.close(reason);
+                    }
+                }
+                Event::Pong => {}
                 Event::Ping(payload) => self.ping = Some(payload),
                 Event::Close(code) => {
                     self.phase = Phase::Closing { code, reason: CloseReason::Client };
@@ -101,6 +123,10 @@ impl WebSocket {
         if !decoder.is_at_rest() {
             self.decoder = kept.or_else(|| Some(Box::new(fresh)));
         }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// Any sign of life answers a ping: what matters is that somebody is there.
@@ -152,7 +178,7 @@ impl WebSocket {
     }
 
     /// Closes once everything is sent that was owed.
-    fn end_drain(&mut self, feeds: &Feeds) {
+    fn end_drain(&mut self, feeds: &mut Feeds) {
         if let (Phase::Draining { until, reason }, Some(subscription)) =
             (self.phase, &self.subscription)
             && feeds.has_reached(subscription, until)
@@ -219,8 +245,12 @@ impl WebSocket {
     }
 
     pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
-        if let (Phase::Open, Some(subscription)) = (self.phase, &self.subscription) {
-            self.phase = Phase::Draining { until: feeds.end(subscription), reason };
+        match (self.phase, &self.subscription) {
+            (Phase::Open, Some(subscription)) => {
+                self.phase = Phase::Draining { until: feeds.end(subscription), reason };
+            }
+            (Phase::Open, None) => self.close(reason),
+            _ => {}
         }
     }
 

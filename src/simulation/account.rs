@@ -20,7 +20,8 @@ pub(super) enum Seen {
 /// What a client was owed.
 pub(super) struct Account<'a> {
     pub(super) published: &'a [Published],
-    pub(super) wants: &'a dyn Fn(&str) -> bool,
+    /// Whether a message was wanted when it was published, by its number.
+    pub(super) wants: &'a dyn Fn(usize) -> bool,
     /// How many messages there were when it became a client: what comes later is owed.
     pub(super) joined: usize,
     /// The message after which it wanted to go on.
@@ -72,7 +73,7 @@ impl Account<'_> {
         self.check_upstream(seen, is_alive);
         let greeting = self.greeting_len(seen);
         let begins_at = self.since.unwrap_or(self.joined);
-        let is_owed = |number: &usize| (self.wants)(&self.published[*number - 1].topic);
+        let is_owed = |number: &usize| (self.wants)(*number);
         let mut owed = (begins_at + 1..=self.published.len()).filter(is_owed).peekable();
         let mut missing = Missing::default();
         if begins_at + 1 < self.first {
@@ -158,9 +159,9 @@ impl Account<'_> {
         let topic = |number: usize| self.published[number - 1].topic.as_str();
         for &value in &values {
             let is_last = (value + 1..=self.joined).all(|later| topic(later) != topic(value));
-            assert!(value >= self.first && (self.wants)(topic(value)) && is_last, "{value}");
+            assert!(value >= self.first && (self.wants)(value) && is_last, "{value}");
         }
-        for owed in (self.first..=self.joined).filter(|&number| (self.wants)(topic(number))) {
+        for owed in (self.first..=self.joined).filter(|&number| (self.wants)(number)) {
             let is_made_up_for = |later| topic(later) == topic(owed) && later >= owed;
             let came = seen.iter().filter_map(number).any(is_made_up_for);
             let later = (self.joined + 1..=self.published.len()).any(is_made_up_for);

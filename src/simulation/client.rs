@@ -3,11 +3,13 @@
 use super::account::{Account, Seen};
 use super::events::{self, Content};
 use super::pipe::SharedPipe;
+use super::zws::{self, Subscriptions};
 use crate::message::{Epoch, Id, Lost};
 use crate::test_events::Event;
 use crate::test_random::Random;
 use crate::wire::Format;
 use crate::wire::sse::Framing;
+use crate::wire::zws::Protocol;
 
 /// A published message, as the oracle knows it.
 #[derive(Debug)]
@@ -39,11 +41,21 @@ pub(super) struct Since {
 enum Transport {
     WebSocket,
     Sse(Framing),
+    Zws(Protocol),
 }
 
 impl Transport {
-    /// One that has `format`.
+    /// One for a new client that has `format`.
     fn random(random: &mut Random, format: Format) -> Self {
+        match (format, random.below(4)) {
+            (Format::Raw, 0) => Self::Zws(Protocol::Plain),
+            (Format::Raw, 1) => Self::Zws(Protocol::Null),
+            _ => Self::that_resumes(random, format),
+        }
+    }
+
+    /// One for a client that comes back with an id.
+    fn that_resumes(random: &mut Random, format: Format) -> Self {
         match (format, random.below(6)) {
             (Format::Parts, _) | (_, 0..3) => Self::WebSocket,
             (_, 3) => Self::Sse(Framing::Plain),
@@ -62,6 +74,8 @@ pub(super) struct Client {
     since: Option<Since>,
     prefixes: Vec<&'static str>,
     exact: Vec<&'static str>,
+    /// What it wants on ZWS, in place of both.
+    pub(super) subscriptions: Subscriptions,
     transport: Transport,
     format: Format,
     received: Vec<u8>,
@@ -79,7 +93,7 @@ pub(super) struct Client {
 const TOPICS: [&str; 6] = ["a", "ab", "abc", "b", "ba", ""];
 
 /// A masked frame; the mask is as good as any.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
     bytes.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ [1, 2, 3, 4][i % 4]));
     bytes
@@ -104,6 +118,7 @@ impl Client {
             since: None,
             prefixes,
             exact,
+            subscriptions: Subscriptions::default(),
             transport,
             format,
             received: Vec::new(),
@@ -129,7 +144,8 @@ impl Client {
             pipe,
             run,
             since: Some(since),
-            transport: Transport::random(random, self.format),
+            transport: Transport::that_resumes(random, self.format),
+            subscriptions: Subscriptions::default(),
             prefixes: self.prefixes.clone(),
             exact: self.exact.clone(),
             received: Vec::new(),
@@ -146,6 +162,10 @@ impl Client {
     fn ask(&mut self, random: &mut Random) {
         let request = self.request(random);
         self.send(&request);
+        if let Transport::Zws(protocol) = self.transport {
+            let greeting = self.subscriptions.greet(random, protocol);
+            self.send(&greeting);
+        }
     }
 
     /// Goes away: what it was sent may end anywhere.
@@ -157,6 +177,9 @@ impl Client {
     /// What it can come back with: the last message that it saw, or, where its format has no ids, any one that it may
     /// have heard of.
     pub(super) fn since(&self, random: &mut Random, published: &[Published]) -> Option<Since> {
+        if let Transport::Zws(_) = self.transport {
+            return None;
+        }
         let joined = self.pipe.borrow().upgraded_at?;
         let number = match self.tells_gaps() {
             true => {
@@ -198,10 +221,13 @@ impl Client {
         if random.chance(5) {
             request += "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
         }
+        if let Transport::Zws(protocol) = self.transport {
+            headers = format!("Sec-WebSocket-Protocol: {}\r\n", protocol.name());
+        }
         request += &match self.transport {
-            Transport::WebSocket => format!(
+            Transport::WebSocket | Transport::Zws(_) => format!(
                 "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
             ),
             Transport::Sse(Framing::Plain) => format!("GET /sse?{query} HTTP/1.0\r\n{headers}\r\n"),
             Transport::Sse(Framing::Chunked) => {
@@ -225,6 +251,11 @@ impl Client {
             (1, _) => self.appetite = 1 + random.below(20_000),
             (5..9, Transport::Sse(_)) => self.misbehave(&[0xaa; 2_000], NO_CODE),
             (2..10, Transport::Sse(_)) => {}
+            (3..6, Transport::Zws(_)) => {
+                let requests = self.subscriptions.change(random);
+                self.send(&requests);
+            }
+            (7, Transport::Zws(_)) => self.misbehave(&frame(0x82, b"\x03"), 1002),
             (2, _) => self.send(&frame(0x89, b"are you there")),
             (3, _) => self.send(&frame(0x81, "what clients say goes nowhere é".as_bytes())),
             (4, _) => self.send(&frame(0x8a, b"")),
@@ -297,7 +328,7 @@ impl Client {
     }
 
     fn tells_gaps(&self) -> bool {
-        self.format == Format::Json || self.transport != Transport::WebSocket
+        self.format == Format::Json || matches!(self.transport, Transport::Sse(_))
     }
 
     fn wants(&self, topic: &str) -> bool {
@@ -322,13 +353,21 @@ impl Client {
             return;
         };
         let is_told = self.tells_gaps();
+        let is_zws = matches!(self.transport, Transport::Zws(_));
+        let wants = |number: usize| match &*published[number - 1].topic {
+            topic if is_zws => self.subscriptions.wanted(topic, number),
+            topic => self.wants(topic),
+        };
+        if is_zws && is_alive {
+            self.subscriptions.check_followed();
+        }
         let account = Account {
             published,
-            wants: &|topic| self.wants(topic),
+            wants: &wants,
             joined,
             since: self.since.map(|since| since.number),
             first: self.run.begins_after + 1,
-            has_values,
+            has_values: has_values && !is_zws,
             is_told,
             may_miss: !is_told && may_miss,
         };
@@ -342,7 +381,7 @@ impl Client {
     pub(super) fn was_said_goodbye(&self, published: &[Published]) -> bool {
         let last = self.seen(published).and_then(|seen| seen.into_iter().next_back());
         match self.transport {
-            Transport::WebSocket => last == Some(Seen::Close(1001)),
+            Transport::WebSocket | Transport::Zws(_) => last == Some(Seen::Close(1001)),
             Transport::Sse(Framing::Chunked) => last == Some(Seen::Close(NO_CODE)),
             Transport::Sse(Framing::Plain) => self.pipe.borrow().server_ended,
         }
@@ -365,6 +404,9 @@ impl Client {
             let (events, has_ended) = events::read(bytes, framing);
             let seen = events.iter().map(|event| self.read_event(event, published));
             return Some(seen.chain(has_ended.then_some(Seen::Close(NO_CODE))).collect());
+        }
+        if let Transport::Zws(protocol) = self.transport {
+            return Some(zws::read(bytes, protocol, published));
         }
         let mut seen = Vec::new();
         while let Some((first, payload, rest)) = take_frame(bytes) {
@@ -423,7 +465,7 @@ impl Client {
     }
 }
 
-fn number_of(body: &[u8], published: &[Published]) -> usize {
+pub(super) fn number_of(body: &[u8], published: &[Published]) -> usize {
     let text = std::str::from_utf8(body).unwrap();
     let number: usize = text.split('|').next().unwrap().parse().unwrap();
     assert_eq!(body.len(), published[number - 1].body_bytes, "the whole body");
@@ -431,7 +473,7 @@ fn number_of(body: &[u8], published: &[Published]) -> usize {
 }
 
 /// Cuts one unmasked frame off the front.
-fn take_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn take_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     assert!(second < 0x80, "a server does not mask");
     let (len, start) = match second {

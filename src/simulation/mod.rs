@@ -7,6 +7,7 @@ mod client;
 mod events;
 mod pipe;
 mod world;
+mod zws;
 
 use crate::feed::LagPolicy;
 use crate::history;
@@ -50,6 +51,34 @@ fn every_client_gets_exactly_its_messages_or_a_told_gap() {
             misbehaves: random.chance(2),
         };
         live(&mut random, rules, 60, 3_000);
+    }
+}
+
+/// With more room than anybody needs nothing is missed, so that each message is owed whose topic was wanted at the moment.
+#[test]
+fn who_keeps_changing_topics_gets_exactly_what_it_wanted() {
+    let mut random = Random::from_env();
+    for _ in 0..worlds(8) {
+        let rules = Rules {
+            lag_bytes_max: 64 << 20,
+            lag_policy: LagPolicy::Skip,
+            history: NO_HISTORY,
+            last_value: false,
+            memory_bytes_max: 1 << 30,
+            pipe_bytes_max: [1, 50, 5_000, 50_000][random.below(4)],
+            visit_bytes_max: 1_000,
+            misbehaves: random.chance(2),
+        };
+        let mut world = World::new(&mut random, rules);
+        for _ in 0..2_000 {
+            match random.below(10) {
+                0 => world.connect(&mut random, 60),
+                1..=3 => world.publish(&mut random),
+                4..=6 => world.act(&mut random),
+                _ => world.turn(&mut random),
+            }
+        }
+        world.finish(&mut random);
     }
 }
 

@@ -142,6 +142,7 @@ impl World {
             }
         }
         self.note_new_clients();
+        self.note_new_topics();
         self.take_in();
         self.connections.fire_timers(self.now);
         self.connections.flush(self.now);
@@ -151,6 +152,7 @@ impl World {
             "what waits for more is sent in time"
         );
         self.note_new_clients();
+        self.note_new_topics();
         self.reap();
         if random.chance(20) {
             self.connections.context.feeds.check_invariants();
@@ -180,6 +182,16 @@ impl World {
             let mut pipe = pipe.borrow_mut();
             if pipe.upgraded_at.is_none() && self.connections.is_client(*key) {
                 pipe.upgraded_at = Some(self.published.len());
+            }
+        }
+    }
+
+    /// Remembers from which message on who speaks ZWS is owed something else.
+    fn note_new_topics(&mut self) {
+        for (key, (pipe, _)) in &self.registered {
+            let client = self.clients.iter_mut().find(|client| Rc::ptr_eq(&client.pipe, pipe));
+            if let (Some(client), Some(topics)) = (client, self.connections.followed_topics(*key)) {
+                client.subscriptions.note_followed(topics, self.published.len());
             }
         }
     }
@@ -296,7 +308,7 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
         last_value: rules.last_value,
     };
     let seed = random.next();
-    let context = Context {
+    let mut context = Context {
         request_memory: Memory::with_limit(100_000),
         budget: Budget {
             visit_bytes_max: rules.visit_bytes_max + random.below(5_000),
@@ -307,5 +319,6 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
         site: Site::None,
         ..in_memory::context(seed, feed_limits, rules.memory_bytes_max)
     };
+    context.feeds.limit_turn_topics(1 + random.below(50));
     (Run { epoch: Epoch::from_seed(seed), begins_after }, context)
 }

@@ -4,6 +4,7 @@ pub(crate) mod json;
 pub(crate) mod sse;
 pub(crate) mod utf8;
 pub(crate) mod websocket;
+pub(crate) mod zws;
 
 use std::str::FromStr;
 
@@ -63,6 +64,8 @@ impl FromStr for Payload {
 pub(crate) enum WireFormat {
     WebSocket(Format),
     Sse(sse::Data, sse::Framing),
+    /// A WebSocket frame for each part.
+    Zws,
 }
 
 /// What encoding depends on besides the message: the same for the whole gateway.
@@ -74,13 +77,14 @@ pub(crate) struct Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 8;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
         match self {
             Self::WebSocket(format) => format as usize,
             Self::Sse(data, framing) => 3 + 2 * data as usize + framing as usize,
+            Self::Zws => 7,
         }
     }
 
@@ -115,14 +119,15 @@ impl WireFormat {
                 sse::Data::Raw => sse::write_raw(out, &encoding.epoch, message),
                 sse::Data::Json => sse::write_json(out, &encoding.epoch, message),
             }),
+            Self::Zws => zws::write_message(out, message),
         }
     }
 
-    /// Whether the format can tell of a gap: `raw` and `parts` on WebSocket cannot.
+    /// Whether the format can tell of a gap: `raw` and `parts` on WebSocket cannot, nor can ZWS.
     pub(crate) fn tells_gaps(self) -> bool {
         match self {
             Self::WebSocket(Format::Json) | Self::Sse(..) => true,
-            Self::WebSocket(Format::Raw | Format::Parts) => false,
+            Self::WebSocket(Format::Raw | Format::Parts) | Self::Zws => false,
         }
     }
 
@@ -137,7 +142,7 @@ impl WireFormat {
             Self::Sse(_, framing) => {
                 framing.write_with(out, |out| sse::write_gap(out, missed, reason));
             }
-            Self::WebSocket(Format::Raw | Format::Parts) => {}
+            Self::WebSocket(Format::Raw | Format::Parts) | Self::Zws => {}
         }
     }
 }
@@ -230,6 +235,7 @@ mod tests {
                 [sse::Framing::Plain, sse::Framing::Chunked]
                     .map(|framing| WireFormat::Sse(data, framing))
             }))
+            .chain([WireFormat::Zws])
             .map(WireFormat::index)
             .collect();
         places.sort_unstable();

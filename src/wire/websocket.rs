@@ -60,7 +60,8 @@ pub(crate) fn write_frame_with(
     }
 }
 
-fn write_header(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
+/// Appends what comes before a payload of `payload_len` bytes.
+pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
     let mut header = [0; OWN_HEADER_BYTES_MAX];
     let header_len = format_header(&mut header, opcode, payload_len);
     out.extend_from_slice(&header[..header_len]);
@@ -116,10 +117,14 @@ impl ControlPayload {
 
 /// Reads a client's frames in any segmentation, in constant memory.
 ///
-/// Data is validated and skipped as it passes; only the payload of an unfinished control frame is kept.
+/// Data is validated and skipped as it passes; only the payload of an unfinished control frame is kept, and the start of
+/// binary messages where that is asked for.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     message_bytes_max: usize,
+    kept_bytes_max: usize,
+    /// How the binary message begins that is under way or ended last.
+    kept: Vec<u8>,
     state: State,
     /// The message whose last fragment has not come yet.
     message: Option<Kind>,
@@ -149,11 +154,23 @@ impl Decoder {
     pub(crate) fn with_limit(message_bytes_max: usize) -> Self {
         Self {
             message_bytes_max,
+            kept_bytes_max: 0,
+            kept: Vec::new(),
             state: State::START,
             message: None,
             message_bytes: 0,
             utf8: Utf8Validator::default(),
         }
+    }
+
+    /// Keeps the first `bytes_max` bytes of each binary message.
+    pub(crate) fn keeping(self, bytes_max: usize) -> Self {
+        Self { kept_bytes_max: bytes_max, ..self }
+    }
+
+    /// After [`Event::Message`]: how the message began, as far as it was to be kept; nothing of a text.
+    pub(crate) fn kept(&self) -> &[u8] {
+        &self.kept
     }
 
     /// Whether it is as it was made: nothing of a frame or of a message has come that is not complete.
@@ -177,6 +194,10 @@ impl Decoder {
                         if self.utf8.accept(piece).is_err() {
                             return Some(Event::Violation(CloseReason::InvalidData));
                         }
+                    } else if self.kept.len() < self.kept_bytes_max {
+                        mask.apply(piece);
+                        let room = self.kept_bytes_max - self.kept.len();
+                        self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
                     }
                     if *remaining > 0 {
                         return None;
@@ -231,7 +252,9 @@ impl Decoder {
         let Some(length) = usize::try_from(length).ok().filter(|&length| length <= room) else {
             return Some(Event::Violation(CloseReason::TooLarge));
         };
-        self.message = Some(kind);
+        if self.message.replace(kind).is_none() {
+            self.kept.clear();
+        }
         self.message_bytes += length;
         self.state =
             State::Data { remaining: length, mask: Mask::new(mask), is_final: frame.is_final };

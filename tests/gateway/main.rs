@@ -15,3 +15,4 @@ mod overload;
 mod support;
 mod timeouts;
 mod websocket;
+mod zws;

@@ -134,6 +134,22 @@ fn upgrades() {
 }
 
 #[test]
+fn a_zeromq_socket_names_its_protocol() {
+    use zws::Protocol::{Null, Plain};
+    for (lines, expected) in [
+        ("", None),
+        ("Sec-WebSocket-Protocol: ZWS2.0/NULL,ZWS2.0\r\n", Some(Null)),
+        ("Sec-WebSocket-Protocol: ZWS2.0, ZWS2.0/NULL\r\n", Some(Null)),
+        ("Sec-WebSocket-Protocol: ZWS2.0\r\nSec-WebSocket-Protocol: ZWS2.0/NULL\r\n", Some(Null)),
+        ("Sec-WebSocket-Protocol: ZWS2.0\r\n", Some(Plain)),
+        ("Sec-WebSocket-Protocol: chat, ZWS2.0/PLAIN\r\n", None),
+    ] {
+        let upgrade = upgraded("GET /ws HTTP/1.1", &[UPGRADE, KEY, VERSION, lines]).unwrap();
+        assert_eq!(upgrade.zws, expected, "{lines}");
+    }
+}
+
+#[test]
 fn upgrades_refused() {
     let bad = Status::BadRequest;
     let key = |key: &str| format!("Sec-WebSocket-Key: {key}\r\n");

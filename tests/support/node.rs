@@ -1,0 +1,118 @@
+//! Real clients from npm, under Node: installed once from `tests/node/package-lock.json`, below `target/`.
+
+use std::collections::hash_map::DefaultHasher;
+use std::env;
+use std::hash::{Hash, Hasher};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+
+use super::PATIENCE;
+
+const LOCK: &str = include_str!("../node/package-lock.json");
+const PACKAGE: &str = include_str!("../node/package.json");
+
+/// A script of `tests/node` that runs; killed when dropped.
+pub(crate) struct Script {
+    child: Child,
+    stdin: ChildStdin,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Script {
+    /// Starts it, or says on standard error why not: then the test has nothing to do.
+    pub(crate) fn start(name: &str, args: &[&str]) -> Option<Self> {
+        let modules = match modules() {
+            Ok(modules) => modules,
+            Err(reason) => {
+                let required = env::var("ZMQ2WS_TEST_REQUIRE").is_ok_and(|what| what == "all");
+                assert!(!required, "{reason}, and ZMQ2WS_TEST_REQUIRE=all forbids skipping");
+                // Not `eprintln!`, which cargo shows for failed tests only.
+                let _ = writeln!(io::stderr(), "test with {name} skipped: {reason}");
+                return None;
+            }
+        };
+        let mut child = Command::new("node")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(name))
+            .args(args)
+            .env("NODE_PATH", modules)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let stdin = child.stdin.take().unwrap();
+        Some(Self { child, stdin, lines })
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn say(&mut self, line: &str) {
+        writeln!(self.stdin, "{line}").unwrap();
+    }
+
+    /// The next line of its standard output, which must come.
+    #[track_caller]
+    pub(crate) fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("a line of the script")
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder of the installed packages, or why there is none.
+fn modules() -> &'static Result<PathBuf, String> {
+    static MODULES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    MODULES.get_or_init(install)
+}
+
+fn install() -> Result<PathBuf, String> {
+    for program in ["node", "npm"] {
+        let version = Command::new(program).arg("--version").output();
+        if !version.is_ok_and(|output| output.status.success()) {
+            return Err(format!("no {program} in PATH"));
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    LOCK.hash(&mut hasher);
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = target.join(format!("node-{:016x}", hasher.finish()));
+    if !folder.exists() {
+        // Whole or not at all, also where several processes install at the same time.
+        let own = target.join(format!("node-{}", std::process::id()));
+        let result = install_in(&own);
+        if result.is_ok() {
+            let _ = std::fs::rename(&own, &folder);
+        }
+        let _ = std::fs::remove_dir_all(&own);
+        result?;
+    }
+    Ok(folder.join("node_modules"))
+}
+
+fn install_in(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder).unwrap();
+    std::fs::write(folder.join("package.json"), PACKAGE).unwrap();
+    std::fs::write(folder.join("package-lock.json"), LOCK).unwrap();
+    // The binary of zeromq comes with its package: no package's own program has to run.
+    let output = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() { Ok(()) } else { Err(format!("npm ci failed: {errors}")) }
+}
