@@ -14,10 +14,11 @@ pub(crate) enum Transport {
     Http,
     WebSocket,
     Sse,
+    Poll,
 }
 
 impl Transport {
-    const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Sse];
+    const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Sse, Self::Poll];
 
     /// The word for logs and metric labels.
     pub(crate) const fn label(self) -> &'static str {
@@ -25,6 +26,7 @@ impl Transport {
             Self::Http => "http",
             Self::WebSocket => "websocket",
             Self::Sse => "sse",
+            Self::Poll => "poll",
         }
     }
 }

@@ -8,14 +8,14 @@ use crate::access::OriginPolicy;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Date, Events, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, Wanted,
-    response,
+    self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Upgrade,
+    Wanted, response,
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
-use crate::session::http::{Answer, Opening, Reply};
-use crate::session::{Session, Sse, Timing, WebSocket};
+use crate::session::http::{Answer, HeldRequest, Opening, OpeningKind, Reply};
+use crate::session::{Http, LongPoll, Session, Sse, Timing, WebSocket};
 use crate::topics::Filter;
 use crate::wire::sse::Data;
 use crate::wire::{Format, WireFormat};
@@ -105,12 +105,15 @@ impl Context {
         let (route, cors) = (http::route(request, &rules), http::cors(request, &rules));
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
-        let reply = match route {
+        let mut reply = match route {
             Ok(route) => self.answer(route, request, exchange, answer),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
         if let Some(cors) = cors {
             cors.stamp(&mut answer.head);
+            if let Reply::Session(Opening { kind: OpeningKind::Poll(held), .. }) = &mut reply {
+                held.origin = cors.origin().map(Box::from);
+            }
         }
         reply
     }
@@ -128,7 +131,8 @@ impl Context {
                 Ok(()) => {
                     response::write_switching_protocols(out, &accept);
                     let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
-                    return Reply::Session(opening(wanted, WireFormat::WebSocket(format)));
+                    let wire = WireFormat::WebSocket(format);
+                    return Reply::Session(opening(wanted, wire, OpeningKind::WebSocket));
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
@@ -144,7 +148,17 @@ impl Context {
                         // An event has no room for parts.
                         Some(Format::Json | Format::Parts) | None => Data::Json,
                     };
-                    return Reply::Session(opening(wanted, WireFormat::Sse(data, framing)));
+                    let wire = WireFormat::Sse(data, framing);
+                    return Reply::Session(opening(wanted, wire, OpeningKind::Sse(framing)));
+                }
+                Err(refusal) => refusal.write(out, exchange),
+            },
+            Route::Poll(_) if exchange.head_only => response::write_poll_preview(out, exchange),
+            Route::Poll(Poll { wanted, timeout }) => match self.room_for_client() {
+                Ok(()) => {
+                    let held = HeldRequest { timeout, exchange, origin: None };
+                    let kind = OpeningKind::Poll(held);
+                    return Reply::Session(opening(wanted, WireFormat::Poll, kind));
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
@@ -226,34 +240,41 @@ impl Context {
         text
     }
 
-    /// Starts the session of a client that may have one. Its first bytes are `head`.
+    /// Starts the session of a client that may have one, and asked for it by `http`.
     pub(super) fn open_session(
         &mut self,
         now: Instant,
         opening: Opening,
-        head: Vec<u8>,
+        mut http: Box<Http>,
         owner: Owner,
     ) -> Session {
-        let Opening { wish, since } = opening;
-        let wire = wish.wire;
+        let Opening { wish, since, kind } = opening;
         let subscription = self.feeds.subscribe(wish, owner, since);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        let session = match wire {
-            WireFormat::WebSocket(_) => {
+        let head = http.take_head();
+        let mut session = match kind {
+            OpeningKind::WebSocket => {
                 Session::WebSocket(WebSocket::new(ping_at, head, subscription))
             }
-            WireFormat::Sse(_, framing) => {
+            OpeningKind::Sse(framing) => {
                 Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
             }
+            OpeningKind::Poll(held) => {
+                let poll = LongPoll::new(now, http, held, subscription);
+                self.metrics.client_changed(Transport::Http, Transport::Poll);
+                return Session::LongPoll(Box::new(poll));
+            }
         };
+        let message_bytes_max = self.limits.inbound_bytes_max;
+        session.handle_input(now, &mut http.take_input(), &self.timing, message_bytes_max);
         self.metrics.client_changed(Transport::Http, session.transport());
         session
     }
 }
 
-fn opening(wanted: Wanted, wire: WireFormat) -> Opening {
+fn opening(wanted: Wanted, wire: WireFormat, kind: OpeningKind) -> Opening {
     let filter = Filter::new(wanted.prefixes, wanted.exact);
-    Opening { wish: Wish { filter, wire }, since: wanted.since }
+    Opening { wish: Wish { filter, wire }, since: wanted.since, kind }
 }
 
 /// Between half of the interval and all of it, so that clients who came together are not pinged together for ever.

@@ -25,7 +25,7 @@ pub(crate) struct Gap {
 }
 
 /// Kept messages that a subscriber is to get, by their numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Replay {
     /// The next one to be looked at.
     pub(super) from: Seq,
@@ -193,6 +193,21 @@ impl Arrears {
         }
         self.rest = rest;
         messages
+    }
+
+    /// What is kept and was not replayed yet.
+    pub(super) fn replay(&self) -> Option<Replay> {
+        self.replay
+    }
+
+    /// Whether something of the log was missed, or left in part.
+    pub(super) fn has_missed(&self) -> bool {
+        self.rest.is_some() || self.skipped.is_some()
+    }
+
+    /// Whether there is something that only a gap can tell of, or may have to.
+    pub(super) fn owes_gap(&self) -> bool {
+        self.has_missed() || self.gap.is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -14,7 +14,7 @@ mod replay_tests;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use registry::{Feeds, Limits, Subscription, Wish};
+pub(crate) use registry::{Answer, Answering, Feeds, Limits, Subscription, Wish};
 
 use std::str::FromStr;
 
@@ -375,6 +375,15 @@ impl Feed {
     /// without this the gateway's own slowness could leave a fast client behind.
     fn is_congested(&self, limits: &Limits) -> bool {
         self.log.end() - self.settled > limits.lag_bytes_max as u64 / 2
+    }
+
+    /// The last message that the subscriber need not look at again.
+    fn position(&self, slot: usize, last_seq: Seq) -> Seq {
+        let subscriber = &self.subscribers[slot];
+        let replay = subscriber.arrears.as_ref().and_then(|arrears| arrears.replay());
+        let next =
+            replay.map(|replay| replay.from).or_else(|| self.log.seq_from(subscriber.cursor));
+        next.map_or(last_seq, |next| Seq(next.0 - 1))
     }
 
     #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::account::{Account, Seen};
 use super::events::{self, Content};
 use super::pipe::SharedPipe;
+use super::polls;
 use crate::message::{Epoch, Id};
 use crate::test_events::Event;
 use crate::test_random::Random;
@@ -37,13 +38,15 @@ pub(super) struct Since {
 enum Transport {
     WebSocket,
     Sse(Framing),
+    Poll,
 }
 
 impl Transport {
     /// One that has `format`.
     fn random(random: &mut Random, format: Format) -> Self {
-        match (format, random.below(6)) {
+        match (format, random.below(7)) {
             (Format::Parts, _) | (_, 0..3) => Self::WebSocket,
+            (Format::Json, 5..) => Self::Poll,
             (_, 3) => Self::Sse(Framing::Plain),
             _ => Self::Sse(Framing::Chunked),
         }
@@ -174,7 +177,8 @@ impl Client {
         Some(Since { run, number })
     }
 
-    fn request(&self, random: &mut Random) -> Vec<u8> {
+    /// What it asks for, but for where to begin.
+    fn query(&self) -> String {
         let mut query = match self.format {
             Format::Raw => "format=raw".to_owned(),
             Format::Json => "format=json".to_owned(),
@@ -182,6 +186,11 @@ impl Client {
         };
         self.prefixes.iter().for_each(|topic| query += &format!("&topic={topic}"));
         self.exact.iter().for_each(|topic| query += &format!("&exact={topic}"));
+        query
+    }
+
+    fn request(&self, random: &mut Random) -> Vec<u8> {
+        let mut query = self.query();
         let mut headers = String::new();
         if let Some(Since { run, number }) = self.since {
             let id = format!("{}-{}", run.epoch.as_str(), number - run.begins_after);
@@ -201,6 +210,7 @@ impl Client {
                 "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             ),
+            Transport::Poll => poll_request(&query),
             Transport::Sse(Framing::Plain) => format!("GET /sse?{query} HTTP/1.0\r\n{headers}\r\n"),
             Transport::Sse(Framing::Chunked) => {
                 format!("GET /sse?{query} HTTP/1.1\r\nHost: a\r\n{headers}\r\n")
@@ -223,6 +233,8 @@ impl Client {
             (1, _) => self.appetite = 1 + random.below(20_000),
             (5..9, Transport::Sse(_)) => self.misbehave(&[0xaa; 2_000], NO_CODE),
             (2..10, Transport::Sse(_)) => {}
+            (2, Transport::Poll) => self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (3..10, Transport::Poll) => {}
             (2, _) => self.send(&frame(0x89, b"are you there")),
             (3, _) => self.send(&frame(0x81, "what clients say goes nowhere é".as_bytes())),
             (4, _) => self.send(&frame(0x8a, b"")),
@@ -269,12 +281,28 @@ impl Client {
             }
             self.received.extend(pipe.to_client.drain(..len));
         }
+        if self.transport == Transport::Poll {
+            self.poll_again();
+            return;
+        }
         // Bodies are ASCII, so that these bytes are a ping, or a length and a pong too many.
         let pings =
             self.received[self.searched..].windows(2).filter(|two| two == b"\x89\x00").count();
         self.searched = self.received.len() - 1;
         for _ in 0..if self.answers_pings { pings } else { 0 } {
             self.send(&frame(0x8a, b""));
+        }
+    }
+
+    /// Asks for what comes behind each answer that is whole now.
+    fn poll_again(&mut self) {
+        while let Some((answer, len)) = polls::read(&self.received[self.searched..]) {
+            self.searched += len;
+            if let Some(answer) = answer {
+                let epoch = answer.next.epoch.unwrap();
+                let since = format!("&since={}-{}", epoch.as_str(), answer.next.seq.0);
+                self.send(poll_request(&(self.query() + &since)).as_bytes());
+            }
         }
     }
 
@@ -314,6 +342,12 @@ impl Client {
             assert!(!is_alive, "a client that is served got its upgrade");
             return;
         };
+        if self.transport == Transport::Poll && has_values {
+            // What comes behind the first last values is replayed from history.
+            let is_message = |it: &&Seen| matches!(it, Seen::Message(_));
+            assert!(seen.iter().filter(is_message).is_sorted_by_key(Seen::number));
+            return;
+        }
         let is_told = self.tells_gaps();
         let account = Account {
             published,
@@ -337,13 +371,16 @@ impl Client {
         match self.transport {
             Transport::WebSocket => last == Some(Seen::Close(1001)),
             Transport::Sse(Framing::Chunked) => last == Some(Seen::Close(NO_CODE)),
-            Transport::Sse(Framing::Plain) => self.pipe.borrow().server_ended,
+            Transport::Sse(Framing::Plain) | Transport::Poll => self.pipe.borrow().server_ended,
         }
     }
 
     /// The frames received; `None` where there was no upgrade. What is not whole at the end is left out.
     fn seen(&self, published: &[Published]) -> Option<Vec<Seen>> {
         let mut bytes = self.received.as_slice();
+        if self.transport == Transport::Poll {
+            return Some(self.read_answers(&polls::read_all(bytes), published));
+        }
         loop {
             let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
             let is_last = bytes.starts_with(b"HTTP/1.1 101") || events::is_head(&bytes[..head]);
@@ -367,6 +404,22 @@ impl Client {
         Some(seen)
     }
 
+    fn read_answers(&self, answers: &[polls::Answer], published: &[Published]) -> Vec<Seen> {
+        let mut seen = Vec::new();
+        for (at, answer) in answers.iter().enumerate() {
+            assert_eq!(answer.next.epoch, Some(self.run.epoch));
+            if answer.json.get("gap").is_some() {
+                let (missed, is_lag) = events::gap(&answer.json);
+                // Between two polls it is the client that lags.
+                seen.push(Seen::Gap(missed, is_lag || at > 0));
+            }
+            for message in answer.json["messages"].as_array().unwrap() {
+                seen.push(self.read_object(message, published));
+            }
+        }
+        seen
+    }
+
     fn read_event(&self, event: &Event, published: &[Published]) -> Seen {
         match events::content(event) {
             Content::Gap(missed, is_lag) => Seen::Gap(missed, is_lag),
@@ -387,6 +440,10 @@ impl Client {
             let (missed, is_lag) = events::gap(&json);
             return Seen::Gap(missed, is_lag);
         }
+        self.read_object(&json, published)
+    }
+
+    fn read_object(&self, json: &serde_json::Value, published: &[Published]) -> Seen {
         let number = number_of(json["data"].as_str().unwrap().as_bytes(), published);
         assert_eq!(self.number_in_run(json["id"].as_str().unwrap().parse().unwrap()), number);
         assert_eq!(json["topic"], published[number - 1].topic.as_str());
@@ -415,6 +472,10 @@ impl Client {
             other => panic!("no such frame is ever sent: {other:?}"),
         }
     }
+}
+
+fn poll_request(query: &str) -> String {
+    format!("GET /poll?{query}&timeout=20 HTTP/1.1\r\nHost: a\r\n\r\n")
 }
 
 fn number_of(body: &[u8], published: &[Published]) -> usize {

@@ -1,6 +1,7 @@
 //! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
 
 pub(crate) mod json;
+pub(crate) mod poll;
 pub(crate) mod sse;
 pub(crate) mod utf8;
 pub(crate) mod websocket;
@@ -63,6 +64,7 @@ impl FromStr for Payload {
 pub(crate) enum WireFormat {
     WebSocket(Format),
     Sse(sse::Data, sse::Framing),
+    Poll,
 }
 
 /// What encoding depends on besides the message: the same for the whole gateway.
@@ -74,13 +76,14 @@ pub(crate) struct Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 8;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
         match self {
             Self::WebSocket(format) => format as usize,
             Self::Sse(data, framing) => 3 + 2 * data as usize + framing as usize,
+            Self::Poll => 7,
         }
     }
 
@@ -115,13 +118,14 @@ impl WireFormat {
                 sse::Data::Raw => sse::write_raw(out, &encoding.epoch, message),
                 sse::Data::Json => sse::write_json(out, &encoding.epoch, message),
             }),
+            Self::Poll => poll::write_message(out, &encoding.epoch, message),
         }
     }
 
     /// Whether the format can tell of a gap: `raw` and `parts` on WebSocket cannot.
     pub(crate) fn tells_gaps(self) -> bool {
         match self {
-            Self::WebSocket(Format::Json) | Self::Sse(..) => true,
+            Self::WebSocket(Format::Json) | Self::Sse(..) | Self::Poll => true,
             Self::WebSocket(Format::Raw | Format::Parts) => false,
         }
     }
@@ -137,6 +141,7 @@ impl WireFormat {
             Self::Sse(_, framing) => {
                 framing.write_with(out, |out| sse::write_gap(out, missed, reason));
             }
+            Self::Poll => poll::write_gap(out, missed, reason),
             Self::WebSocket(Format::Raw | Format::Parts) => {}
         }
     }
@@ -230,6 +235,7 @@ mod tests {
                 [sse::Framing::Plain, sse::Framing::Chunked]
                     .map(|framing| WireFormat::Sse(data, framing))
             }))
+            .chain([WireFormat::Poll])
             .map(WireFormat::index)
             .collect();
         places.sort_unstable();

@@ -10,6 +10,7 @@ mod http;
 mod messages;
 mod operation;
 mod overload;
+mod polls;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;
