@@ -79,6 +79,9 @@ fn receive(
             Output::Lines | Output::Json | Output::Nothing => {}
         }
     }
+    if args.output() == Output::Stats {
+        view.show_last(Instant::now(), stats, &mut out)?;
+    }
     Ok(out.flush()?)
 }
 

@@ -167,6 +167,16 @@ impl View {
             return Ok(());
         }
         self.due = now + self.interval;
+        self.show_last(now, stats, out)
+    }
+
+    /// Shows the table without waiting for the interval's end.
+    pub(crate) fn show_last(
+        &self,
+        now: Instant,
+        stats: &mut Stats,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
         let rows_max = if self.is_terminal { terminal_rows() } else { ROWS_MAX };
         let table = stats.table(now, rows_max);
         if self.is_terminal {

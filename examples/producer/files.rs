@@ -11,7 +11,7 @@ use zmq2ws_examples::text;
 use crate::claims::Claims;
 use crate::fan_in::Feeder;
 use crate::follower::{Follower, Sink, Start, Visit};
-use crate::pace::Pace;
+use crate::pace::{Pace, wait_until};
 use crate::patterns::{Assignment, Patterns};
 use crate::say;
 
@@ -95,7 +95,7 @@ pub(crate) fn follow_files(
         is_searching &= take_in(assignments, wait, &mut files, shared);
         if !is_searching {
             // Nobody finds more files: waiting is all that is left.
-            std::thread::sleep(wait);
+            wait_until(Instant::now() + wait, &shared.stop);
         }
     }
 }

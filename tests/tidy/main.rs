@@ -38,7 +38,8 @@ const UNSAFE_FILES: [&str; 5] = [
 ];
 
 /// Files that may sleep.
-const SLEEPING_FILES: [&str; 2] = [
+const SLEEPING_FILES: [&str; 3] = [
+    "examples/producer/pace.rs", // between two messages, but not through a signal
     "src/cli/output.rs", // on the log's own thread, while whoever reads standard error is slow
     "tests/support/mod.rs", // between two looks at a condition, with a deadline
 ];
@@ -140,6 +141,7 @@ fn every_rule_catches_what_it_forbids() {
         ("leftovers", "src/timers.rs", "dbg!(now);"),
         ("leftovers", "src/cli/mod.rs", "println!();"),
         ("sleep", "tests/a.rs", "std::thread::sleep(delay);"),
+        ("sleep", "examples/consumer/a.rs", "thread::sleep(delay);"),
         ("sleep", "src/gateway.rs", "use std::thread::sleep; fn f() { sleep(delay); }"),
     ];
     for &(rule, path, text) in bad {
@@ -371,7 +373,8 @@ fn leftovers(source: &Source) -> Vec<String> {
 }
 
 fn sleeps(source: &Source) -> Vec<String> {
-    let is_checked = source.path.starts_with("src/") || source.path.starts_with("tests/");
+    let is_checked =
+        ["src/", "tests/", "examples/"].iter().any(|folder| source.path.starts_with(folder));
     if !is_checked || SLEEPING_FILES.contains(&source.path.as_str()) {
         return Vec::new();
     }

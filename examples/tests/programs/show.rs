@@ -51,3 +51,24 @@ fn what_cannot_be_done_is_said_in_one_line() {
         assert_eq!(end.code, Some(2), "{end:#?}");
     }
 }
+
+#[test]
+fn a_producer_that_nobody_has_subscribed_to_yet_can_be_stopped() {
+    let producer = producer(&["--files", "/nowhere/log", "--bind=tcp://127.0.0.1:*"]);
+    producer.said("producer: bound to");
+    producer.signal(Signal::INT);
+    assert_said(&producer.end(), "producer: sent 0 messages, ");
+}
+
+#[test]
+fn the_last_table_has_everything() {
+    let (consumer, endpoint) = bound_consumer(&["--stats", "--interval=3600000", "--count=40"]);
+    let args = ["--host=h", "--demo", "--topics=a,b", "--rate=0", "--count=40", "--connect"];
+    let producer = producer(&[&args[..], &[&endpoint, "--wait=60"]].concat());
+    assert_said(&producer.end(), "producer: sent 40 messages, ");
+    let end = consumer.end();
+    assert_said(&end, "consumer: received 40 messages, ");
+    let totals = |line: &String| line.split_whitespace().last().map(str::to_owned);
+    let totals: Vec<_> = end.stdout.iter().filter_map(totals).collect();
+    assert_eq!(totals, ["MESSAGES", "20", "20", "40"], "{end:#?}");
+}
