@@ -10,8 +10,8 @@
 //! Subscriptions go the other way: producers send only what some consumer wants.
 
 use std::error::Error;
-use std::io;
 use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,16 @@ const CONTROL: &str = "inproc://control";
 
 /// How long messages that have come in are still forwarded at the end, while more come.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long the proxy may take to say what it has done; it answers between two bursts.
+const STATISTICS_TIMEOUT_MS: i32 = 1000;
+
+/// What went from producers to consumers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Count {
+    messages: u64,
+    bytes: u64,
+}
 
 /// Forward ZeroMQ messages from producers to consumers.
 #[derive(Parser)]
@@ -71,13 +81,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
     let context = zmq::Context::new();
-    let mut control = context.socket(zmq::PAIR)?;
+    let control = context.socket(zmq::PAIR)?;
     control.bind(CONTROL)?;
     let steering = context.socket(zmq::PAIR)?;
     steering.connect(CONTROL)?;
-    stop_on_signals(steering)?;
-
+    steering.set_rcvtimeo(STATISTICS_TIMEOUT_MS)?;
     let mut from = context.socket(zmq::XSUB)?;
     from.set_rcvhwm(args.from_hwm)?;
     from.set_linger(0)?;
@@ -87,17 +97,37 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     attach("from", &mut from, &args.from_bind, &args.from_connect)?;
     attach("to", &mut to, &args.to_bind, &args.to_connect)?;
 
-    loop {
-        match zmq::proxy_steerable(&mut from, &mut to, &mut control) {
-            Ok(()) => break,
-            Err(zmq::Error::EINTR) => {}
-            Err(error) => return Err(error.into()),
+    let is_over = signals.handle();
+    let (counts, counted) = mpsc::channel();
+    // Signals interrupt the main thread, and an interrupted proxy forgets what it has counted.
+    let proxy = thread::Builder::new().name("proxy".into()).spawn(move || {
+        let result = forward(from, to, control, &counted);
+        // Sends what is queued, for --linger at most.
+        drop(context);
+        is_over.close();
+        result
+    })?;
+    stop_on_signals(&mut signals, steering, &counts);
+    proxy.join().map_err(|_| "the proxy's thread has failed")??;
+    Ok(())
+}
+
+/// Forwards until it is told to end, and says how much that was.
+fn forward(
+    mut from: zmq::Socket,
+    mut to: zmq::Socket,
+    mut control: zmq::Socket,
+    counted: &Receiver<Count>,
+) -> zmq::Result<()> {
+    while let Err(error) = zmq::proxy_steerable(&mut from, &mut to, &mut control) {
+        if error != zmq::Error::EINTR {
+            return Err(error);
         }
     }
-    let messages = drain(&from, &to)?;
-    say(&format!("stopping; {messages} messages that had come in were forwarded"));
+    let mut total = counted.try_recv().unwrap_or_default();
+    drain(&from, &to, &mut total)?;
+    say(&format!("forwarded {} messages, {} bytes", total.messages, total.bytes));
     Ok(())
-    // Dropping the sockets and then the context sends what is queued, for --linger at most.
 }
 
 fn attach(
@@ -113,35 +143,43 @@ fn attach(
 }
 
 /// The first signal ends the proxy cleanly, a second one ends the process at once.
-fn stop_on_signals(steering: zmq::Socket) -> io::Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut steering = Some(steering);
-        for signal in signals.forever() {
-            match steering.take() {
-                // Closed right after: the context must not wait for this thread.
-                Some(socket) => drop(socket.send("TERMINATE", 0)),
-                None => low_level::exit(128 + signal),
-            }
+fn stop_on_signals(signals: &mut Signals, steering: zmq::Socket, counts: &Sender<Count>) {
+    let mut steering = Some(steering);
+    for signal in signals.forever() {
+        let Some(socket) = steering.take() else { low_level::exit(128 + signal) };
+        let asked = socket.send("STATISTICS", 0);
+        if let Ok(answer) = asked.and_then(|()| socket.recv_multipart(0)) {
+            let _ = counts.send(count(&answer));
         }
-    })?;
-    Ok(())
+        let _ = socket.send("TERMINATE", 0);
+    }
 }
 
-/// Forwards what has come in, and returns how many messages that was.
-fn drain(from: &zmq::Socket, to: &zmq::Socket) -> zmq::Result<u64> {
+/// What came in at the front, in messages and bytes, is first in libzmq's answer.
+fn count(answer: &[Vec<u8>]) -> Count {
+    let number = |index: usize| {
+        let bytes = answer.get(index).and_then(|part| part[..].try_into().ok());
+        bytes.map_or(0, u64::from_ne_bytes)
+    };
+    Count { messages: number(0), bytes: number(1) }
+}
+
+/// Forwards what has come in.
+fn drain(from: &zmq::Socket, to: &zmq::Socket, total: &mut Count) -> zmq::Result<()> {
     let deadline = Instant::now() + DRAIN_TIMEOUT;
-    let mut messages = 0;
     while Instant::now() < deadline {
         match from.recv_multipart(zmq::DONTWAIT) {
-            Ok(parts) => to.send_multipart(parts, 0)?,
+            Ok(parts) => {
+                total.messages += 1;
+                total.bytes += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+                to.send_multipart(parts, 0)?;
+            }
             Err(zmq::Error::EAGAIN) => break,
-            Err(zmq::Error::EINTR) => continue,
+            Err(zmq::Error::EINTR) => {}
             Err(error) => return Err(error),
         }
-        messages += 1;
     }
-    Ok(messages)
+    Ok(())
 }
 
 fn endpoint_to_bind(text: &str) -> Result<ZmqEndpoint, String> {
