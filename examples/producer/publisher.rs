@@ -162,12 +162,14 @@ impl Publisher {
                 continue;
             }
             // Waits by itself for room in every queue, up to the socket's timeout.
-            match self.socket.send(topic, zmq::SNDMORE) {
+            let is_last_try = gives_up();
+            let patience = if is_last_try { zmq::DONTWAIT } else { 0 };
+            match self.socket.send(topic, zmq::SNDMORE | patience) {
                 Ok(()) => {
                     self.send_last(body)?;
                     return Ok(Sent::All);
                 }
-                Err(zmq::Error::EAGAIN | zmq::Error::EINTR) if gives_up() => {
+                Err(zmq::Error::EAGAIN | zmq::Error::EINTR) if is_last_try => {
                     return Ok(Sent::GivenUp);
                 }
                 Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => self.look_for(0)?,
