@@ -158,6 +158,10 @@ impl Settings {
                               expected tcp:// or ipc://";
                 Err(self.refuse(name, text, reason))
             }
+            Ok(endpoint) if endpoint.is_udp() && self.socket.as_deref() == Some("pull") => {
+                let reason = "conflicts with --socket pull: RADIO sockets send to everyone who listens, as PUB does";
+                Err(self.refuse(name, text, reason))
+            }
             Ok(endpoint) => Ok(endpoint),
         }
     }

@@ -136,7 +136,9 @@ impl EventLoop {
         }
         for (index, source) in (0..).zip(&parts.sources) {
             registry.add(source.fd(), Slot::Source(index), readable)?;
-            registry.add(source.monitor_fd(), Slot::Monitor(index), readable)?;
+            if let Some(monitor) = source.monitor_fd() {
+                registry.add(monitor, Slot::Monitor(index), readable)?;
+            }
         }
         let door = |(listener, serves)| Door { listener: Some(listener), serves };
         Ok(Self {
@@ -361,8 +363,11 @@ impl EventLoop {
         let Self { sources, connections, intake, .. } = self;
         let feeds = &mut connections.context.feeds;
         // Whether there is more, the source knows itself.
-        let _ = sources[index].drain(DRAIN_STEP, &mut |parts| {
-            let taken = intake.take_in(now, index, parts);
+        let _ = sources[index].drain(DRAIN_STEP, &mut |arrival| {
+            if arrival.follows_loss {
+                intake.note_loss(index);
+            }
+            let taken = intake.take_in(now, index, arrival.parts);
             // A message that nobody wants costs as much as one append.
             let inflating = taken.work_bytes / WORK_BYTES_PER_APPEND;
             let appends = 1 + feeds.publish(&taken.message) + inflating;
@@ -462,7 +467,9 @@ impl Drop for EventLoop {
         self.close_listeners(|_| true);
         for source in &self.sources {
             self.registry.remove(source.fd());
-            self.registry.remove(source.monitor_fd());
+            if let Some(monitor) = source.monitor_fd() {
+                self.registry.remove(monitor);
+            }
         }
         self.connections.abandon_all();
         while let Some(stream) = self.connections.pop_closed() {
