@@ -119,6 +119,8 @@ pub(crate) struct SourceCounts {
     pub(crate) bytes: u64,
     /// Messages dropped, by [`DropReason`].
     pub(crate) dropped: [u64; DropReason::ALL.len()],
+    /// What was read and not handed on: messages that were dropped, and datagrams that nobody wanted.
+    pub(crate) passed_over: u64,
     /// Connections open now. There are none of inproc, multicast and datagrams, or none that are told of.
     pub(crate) connections: u64,
     /// Prefixes that publishers are asked for now.

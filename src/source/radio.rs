@@ -177,14 +177,13 @@ impl Radio {
             self.note_dropped(datagram.dropped_before);
             messages -= 1;
             bytes = bytes.saturating_sub(datagram.len);
-            if self.take_in(datagram.len) {
-                let arrival = Arrival {
-                    parts: &self.parts,
-                    follows_loss: std::mem::take(&mut self.follows_loss),
-                };
-                if !on_message(arrival) {
-                    return Drained::More;
-                }
+            if !self.take_in(datagram.len) {
+                self.counts.passed_over += 1;
+                continue;
+            }
+            let follows_loss = std::mem::take(&mut self.follows_loss);
+            if !on_message(Arrival { parts: &self.parts, follows_loss }) {
+                return Drained::More;
             }
         }
         Drained::More

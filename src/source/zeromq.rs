@@ -94,10 +94,14 @@ impl ZeroMq {
                 }
                 Received::Dropped { reason, message_bytes, bytes } => {
                     self.counts.dropped[reason as usize] += 1;
+                    self.counts.passed_over += 1;
                     self.journal.note_dropped(reason, 1, message_bytes);
                     bytes
                 }
-                Received::Skipped { bytes } => bytes,
+                Received::Skipped { bytes } => {
+                    self.counts.passed_over += 1;
+                    bytes
+                }
                 Received::Nothing => {
                     self.needs_drain = false;
                     return Drained::Empty;

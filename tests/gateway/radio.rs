@@ -1,12 +1,14 @@
 //! `udp://`: what RADIO sockets send to a multicast group, or to this machine, on its way to WebSockets.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::http::RECEIVED;
+use crate::support::http::{Connection, RECEIVED};
 use crate::support::node::Script;
 use crate::support::process::Gateway;
 use crate::support::test_radio::{Radio, loopback_group};
@@ -135,6 +137,32 @@ fn hostile_datagrams_are_counted_and_ignored() {
     let lines = gateway.log().iter().filter(|line| line.contains("RADIO")).count();
     assert!(lines <= 10, "{lines} lines for 200 datagrams");
     gateway.assert_runs();
+}
+
+#[test]
+fn a_flood_of_garbage_holds_nobody_up() {
+    let _turn = one_at_a_time();
+    let (gateway, _) = start(&["--subscribe=wanted"]);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let floods = [&b"\xff"[..], b"\x08unwanted"].map(|bytes| {
+        let radio = Radio::open(&gateway.endpoints[0]);
+        let is_over = Arc::clone(&is_over);
+        thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                radio.send_bytes(bytes);
+            }
+        })
+    });
+    gateway.wait_for_metric(OVERFLOW, |lost| lost > 0.0);
+    let start = Instant::now();
+    for _ in 0..20 {
+        let answer = Connection::open(gateway.address).request("GET", "/healthz", "");
+        assert_eq!(answer.status, 200);
+    }
+    let took = start.elapsed();
+    is_over.store(true, Ordering::Relaxed);
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+    assert!(took < Duration::from_secs(10), "20 requests took {took:?}");
 }
 
 #[test]

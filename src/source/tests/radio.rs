@@ -100,6 +100,7 @@ fn what_is_no_message_is_counted_and_ignored() {
     sender.send_bytes(&[255; 255]);
     assert_eq!(drain(&mut radio), expected);
     assert_eq!(dropped(&radio, DropReason::Malformed), malformed + 2);
+    assert_eq!(radio.counts().passed_over, malformed + 2);
     assert!(radio.next_deadline().unwrap() <= Instant::now(), "something to say in the log");
 }
 
@@ -141,6 +142,7 @@ fn only_what_is_subscribed_to_comes_through() {
         groups.collect::<Vec<_>>().join(" ")
     };
     assert_eq!(heard(&mut radio), "a ab news.x");
+    assert_eq!(radio.counts().passed_over, 3);
     radio.subscribe(b"b");
     radio.unsubscribe(b"a");
     assert_eq!((radio.counts().subscriptions, &*heard(&mut radio)), (2, "b news.x"));
