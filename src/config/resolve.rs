@@ -158,6 +158,10 @@ impl Settings {
                               expected tcp:// or ipc://";
                 Err(self.refuse(name, text, reason))
             }
+            Ok(endpoint) if endpoint.is_udp() && self.socket.as_deref() == Some("pull") => {
+                let reason = "conflicts with --socket pull: RADIO sockets send to everyone who listens, as PUB does";
+                Err(self.refuse(name, text, reason))
+            }
             Ok(endpoint) => Ok(endpoint),
         }
     }
@@ -458,6 +462,10 @@ mod tests {
             "z.toml: max-memory: '32MiB': expected at least 4 times --max-message",
         );
         refused("bind = ['inproc://x']", "z.toml: bind: 'inproc://x': inproc:// works only");
+        refused(
+            "socket = 'pull'\nconnect = ['udp://239.1.1.1:5']",
+            "z.toml: connect: 'udp://239.1.1.1:5': conflicts with --socket pull",
+        );
         refused("www = '/no/such'", "z.toml: www: '/no/such': expected a directory");
         refused("www = '/dev/null'", "z.toml: www: '/dev/null': expected a directory");
     }

@@ -21,7 +21,8 @@ const OPERATION: &str = "Operation";
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Connect to a publisher: tcp://HOST:PORT or ipc://PATH (repeatable)
+    /// Connect to a publisher: tcp://HOST:PORT or ipc://PATH; or listen to what RADIO sockets send to a multicast group
+    /// or to this machine: udp://GROUP:PORT, udp://INTERFACE;GROUP:PORT or udp://ADDRESS:PORT (repeatable)
     #[arg(short, long, value_name = "ENDPOINT", help_heading = UPSTREAM)]
     pub connect: Option<Vec<Text>>,
     /// Bind, so that any number of producers connect here (repeatable) [default:
