@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::claims::{Claims, Identity};
 use crate::lines::Lines;
@@ -22,6 +22,9 @@ const RETIRED_MAX: usize = 16;
 
 /// What is read of one file before it is the next one's turn.
 const BYTES_PER_VISIT: u64 = 256 << 10;
+
+/// How many bytes before the place that reading got to are compared, to see that they are still there.
+const FOOTPRINT_BYTES: usize = 64;
 
 /// Where to begin in a file that is there at the start. Later ones are read from their beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +78,10 @@ struct Source {
     identity: Identity,
     /// How far it is read.
     offset: u64,
+    /// The last bytes before that.
+    footprint: Vec<u8>,
+    /// When it was last changed, as far as that was noticed.
+    changed: Option<SystemTime>,
     lines: Lines,
 }
 
@@ -163,7 +170,9 @@ impl Follower {
         let identity = Identity::of(&data);
         self.claims.open(identity);
         let lines = Lines::with_limit(self.line_bytes_max);
-        let successor = Source { file, identity, offset, lines };
+        let mut successor =
+            Source { file, identity, offset, footprint: Vec::new(), changed: None, lines };
+        successor.step_to(offset);
         if let Some(replaced) = self.current.replace(successor) {
             sink.note("has been replaced; following the new file");
             self.retired.push_back((replaced, now));
@@ -240,11 +249,11 @@ impl Source {
 
     /// Reads on, as far as `len` and this visit's budget go.
     fn read(&mut self, len: u64, buffer: &mut [u8], sink: &mut impl Sink) -> Visit {
-        if len < self.offset {
+        if len < self.offset || !self.is_untouched() {
             let lost =
                 if self.lines.forget() { ", and with it the line that was begun" } else { "" };
             sink.note(&format!("has been truncated{lost}; following it from its beginning"));
-            self.offset = 0;
+            self.step_to(0);
         }
         let budget_end = self.offset + BYTES_PER_VISIT;
         while self.offset < len.min(budget_end) {
@@ -259,12 +268,45 @@ impl Source {
                     break;
                 }
             };
-            self.offset += read as u64;
+            self.step_over(&buffer[..read]);
             if !self.lines.push(&buffer[..read], &mut |line| sink.line(line)) {
                 return Visit::Stopped;
             }
         }
         if self.offset < len && self.offset == budget_end { Visit::More } else { Visit::AtEnd }
+    }
+
+    /// Whether what was read is still there: a file may be truncated and grow again between two visits.
+    fn is_untouched(&mut self) -> bool {
+        let changed = self.file.metadata().and_then(|data| data.modified()).ok();
+        if changed.is_some() && changed == self.changed {
+            return true;
+        }
+        self.changed = changed;
+        let start = self.offset - self.footprint.len() as u64;
+        let mut found = [0; FOOTPRINT_BYTES];
+        let found = &mut found[..self.footprint.len()];
+        // What cannot be read is found out by reading on.
+        self.file.read_exact_at(found, start).is_err() || found == self.footprint
+    }
+
+    /// Goes on behind `bytes`.
+    fn step_over(&mut self, bytes: &[u8]) {
+        self.offset += bytes.len() as u64;
+        let new = &bytes[bytes.len().saturating_sub(FOOTPRINT_BYTES)..];
+        let kept = FOOTPRINT_BYTES - new.len();
+        let surplus = self.footprint.len().saturating_sub(kept);
+        self.footprint.drain(..surplus);
+        self.footprint.extend_from_slice(new);
+    }
+
+    /// Goes on from `offset`.
+    fn step_to(&mut self, offset: u64) {
+        let mut footprint = vec![0; offset.min(FOOTPRINT_BYTES as u64) as usize];
+        let start = offset - footprint.len() as u64;
+        let is_read = self.file.read_exact_at(&mut footprint, start);
+        self.footprint = if is_read.is_ok() { footprint } else { Vec::new() };
+        self.offset = offset;
     }
 
     /// Gives the sink a last line without an end.

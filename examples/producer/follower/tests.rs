@@ -192,6 +192,19 @@ fn a_truncated_file_is_read_from_its_beginning() {
 }
 
 #[test]
+fn a_truncated_file_is_noticed_however_much_it_has_grown_since() {
+    for (before, start) in [("1\n2\n", Start::All), ("old\n1\n2\n", Start::Last(2))] {
+        let mut folder = Folder::new(start, Some(before));
+        assert_eq!(folder.visit(), ["1", "2"]);
+        fs::write(folder.path.join("log"), "3\n4\n5\n6\n7\n").unwrap();
+        assert_eq!(folder.visit(), ["3", "4", "5", "6", "7"]);
+        folder.append("log", "8\n");
+        assert_eq!(folder.visit(), ["8"]);
+        assert!(folder.notes().contains("truncated"));
+    }
+}
+
+#[test]
 fn a_file_that_is_made_again_is_read_from_its_beginning() {
     let mut folder = Folder::new(Start::Last(0), Some("old\n"));
     assert_eq!(folder.visit(), NOTHING);
