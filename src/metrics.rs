@@ -15,10 +15,11 @@ pub(crate) enum Transport {
     WebSocket,
     Sse,
     Zws,
+    Poll,
 }
 
 impl Transport {
-    const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Sse, Self::Zws];
+    const ALL: [Self; 5] = [Self::Http, Self::WebSocket, Self::Sse, Self::Zws, Self::Poll];
 
     /// The word for logs and metric labels.
     pub(crate) const fn label(self) -> &'static str {
@@ -27,6 +28,7 @@ impl Transport {
             Self::WebSocket => "websocket",
             Self::Sse => "sse",
             Self::Zws => "zws",
+            Self::Poll => "poll",
         }
     }
 }

@@ -8,14 +8,14 @@ use crate::access::OriginPolicy;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Date, Events, Exchange, Refusal, Request, Route, Rules, Serves, Upgrade, Wanted,
-    response,
+    self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Upgrade,
+    Wanted, response,
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
-use crate::session::http::{Answer, Asked, Opening, Reply};
-use crate::session::{Session, Sse, Timing, Topics, WebSocket, Zws};
+use crate::session::http::{Answer, Asked, HeldRequest, Opening, Reply};
+use crate::session::{Http, LongPoll, Session, Sse, Timing, Topics, WebSocket, Zws};
 use crate::topics::Filter;
 use crate::wire::sse::Data;
 use crate::wire::{Format, WireFormat, zws};
@@ -109,12 +109,15 @@ impl Context {
         let (route, cors) = (http::route(request, &rules), http::cors(request, &rules));
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
-        let reply = match route {
+        let mut reply = match route {
             Ok(route) => self.answer(route, request, exchange, answer),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
         if let Some(cors) = cors {
             cors.stamp(&mut answer.head);
+            if let Reply::Session(Opening::Poll(_, held)) = &mut reply {
+                held.origin = cors.origin().map(Box::from);
+            }
         }
         reply
     }
@@ -154,6 +157,14 @@ impl Context {
                     };
                     let asked = asked(wanted, WireFormat::Sse(data, framing));
                     return Reply::Session(Opening::Sse(asked, framing));
+                }
+                Err(refusal) => refusal.write(out, exchange),
+            },
+            Route::Poll(_) if exchange.head_only => response::write_poll_preview(out, exchange),
+            Route::Poll(Poll { wanted, timeout }) => match self.room_for_client() {
+                Ok(()) => {
+                    let held = HeldRequest { timeout, exchange, origin: None };
+                    return Reply::Session(Opening::Poll(asked(wanted, WireFormat::Poll), held));
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
@@ -235,17 +246,18 @@ impl Context {
         text
     }
 
-    /// Starts the session of a client that may have one. Its first bytes are `head`.
+    /// Starts the session of a client that may have one, and asked for it by `http`.
     pub(super) fn open_session(
         &mut self,
         now: Instant,
         opening: Opening,
-        mut head: Vec<u8>,
+        mut http: Box<Http>,
         owner: Owner,
     ) -> Session {
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
         let mut subscribe = |Asked { wish, since }: Asked| self.feeds.subscribe(wish, owner, since);
-        let session = match opening {
+        let mut head = http.take_head();
+        let mut session = match opening {
             Opening::WebSocket(asked) => {
                 Session::WebSocket(WebSocket::new(ping_at, head, Some(subscribe(asked))))
             }
@@ -258,7 +270,14 @@ impl Context {
                 let topics = Topics::with_limit(self.limits.topics_max, self.feeds.wish_charge());
                 Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
             }
+            Opening::Poll(asked, held) => {
+                let poll = LongPoll::new(now, http, held, subscribe(asked));
+                self.metrics.client_changed(Transport::Http, Transport::Poll);
+                return Session::LongPoll(Box::new(poll));
+            }
         };
+        let message_bytes_max = self.limits.inbound_bytes_max;
+        session.handle_input(now, &mut http.take_input(), &self.timing, message_bytes_max);
         self.metrics.client_changed(Transport::Http, session.transport());
         session
     }

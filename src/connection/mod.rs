@@ -124,7 +124,8 @@ impl<S: ByteStream> Connection<S> {
         let readable = match &self.state {
             // Neither more requests nor their end while some are left to answer.
             State::Http(http) => http.wants_input() && !http.has_unread_input(),
-            State::Session(_) | State::Lingering { .. } => true,
+            State::Session(session) => session.wants_input(),
+            State::Lingering { .. } => true,
             State::Closed => false,
         };
         // Who is queued is visited anyway.
@@ -147,6 +148,8 @@ impl<S: ByteStream> Connection<S> {
             State::Http(http) if http.wants_input() => Occupant::Waiting,
             State::Http(_) => Occupant::Busy,
             State::Lingering { .. } => Occupant::Leaving,
+            // It comes back to HTTP.
+            State::Session(Session::LongPoll(_)) => Occupant::Busy,
             State::Session(_) | State::Closed => Occupant::Gone,
         }
     }
@@ -180,6 +183,9 @@ impl<S: ByteStream> Connection<S> {
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
                 session.handle_input(now, input, &context.timing, message_bytes_max);
+                if session.charge_input(&context.request_memory) {
+                    session.close(CloseReason::Memory);
+                }
             }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -196,6 +202,7 @@ impl<S: ByteStream> Connection<S> {
         match &mut self.state {
             // A client may end its side once it has asked: it gets its answer.
             State::Http(http) if !http.wants_input() => http.close_after_answer(),
+            State::Session(session) if !session.wants_input() => session.close(CloseReason::Client),
             State::Http(_) | State::Session(_) => self.close(CloseReason::Client, context),
             State::Lingering { .. } | State::Closed => self.state = State::Closed,
         }
@@ -274,11 +281,10 @@ impl<S: ByteStream> Connection<S> {
                     http.give_up(&context.turn_down("too many unfinished requests"));
                 }
             }
-            Progress::Opened { opening, head, mut input } => {
-                let mut session = context.open_session(now, opening, head, owner);
-                let message_bytes_max = context.limits.inbound_bytes_max;
-                session.handle_input(now, &mut input, &context.timing, message_bytes_max);
-                self.state = State::Session(session);
+            Progress::Opened(opening) => {
+                if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
+                    self.state = State::Session(context.open_session(now, opening, http, owner));
+                }
             }
         }
     }
@@ -293,7 +299,7 @@ impl<S: ByteStream> Connection<S> {
         loop {
             let output = match &mut self.state {
                 State::Http(http) => http.output(),
-                State::Session(session) => session.output(&mut context.feeds),
+                State::Session(session) => session.output(&mut context.feeds, context.date),
                 State::Lingering { .. } | State::Closed => return visit,
             };
             let room = bytes_max - visit.bytes_sent;
@@ -311,6 +317,11 @@ impl<S: ByteStream> Connection<S> {
                 Output::Finished(reason) => {
                     self.say_goodbye(now, reason, context);
                     return visit;
+                }
+                Output::NextRequest => {
+                    self.set_stalled(None, context);
+                    let is_cut = self.go_on_with_http(now, context);
+                    return Visit { is_cut, ..visit };
                 }
             };
             let wanted = bytes.len();
@@ -338,6 +349,27 @@ impl<S: ByteStream> Connection<S> {
                     self.close(reason_of(error.kind()), context);
                     return visit;
                 }
+            }
+        }
+    }
+
+    /// A poll is answered, and its connection is one for requests again. Returns whether there is one already.
+    fn go_on_with_http(&mut self, now: Instant, context: &mut Context) -> bool {
+        if context.phase == Phase::Draining {
+            self.say_goodbye(now, CloseReason::Shutdown, context);
+            return false;
+        }
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Session(Session::LongPoll(poll)) => {
+                context.metrics.client_changed(Transport::Poll, Transport::Http);
+                let http = poll.into_http(now, context.date, &context.timing);
+                let has_request = http.has_unread_input();
+                self.state = State::Http(http);
+                has_request
+            }
+            other => {
+                self.state = other;
+                false
             }
         }
     }

@@ -25,7 +25,7 @@ pub(crate) struct Gap {
 }
 
 /// Kept messages that a subscriber is to get, by their numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Replay {
     /// The next one to be looked at.
     pub(super) from: Seq,
@@ -121,11 +121,19 @@ impl Arrears {
         Self { gap, replay, turn, ..Self::default() }
     }
 
-    /// Works off what takes no bytes, and says what comes next.
+    /// Works off what takes no bytes, and says what comes next. A gap is told together with what follows it, so that who
+    /// comes back behind a gap is not told of it again.
     pub(super) fn due(&mut self, key: FeedKey, wish: &Wish, replayer: &mut Replayer) -> Due {
         loop {
             if self.rest.is_some() {
                 return Due::Rest;
+            }
+            if self.is_replaying() && std::mem::replace(&mut self.turn, Turn::Taken) == Turn::Over {
+                return Due::Later;
+            }
+            let due = self.look_for_piece(key, wish, replayer);
+            if matches!(due, Due::Later) {
+                return due;
             }
             if let Some(gap) = self.gap.take() {
                 if wish.wire.tells_gaps() {
@@ -134,42 +142,45 @@ impl Arrears {
                     let frame = SharedFrame::new(notice, replayer.memory());
                     self.rest = Some(FrameRest { frame, sent: 0 });
                 }
-                continue;
-            }
-            if self.is_replaying() {
-                let is_over = self.turn == Turn::Over;
-                self.turn = Turn::Taken;
-                if is_over {
-                    return Due::Later;
-                }
-            }
-            let Some(replay) = self.replay_mut() else {
-                let Some(Skipped::Told { missed }) = self.skipped.take() else {
-                    return Due::Nothing;
-                };
-                self.gap = Some(Gap { missed: Some(missed), reason: GapReason::Lag });
-                continue;
-            };
-            if let Some(lost) = replayer.forgotten(replay) {
-                replayer.count_lag();
-                let missed = wish.filter.is_everything().then_some(lost);
-                self.gap = Some(Gap { missed, reason: GapReason::Lag });
-                continue;
-            }
-            let Some(span) = replay.span() else {
+            } else if matches!(due, Due::Piece(_)) {
+                return due;
+            } else if self.is_replaying() {
                 self.end_replay(replayer);
-                continue;
-            };
-            match replayer.prepare(key, wish, span) {
-                Some(next) => {
-                    replay.from = next;
-                    if next <= span.last {
-                        return Due::Later;
-                    }
-                }
-                None => return Due::Piece(span),
+            } else if let Some(Skipped::Told { missed }) = self.skipped.take() {
+                self.gap = Some(Gap { missed: Some(missed), reason: GapReason::Lag });
+            } else {
+                return Due::Nothing;
             }
         }
+    }
+
+    /// Finds what comes next of a replay, where there is one.
+    fn look_for_piece(&mut self, key: FeedKey, wish: &Wish, replayer: &mut Replayer) -> Due {
+        let has_gap = self.gap.is_some();
+        let Some(replay) = self.replay_mut() else { return Due::Nothing };
+        let mut kept = *replay;
+        let forgotten = replayer.forgotten(&mut kept);
+        if forgotten.is_some() && has_gap {
+            // It is another gap, behind the one that is to be told of.
+            return Due::Nothing;
+        }
+        *replay = kept;
+        let due = match kept.span() {
+            Some(span) => match replayer.prepare(key, wish, span) {
+                Some(next) => {
+                    replay.from = next;
+                    if replay.span().is_some() { Due::Later } else { Due::Nothing }
+                }
+                None => Due::Piece(span),
+            },
+            None => Due::Nothing,
+        };
+        if let Some(lost) = forgotten {
+            replayer.count_lag();
+            let missed = wish.filter.is_everything().then_some(lost);
+            self.gap = Some(Gap { missed, reason: GapReason::Lag });
+        }
+        due
     }
 
     /// Notes that `sent` bytes left of what was due, and returns how many messages began with them.
@@ -199,6 +210,21 @@ impl Arrears {
         }
         self.rest = rest;
         messages
+    }
+
+    /// What is kept and was not replayed yet.
+    pub(super) fn replay(&self) -> Option<Replay> {
+        self.replay
+    }
+
+    /// Whether something of the log was missed, or left in part.
+    pub(super) fn has_missed(&self) -> bool {
+        self.rest.is_some() || self.skipped.is_some()
+    }
+
+    /// Whether there is something that only a gap can tell of, or may have to.
+    pub(super) fn owes_gap(&self) -> bool {
+        self.has_missed() || self.gap.is_some()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -18,7 +18,7 @@ mod resubscribe_tests;
 mod tests;
 
 pub(crate) use limits::Limits;
-pub(crate) use registry::{Changed, Feeds, Subscription, Wish};
+pub(crate) use registry::{Answer, Answering, Changed, Feeds, Subscription, Wish};
 
 use std::str::FromStr;
 
@@ -407,6 +407,15 @@ impl Feed {
     /// without this the gateway's own slowness could leave a fast client behind.
     fn is_congested(&self, limits: &Limits) -> bool {
         self.log.end() - self.settled > limits.lag_bytes_max as u64 / 2
+    }
+
+    /// The last message that the subscriber need not look at again.
+    fn position(&self, slot: usize, last_seq: Seq) -> Seq {
+        let subscriber = &self.subscribers[slot];
+        let replay = subscriber.arrears.as_ref().and_then(|arrears| arrears.replay());
+        let next =
+            replay.map(|replay| replay.from).or_else(|| self.log.seq_from(subscriber.cursor));
+        next.map_or(last_seq, |next| Seq(next.0 - 1))
     }
 
     #[cfg(test)]

@@ -1,9 +1,12 @@
 //! All feeds: who wants what, which feeds a message goes to, and which subscribers are to be served next.
 
+mod answers;
 mod change;
+#[cfg(test)]
+mod checks;
 
+pub(crate) use answers::{Answer, Answering};
 pub(crate) use change::Changed;
-use change::TURN_TOPICS_MAX;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -16,12 +19,14 @@ use super::encoder::Encoder;
 use super::limits::Limits;
 use super::pool::ChunkPool;
 use super::replay::Replayer;
-use super::{Feed, LagRule, Next, Overrun, Owner, Pending, Subscriber};
+use super::{Feed, LagRule, Next, Overrun, Owner, Pending};
 use crate::error::{CloseReason, GapReason};
 use crate::memory::{Charge, Memory};
 use crate::message::{Id, Message};
 use crate::topics::{Demand, Filter, TopicIndex};
 use crate::wire::{Encoding, WireFormat};
+use answers::Answers;
+use change::TURN_TOPICS_MAX;
 
 /// Subscribers of one feed that are served before another feed has its turn: small, so that a feed with few
 /// subscribers does not wait for one with thousands.
@@ -78,6 +83,7 @@ pub(crate) struct Feeds {
     wish_memory: Memory,
     limits: Limits,
     replayer: Replayer,
+    answers: Answers,
     /// Feeds whose subscribers are to be served, in turn.
     queue: VecDeque<FeedKey>,
     /// Feeds that grew and wait for [`Feeds::release`]; a feed is at most once in the two.
@@ -119,6 +125,7 @@ impl Feeds {
             wish_memory,
             limits,
             replayer: Replayer::new(limits.history, limits.last_value, encoding, memory.clone()),
+            answers: Answers::default(),
             queue: VecDeque::new(),
             fresh: VecDeque::new(),
             quantum_used: 0,
@@ -328,6 +335,7 @@ impl Feeds {
             }
         }
         self.replayer.forget_large();
+        self.answers.forget();
         if !self.has_fresh() {
             self.settled_bytes = self.memory.used_bytes();
         }
@@ -386,6 +394,7 @@ impl Feeds {
     /// either, the feeds let go of everything.
     fn relieve_memory(&mut self) {
         self.replayer.forget_large();
+        self.answers.forget();
         let rule = self.lag_rule();
         let Self { feeds, pool, memory, overrun, .. } = self;
         let target = memory.relief_bytes();
@@ -404,7 +413,7 @@ impl Feeds {
         if self.memory_expulsions > 0 {
             return;
         }
-        let mut will_be_freed = self.expel_who_keep_most(|subscriber| subscriber.is_blocked);
+        let mut will_be_freed = self.expel_who_keep_most(true);
         let Self { feeds, pool, memory, overrun, .. } = self;
         for (_, key) in &by_size {
             if memory.used_bytes() - will_be_freed <= memory.bytes_max() {
@@ -413,23 +422,24 @@ impl Feeds {
             feeds[*key].feed.leave_all_behind(rule, pool, overrun);
         }
         if self.memory.used_bytes() - will_be_freed > self.memory.bytes_max() {
-            will_be_freed += self.expel_who_keep_most(|subscriber| !subscriber.is_blocked);
+            will_be_freed += self.expel_who_keep_most(false);
         }
         debug_assert!(will_be_freed <= self.memory.used_bytes());
     }
 
-    /// Gives up those of `who` who keep the rest of a frame that nobody else holds, the largest frames first, as many as
-    /// it takes. Returns how many bytes that will free.
-    fn expel_who_keep_most(&mut self, who: impl Fn(&Subscriber) -> bool) -> usize {
+    /// Gives up those who keep an answer or the rest of a frame that nobody else holds, the largest first, as many as it
+    /// takes: of those who are blocked, or of the others. Returns how many bytes that will free.
+    fn expel_who_keep_most(&mut self, is_blocked: bool) -> usize {
         let mut keepers: Vec<_> = self
             .feeds
             .values()
             .flat_map(|entry| entry.feed.subscribers.iter())
-            .filter(|(_, subscriber)| who(subscriber))
+            .filter(|(_, subscriber)| subscriber.is_blocked == is_blocked)
             .filter_map(|(_, subscriber)| {
                 let rest = subscriber.arrears.as_ref()?.rest.as_ref()?;
                 Some((&rest.frame, subscriber.owner))
             })
+            .chain(self.answers.keepers(is_blocked))
             .collect();
         keepers.sort_unstable_by_key(|(frame, _)| (Reverse(frame.len()), Rc::as_ptr(frame)));
         let excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
@@ -460,38 +470,5 @@ impl Feeds {
             self.memory_expulsions += self.overrun.owners.len();
         }
         self.expelled.extend(self.overrun.owners.drain(..).map(|owner| (owner, reason)));
-    }
-
-    #[cfg(test)]
-    pub(crate) fn leave_everyone_behind(&mut self) {
-        let rule = self.lag_rule();
-        let Self { feeds, pool, overrun, .. } = self;
-        for entry in feeds.values_mut() {
-            entry.feed.leave_all_behind(rule, pool, overrun);
-        }
-    }
-
-    /// As if every socket were full whose subscriber has not got everything.
-    #[cfg(test)]
-    pub(super) fn block_who_is_behind(&mut self) {
-        for entry in self.feeds.values_mut() {
-            let Feed { subscribers, log, .. } = &mut entry.feed;
-            for (_, subscriber) in subscribers {
-                subscriber.is_blocked = subscriber.is_behind(log);
-            }
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn check_invariants(&self) {
-        assert_eq!(self.feeds.len(), self.by_wish.len());
-        self.demand.iter().for_each(Demand::check_invariants);
-        let congested = self.feeds.values().filter(|entry| entry.is_congested).count();
-        assert_eq!(congested, self.congested);
-        for (key, entry) in &self.feeds {
-            entry.feed.check_invariants();
-            let queued = self.queue.iter().chain(&self.fresh).filter(|&&queued| queued == key);
-            assert_eq!(queued.count(), usize::from(entry.is_queued));
-        }
     }
 }

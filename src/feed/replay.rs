@@ -146,7 +146,8 @@ impl Replayer {
         (missed > 0 || !is_covered).then_some(gap)
     }
 
-    fn epoch(&self) -> Epoch {
+    /// The run that the numbers count in.
+    pub(super) fn epoch(&self) -> Epoch {
         self.encoding.epoch
     }
 

@@ -23,6 +23,11 @@ impl<'a> Cors<'a> {
         Self { origin }
     }
 
+    /// The origin that is let in.
+    pub(crate) fn origin(&self) -> Option<&'a [u8]> {
+        self.origin
+    }
+
     /// Puts the fields behind the status line of the answer that `head` begins with.
     pub(crate) fn stamp(&self, head: &mut Vec<u8>) {
         let Some(end) = head.windows(2).position(|two| two == b"\r\n") else { return };
@@ -53,6 +58,19 @@ pub(crate) fn write_preflight(
     }
     head.field("Access-Control-Max-Age", MAX_AGE_SECONDS);
     head.finish_before(exchange, 0)
+}
+
+/// Appends the head of the answer to a poll of a page of `origin`, where there is one. Its content, of `content_len`
+/// bytes, is the caller's to send.
+pub(crate) fn write_poll_head(
+    out: &mut Vec<u8>,
+    exchange: Exchange,
+    content_len: usize,
+    origin: Option<&[u8]>,
+) {
+    // Whether another request follows is the session's to know: it may have to end meanwhile.
+    let _ = Head::poll(out).finish_before(exchange, content_len);
+    Cors::new(origin).stamp(out);
 }
 
 /// The names of fields that a page means to send, where they are names.

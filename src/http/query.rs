@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::{Refusal, Status};
 use crate::message::Id;
@@ -68,6 +69,37 @@ impl Wanted {
         }
         Ok(wanted)
     }
+}
+
+/// How long a poll waits unless it says so: below the 30 s after which some proxies give up.
+const POLL_SECONDS: u64 = 25;
+
+/// How long a poll may wait: many proxies give up after 60 s.
+const POLL_SECONDS_MAX: u64 = 60;
+
+/// Reads `timeout=`, whole seconds: 25 where it is not given, 60 where it is more.
+///
+/// # Errors
+///
+/// 400 for what is no number, or given twice.
+pub(super) fn poll_timeout(query: &[u8]) -> Result<Duration, Refusal> {
+    let reason = "malformed timeout: expected one number of whole seconds such as 25";
+    let mut seconds = None;
+    for pair in query.split(|&byte| byte == b'&') {
+        let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        let (name, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());
+        if percent_decode(name, Plus::Space).as_deref() != Some(b"timeout") {
+            continue;
+        }
+        let digits = percent_decode(value, Plus::Space).ok_or_else(|| bad(reason))?;
+        if seconds.is_some() || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+            return Err(bad(reason));
+        }
+        let text = std::str::from_utf8(&digits).map_err(|_| bad(reason))?;
+        // What is too long for a number is more than may be.
+        seconds = Some(text.parse().unwrap_or(u64::MAX).min(POLL_SECONDS_MAX));
+    }
+    Ok(Duration::from_secs(seconds.unwrap_or(POLL_SECONDS)))
 }
 
 /// Sets what may be given once, or refuses with `reason`.

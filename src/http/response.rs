@@ -246,6 +246,14 @@ pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing:
     After::Close
 }
 
+/// Appends the 200 that tells what an answer to a poll would be like: it would have to be waited for.
+pub(crate) fn write_poll_preview(out: &mut Vec<u8>, exchange: Exchange) -> After {
+    let mut head = Head::poll(out);
+    head.connection_field(exchange);
+    head.end();
+    exchange.after()
+}
+
 /// The head of an answer while it is being written.
 pub(super) struct Head<'a> {
     out: &'a mut Vec<u8>,
@@ -261,6 +269,14 @@ impl<'a> Head<'a> {
         out.extend_from_slice(b"\r\n");
         let mut head = Self { out, status };
         head.field("X-Content-Type-Options", "nosniff");
+        head
+    }
+
+    /// Begins the answer to a poll.
+    pub(super) fn poll(out: &'a mut Vec<u8>) -> Self {
+        let mut head = Self::start(out, Status::Ok);
+        head.field("Content-Type", "application/json");
+        head.field("Cache-Control", "no-store");
         head
     }
 

@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tungstenite::handshake::derive_accept_key;
 
 use super::cors::{Cors, METHODS};
-use super::query::{Plus, percent_decode};
+use super::query::{Plus, percent_decode, poll_timeout};
 use super::{
     BodyLength, Field, Method, Refusal, Request, Status, Version, Wanted, assets::safe_path,
 };
@@ -27,6 +28,8 @@ pub(crate) enum Route {
     WebSocket(Upgrade),
     /// An event stream, or with HEAD only what it would be like.
     Events(Events),
+    /// A poll, or with HEAD only what its answer would be like.
+    Poll(Poll),
     /// What a page of another origin may ask here: it may.
     Preflight,
     /// Whether the process lives.
@@ -55,6 +58,15 @@ pub(crate) struct Events {
     pub(crate) wanted: Wanted,
     /// How the client finds its end.
     pub(crate) framing: Framing,
+}
+
+/// A valid request to wait for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Poll {
+    /// What the client wants to see.
+    pub(crate) wanted: Wanted,
+    /// How long it waits for that.
+    pub(crate) timeout: Duration,
 }
 
 /// What a listener serves.
@@ -87,8 +99,8 @@ pub(crate) struct Rules<'a> {
 ///
 /// In this order: 501 for a method that HTTP does not know (RFC 9110 section 15.6.2); 400 for a
 /// broken percent escape in the path; 404; 405 for a method that the path does not know; 403 for
-/// metrics. For a WebSocket the order is in [`upgrade`], for an event stream in [`events`]. Files
-/// answer 404 and 405 themselves.
+/// metrics. For a WebSocket the order is in [`upgrade`], for an event stream in [`events`], for a poll in
+/// [`poll`]. Files answer 404 and 405 themselves.
 pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
     if request.method == Method::Unknown {
         return Err(Refusal::new(Status::NotImplemented, "unknown method"));
@@ -107,6 +119,7 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
         (b"/metrics", Serves::Clients) | (_, Serves::Operation) => Err(not_found()),
         (b"/ws", _) => web_socket(request, rules),
         (b"/sse", _) => events(request, rules),
+        (b"/poll", _) => poll(request, rules),
         (b"/", _) if asks_for_web_socket(request) => web_socket(request, rules),
         (path, _) => safe_path(path).map(Route::Page).ok_or_else(not_found),
     }
@@ -120,8 +133,8 @@ fn path<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
 /// What pages of other origins may see of the answer to `request`, where its path is one that they may ask at all. A
 /// browser asks nobody before it opens a WebSocket.
 pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Option<Cors<'a>> {
-    let is_shared =
-        rules.serves != Serves::Operation && path(request).is_ok_and(|path| &*path == b"/sse");
+    let is_shared = rules.serves != Serves::Operation
+        && path(request).is_ok_and(|path| matches!(&*path, b"/sse" | b"/poll"));
     let origin = request.field("origin").once().filter(|_| allows_origin(request, rules));
     is_shared.then(|| Cors::new(origin))
 }
@@ -198,9 +211,10 @@ fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal>
     Ok(Upgrade { wanted, accept: derive_accept_key(key), zws })
 }
 
-/// The event stream's route: 405; 403 for the origin; only who may connect learns, by 400, what is wrong with the
-/// query. A stream cannot wait for a body to end, so there must be none.
-fn events(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+/// What `request` wants of a path that pages of other origins may ask, or nothing where it only asks whether it may:
+/// 405; 403 for the origin; only who may connect learns, by 400, what is wrong with the query. Messages cannot wait for
+/// a body to end, so there must be none.
+fn shared(request: &Request<'_>, rules: &Rules<'_>) -> Result<Option<Wanted>, Refusal> {
     if matches!(request.method, Method::Known | Method::Unknown) {
         return Err(Refusal::method_not_allowed(METHODS));
     }
@@ -208,15 +222,33 @@ fn events(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
         return Err(foreign_origin());
     }
     if request.method == Method::Options {
-        return Ok(Route::Preflight);
+        return Ok(None);
     }
-    let bad = |reason| Err(Refusal::new(Status::BadRequest, reason));
     if request.body != BodyLength::None {
-        return bad("a request for events has no body");
+        return Err(bad("a request for messages has no body"));
     }
-    let mut wanted = Wanted::from_query(request.query, rules.topics_max)?;
+    Wanted::from_query(request.query, rules.topics_max).map(Some)
+}
+
+fn bad(reason: &'static str) -> Refusal {
+    Refusal::new(Status::BadRequest, reason)
+}
+
+/// The poll's route: as [`shared`] has it, then 400 for a format that polls have not, or a malformed time.
+fn poll(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    let Some(wanted) = shared(request, rules)? else { return Ok(Route::Preflight) };
+    if matches!(wanted.format, Some(Format::Raw | Format::Parts)) {
+        return Err(bad("polls have no format but json"));
+    }
+    let timeout = poll_timeout(request.query)?;
+    Ok(Route::Poll(Poll { wanted, timeout }))
+}
+
+/// The event stream's route: as [`shared`] has it, then 400 for a format that events have not.
+fn events(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    let Some(mut wanted) = shared(request, rules)? else { return Ok(Route::Preflight) };
     if wanted.format == Some(Format::Parts) {
-        return bad("events have no format parts: expected raw or json");
+        return Err(bad("events have no format parts: expected raw or json"));
     }
     wanted.since = last_event_id(request).or(wanted.since);
     let framing = match request.version {

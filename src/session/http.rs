@@ -2,7 +2,7 @@
 //! else. Decides when a request is complete, not what it is answered. Knows no socket and no clock.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Output, Timing};
 use crate::error::CloseReason;
@@ -61,7 +61,7 @@ pub(crate) struct Answer {
 pub(crate) enum Reply {
     /// Its answer was written.
     Answered(After),
-    /// It asks for messages and gets them. The head was written that they follow.
+    /// It asks for messages and gets them. The head was written that they follow, but for a poll.
     Session(Opening),
 }
 
@@ -72,6 +72,7 @@ pub(crate) enum Opening {
     Sse(Asked, Framing),
     /// It asks for topics when it is open.
     Zws(zws::Protocol),
+    Poll(Asked, HeldRequest),
 }
 
 /// What a request asks for.
@@ -81,13 +82,24 @@ pub(crate) struct Asked {
     pub(crate) since: Option<Id>,
 }
 
+/// A request that waits for its answer.
+#[derive(Debug)]
+pub(crate) struct HeldRequest {
+    /// How long it waits for a message.
+    pub(crate) timeout: Duration,
+    pub(crate) exchange: Exchange,
+    /// The page's origin, where it is let in.
+    pub(crate) origin: Option<Box<[u8]>>,
+}
+
 /// How far [`Http::proceed`] got.
 #[derive(Debug)]
 pub(crate) enum Progress {
     /// More input is needed, or an answer is to be sent first.
     Waiting,
-    /// The connection is a session's from now on: `head` goes out first, `input` is what came behind the request.
-    Opened { opening: Opening, head: Vec<u8>, input: Vec<u8> },
+    /// The connection is a session's from now on: [`Http::take_head`] goes out first, [`Http::take_input`] is what came
+    /// behind the request. A poll's has both later.
+    Opened(Opening),
 }
 
 impl Http {
@@ -159,9 +171,7 @@ impl Http {
                         }
                     };
                     if let Some(opening) = self.serve_head(head_len, limits, serve) {
-                        let head = std::mem::take(&mut self.answer.head);
-                        let input = self.input.split_off(self.input_taken);
-                        return Progress::Opened { opening, head, input };
+                        return Progress::Opened(opening);
                     }
                 }
                 Stage::Body(skipper) => match skipper.skip(input) {
@@ -200,6 +210,7 @@ impl Http {
                 }
                 Reply::Session(opening) => {
                     self.input_taken += head_len;
+                    self.stage = Stage::Answering;
                     return Some(opening);
                 }
             },
@@ -246,9 +257,35 @@ impl Http {
     pub(crate) fn advance(&mut self, now: Instant, sent: usize, timing: &Timing) {
         self.sent += sent;
         let is_complete = matches!(self.output(), Output::Finished(_));
-        if !is_complete || self.after == After::Close {
-            return;
+        if is_complete && self.after == After::NextRequest {
+            self.go_on(now, self.date, timing);
         }
+    }
+
+    /// What is written before anything else on a connection that is a session's from now on.
+    pub(crate) fn take_head(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.answer.head)
+    }
+
+    /// What came behind the request.
+    pub(crate) fn take_input(&mut self) -> Vec<u8> {
+        self.input.split_off(self.input_taken)
+    }
+
+    /// Keeps what comes behind a request that somebody else answers.
+    pub(super) fn hold_input(&mut self, input: &[u8]) {
+        self.forget_taken_input();
+        self.input.extend_from_slice(input);
+    }
+
+    /// How much came behind the request.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.input.len() - self.input_taken
+    }
+
+    /// The answer is complete: the next request may begin.
+    pub(super) fn go_on(&mut self, now: Instant, date: Date, timing: &Timing) {
+        self.date = date;
         self.answer = Answer::default();
         self.sent = 0;
         self.has_unread_input = self.input_taken < self.input.len();

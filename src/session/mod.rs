@@ -2,6 +2,7 @@
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
 pub(crate) mod http;
+mod long_poll;
 mod outbox;
 pub(crate) mod sse;
 pub(crate) mod websocket;
@@ -11,9 +12,12 @@ use std::time::{Duration, Instant};
 
 use crate::error::CloseReason;
 use crate::feed::Feeds;
+use crate::http::Date;
+use crate::memory::Memory;
 use crate::metrics::Transport;
 
 pub(crate) use http::Http;
+pub(crate) use long_poll::LongPoll;
 pub(crate) use sse::Sse;
 pub(crate) use websocket::WebSocket;
 pub(crate) use zws::{Topics, Zws};
@@ -38,6 +42,8 @@ pub(crate) enum Output<'a> {
     Idle,
     /// Nothing ever again: everything was written, the sending side can be shut down.
     Finished(CloseReason),
+    /// Everything was written, and the connection goes on with HTTP.
+    NextRequest,
 }
 
 /// A client that gets messages.
@@ -46,6 +52,7 @@ pub(crate) enum Session {
     WebSocket(WebSocket),
     Sse(Sse),
     Zws(Box<Zws>),
+    LongPoll(Box<LongPoll>),
 }
 
 impl Session {
@@ -55,6 +62,7 @@ impl Session {
             Self::WebSocket(_) => Transport::WebSocket,
             Self::Sse(_) => Transport::Sse,
             Self::Zws(_) => Transport::Zws,
+            Self::LongPoll(_) => Transport::Poll,
         }
     }
 
@@ -72,6 +80,23 @@ impl Session {
             }
             Self::Sse(session) => session.handle_input(input, message_bytes_max),
             Self::Zws(session) => session.handle_input(now, input, timing, message_bytes_max),
+            Self::LongPoll(session) => session.handle_input(input),
+        }
+    }
+
+    /// Counts input that has to be kept against `memory`. Returns whether that is too much.
+    pub(crate) fn charge_input(&mut self, memory: &Memory) -> bool {
+        match self {
+            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => false,
+            Self::LongPoll(session) => session.charge_input(memory),
+        }
+    }
+
+    /// Whether the client is to be listened to now.
+    pub(crate) fn wants_input(&self) -> bool {
+        match self {
+            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => true,
+            Self::LongPoll(session) => session.wants_input(),
         }
     }
 
@@ -84,6 +109,10 @@ impl Session {
                 Ok(())
             }
             Self::Zws(session) => session.handle_timeout(now),
+            Self::LongPoll(session) => {
+                session.handle_timeout(now);
+                Ok(())
+            }
         }
     }
 
@@ -93,14 +122,17 @@ impl Session {
             Self::WebSocket(session) => session.next_deadline(),
             Self::Sse(session) => session.next_deadline(),
             Self::Zws(session) => session.next_deadline(),
+            Self::LongPoll(session) => session.next_deadline(),
         }
     }
 
-    pub(crate) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
+    /// What is to be written; an answer that begins here is of this `date`.
+    pub(crate) fn output<'a>(&'a mut self, feeds: &'a mut Feeds, date: Date) -> Output<'a> {
         match self {
             Self::WebSocket(session) => session.output(feeds),
             Self::Sse(session) => session.output(feeds),
             Self::Zws(session) => session.output(feeds),
+            Self::LongPoll(session) => session.output(feeds, date),
         }
     }
 
@@ -116,6 +148,7 @@ impl Session {
             Self::WebSocket(session) => session.advance(now, feeds, sent, timing),
             Self::Sse(session) => session.advance(now, feeds, sent, timing),
             Self::Zws(session) => session.advance(now, feeds, sent, timing),
+            Self::LongPoll(session) => session.advance(feeds, sent),
         }
     }
 
@@ -123,8 +156,8 @@ impl Session {
     pub(crate) fn note_progress(&mut self, now: Instant, timing: &Timing) {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),
-            Self::Sse(_) => {}
             Self::Zws(session) => session.note_alive(now, timing),
+            Self::Sse(_) | Self::LongPoll(_) => {}
         }
     }
 
@@ -134,6 +167,7 @@ impl Session {
             Self::WebSocket(session) => session.close(reason),
             Self::Sse(session) => session.close(reason),
             Self::Zws(session) => session.close(reason),
+            Self::LongPoll(session) => session.close(reason),
         }
     }
 
@@ -143,6 +177,8 @@ impl Session {
             Self::WebSocket(session) => session.close_when_drained(feeds, reason),
             Self::Sse(session) => session.close_when_drained(feeds, reason),
             Self::Zws(session) => session.close_when_drained(feeds, reason),
+            // Its answer has everything that it is owed.
+            Self::LongPoll(session) => session.close(reason),
         }
     }
 
@@ -152,6 +188,7 @@ impl Session {
             Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
             Self::Sse(session) => session.event_rest_bytes(feeds) == 0,
             Self::Zws(session) => session.frame_rest_bytes(feeds) == 0,
+            Self::LongPoll(session) => session.is_waiting(),
         }
     }
 
@@ -161,6 +198,7 @@ impl Session {
             Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
             Self::Sse(session) => session.set_blocked(feeds, is_blocked),
             Self::Zws(session) => session.set_blocked(feeds, is_blocked),
+            Self::LongPoll(session) => session.set_blocked(feeds, is_blocked),
         }
     }
 
@@ -170,6 +208,7 @@ impl Session {
             Self::WebSocket(session) => session.end(feeds),
             Self::Sse(session) => session.end(feeds),
             Self::Zws(session) => session.end(feeds),
+            Self::LongPoll(session) => session.end(feeds),
         }
     }
 }

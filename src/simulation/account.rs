@@ -17,6 +17,13 @@ pub(super) enum Seen {
     Close(u16),
 }
 
+impl Seen {
+    /// The message's number, where it is one.
+    pub(super) fn number(&self) -> Option<usize> {
+        if let Self::Message(number) = self { Some(*number) } else { None }
+    }
+}
+
 /// What a client was owed.
 pub(super) struct Account<'a> {
     pub(super) published: &'a [Published],
@@ -153,8 +160,7 @@ impl Account<'_> {
 
     /// Last values are the latest of their topics, in order, and there is one of each topic or a later message.
     fn check_values(&self, greeting: &[Seen], seen: &[Seen]) {
-        let number = |it: &Seen| if let Seen::Message(number) = it { Some(*number) } else { None };
-        let values: Vec<_> = greeting.iter().filter_map(number).collect();
+        let values: Vec<_> = greeting.iter().filter_map(Seen::number).collect();
         assert!(values.is_sorted_by(|a, b| a < b), "each once, in order: {values:?}");
         let topic = |number: usize| self.published[number - 1].topic.as_str();
         for &value in &values {
@@ -163,7 +169,7 @@ impl Account<'_> {
         }
         for owed in (self.first..=self.joined).filter(|&number| (self.wants)(number)) {
             let is_made_up_for = |later| topic(later) == topic(owed) && later >= owed;
-            let came = seen.iter().filter_map(number).any(is_made_up_for);
+            let came = seen.iter().filter_map(Seen::number).any(is_made_up_for);
             let later = (self.joined + 1..=self.published.len()).any(is_made_up_for);
             assert!(came || later, "no value for the topic of {owed}");
         }

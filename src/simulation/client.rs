@@ -1,11 +1,14 @@
 //! A simulated client: what it asks for, how it behaves, and what it must have seen in the end.
 
+mod reading;
+
+pub(super) use reading::{number_of, take_frame};
+
 use super::account::{Account, Seen};
-use super::events::{self, Content};
 use super::pipe::SharedPipe;
-use super::zws::{self, Subscriptions};
-use crate::message::{Epoch, Id, Lost};
-use crate::test_events::Event;
+use super::polls;
+use super::zws::Subscriptions;
+use crate::message::{Epoch, Lost};
 use crate::test_random::Random;
 use crate::wire::Format;
 use crate::wire::sse::Framing;
@@ -42,6 +45,7 @@ enum Transport {
     WebSocket,
     Sse(Framing),
     Zws(Protocol),
+    Poll,
 }
 
 impl Transport {
@@ -56,8 +60,9 @@ impl Transport {
 
     /// One for a client that comes back with an id.
     fn that_resumes(random: &mut Random, format: Format) -> Self {
-        match (format, random.below(6)) {
+        match (format, random.below(7)) {
             (Format::Parts, _) | (_, 0..3) => Self::WebSocket,
+            (Format::Json, 5..) => Self::Poll,
             (_, 3) => Self::Sse(Framing::Plain),
             _ => Self::Sse(Framing::Chunked),
         }
@@ -199,7 +204,8 @@ impl Client {
         Some(Since { run, number })
     }
 
-    fn request(&self, random: &mut Random) -> Vec<u8> {
+    /// What it asks for, but for where to begin.
+    fn query(&self) -> String {
         let mut query = match self.format {
             Format::Raw => "format=raw".to_owned(),
             Format::Json => "format=json".to_owned(),
@@ -207,6 +213,11 @@ impl Client {
         };
         self.prefixes.iter().for_each(|topic| query += &format!("&topic={topic}"));
         self.exact.iter().for_each(|topic| query += &format!("&exact={topic}"));
+        query
+    }
+
+    fn request(&self, random: &mut Random) -> Vec<u8> {
+        let mut query = self.query();
         let mut headers = String::new();
         if let Some(Since { run, number }) = self.since {
             let id = format!("{}-{}", run.epoch.as_str(), number - run.begins_after);
@@ -229,6 +240,7 @@ impl Client {
                 "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
             ),
+            Transport::Poll => poll_request(&query),
             Transport::Sse(Framing::Plain) => format!("GET /sse?{query} HTTP/1.0\r\n{headers}\r\n"),
             Transport::Sse(Framing::Chunked) => {
                 format!("GET /sse?{query} HTTP/1.1\r\nHost: a\r\n{headers}\r\n")
@@ -256,6 +268,8 @@ impl Client {
                 self.send(&requests);
             }
             (7, Transport::Zws(_)) => self.misbehave(&frame(0x82, b"\x03"), 1002),
+            (2, Transport::Poll) => self.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"),
+            (3..10, Transport::Poll) => {}
             (2, _) => self.send(&frame(0x89, b"are you there")),
             (3, _) => self.send(&frame(0x81, "what clients say goes nowhere é".as_bytes())),
             (4, _) => self.send(&frame(0x8a, b"")),
@@ -302,12 +316,28 @@ impl Client {
             }
             self.received.extend(pipe.to_client.drain(..len));
         }
+        if self.transport == Transport::Poll {
+            self.poll_again();
+            return;
+        }
         // Bodies are ASCII, so that these bytes are a ping, or a length and a pong too many.
         let pings =
             self.received[self.searched..].windows(2).filter(|two| two == b"\x89\x00").count();
         self.searched = self.received.len() - 1;
         for _ in 0..if self.answers_pings { pings } else { 0 } {
             self.send(&frame(0x8a, b""));
+        }
+    }
+
+    /// Asks for what comes behind each answer that is whole now.
+    fn poll_again(&mut self) {
+        while let Some((answer, len)) = polls::read(&self.received[self.searched..]) {
+            self.searched += len;
+            if let Some(answer) = answer {
+                let epoch = answer.next.epoch.unwrap();
+                let since = format!("&since={}-{}", epoch.as_str(), answer.next.seq.0);
+                self.send(poll_request(&(self.query() + &since)).as_bytes());
+            }
         }
     }
 
@@ -352,6 +382,12 @@ impl Client {
             assert!(!is_alive, "a client that is served got its upgrade");
             return;
         };
+        if self.transport == Transport::Poll && has_values {
+            // What comes behind the first last values is replayed from history.
+            let is_message = |it: &&Seen| matches!(it, Seen::Message(_));
+            assert!(seen.iter().filter(is_message).is_sorted_by_key(Seen::number));
+            return;
+        }
         let is_told = self.tells_gaps();
         let is_zws = matches!(self.transport, Transport::Zws(_));
         let wants = |number: usize| match &*published[number - 1].topic {
@@ -383,103 +419,11 @@ impl Client {
         match self.transport {
             Transport::WebSocket | Transport::Zws(_) => last == Some(Seen::Close(1001)),
             Transport::Sse(Framing::Chunked) => last == Some(Seen::Close(NO_CODE)),
-            Transport::Sse(Framing::Plain) => self.pipe.borrow().server_ended,
-        }
-    }
-
-    /// The frames received; `None` where there was no upgrade. What is not whole at the end is left out.
-    fn seen(&self, published: &[Published]) -> Option<Vec<Seen>> {
-        let mut bytes = self.received.as_slice();
-        loop {
-            let head = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-            let is_last = bytes.starts_with(b"HTTP/1.1 101") || events::is_head(&bytes[..head]);
-            bytes = &bytes[head..];
-            if is_last {
-                break;
-            }
-            // The answer to the request in front.
-            bytes = bytes.strip_prefix(b"ok\n")?;
-        }
-        if let Transport::Sse(framing) = self.transport {
-            let (events, has_ended) = events::read(bytes, framing);
-            let seen = events.iter().map(|event| self.read_event(event, published));
-            return Some(seen.chain(has_ended.then_some(Seen::Close(NO_CODE))).collect());
-        }
-        if let Transport::Zws(protocol) = self.transport {
-            return Some(zws::read(bytes, protocol, published));
-        }
-        let mut seen = Vec::new();
-        while let Some((first, payload, rest)) = take_frame(bytes) {
-            seen.push(self.read_frame(first, payload, published));
-            bytes = rest;
-        }
-        Some(seen)
-    }
-
-    fn read_event(&self, event: &Event, published: &[Published]) -> Seen {
-        match events::content(event) {
-            Content::Gap(gap) => gap,
-            Content::Message(id) => {
-                let seen = match self.format {
-                    Format::Json => self.read_json(event.data.as_bytes(), published),
-                    _ => Seen::Message(number_of(event.data.as_bytes(), published)),
-                };
-                assert_eq!(seen, Seen::Message(self.number_in_run(id)));
-                seen
-            }
-        }
-    }
-
-    fn read_json(&self, text: &[u8], published: &[Published]) -> Seen {
-        let json: serde_json::Value = serde_json::from_slice(text).unwrap();
-        if json.get("gap").is_some() {
-            return events::gap(&json);
-        }
-        let number = number_of(json["data"].as_str().unwrap().as_bytes(), published);
-        assert_eq!(self.number_in_run(json["id"].as_str().unwrap().parse().unwrap()), number);
-        assert_eq!(json["topic"], published[number - 1].topic.as_str());
-        Seen::Message(number)
-    }
-
-    /// Which message has `id`, counted over all runs.
-    fn number_in_run(&self, id: Id) -> usize {
-        assert_eq!(id.epoch, Some(self.run.epoch));
-        self.run.begins_after + id.seq.0 as usize
-    }
-
-    fn read_frame(&self, first: u8, payload: &[u8], published: &[Published]) -> Seen {
-        match (first, self.format) {
-            (0x89, _) => Seen::Ping,
-            (0x8a, _) => Seen::Pong,
-            (0x88, _) => Seen::Close(u16::from_be_bytes([payload[0], payload[1]])),
-            (0x81, Format::Raw) => Seen::Message(number_of(payload, published)),
-            (0x81, Format::Json) => self.read_json(payload, published),
-            (0x82, Format::Parts) => {
-                let topic_len = u32::from_be_bytes(payload[..4].try_into().unwrap()) as usize;
-                let number = number_of(&payload[4 + topic_len + 4..], published);
-                assert_eq!(&payload[4..4 + topic_len], published[number - 1].topic.as_bytes());
-                Seen::Message(number)
-            }
-            other => panic!("no such frame is ever sent: {other:?}"),
+            Transport::Sse(Framing::Plain) | Transport::Poll => self.pipe.borrow().server_ended,
         }
     }
 }
 
-pub(super) fn number_of(body: &[u8], published: &[Published]) -> usize {
-    let text = std::str::from_utf8(body).unwrap();
-    let number: usize = text.split('|').next().unwrap().parse().unwrap();
-    assert_eq!(body.len(), published[number - 1].body_bytes, "the whole body");
-    number
-}
-
-/// Cuts one unmasked frame off the front.
-pub(super) fn take_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    assert!(second < 0x80, "a server does not mask");
-    let (len, start) = match second {
-        126 => (usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
-        127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?) as usize, 10),
-        len => (usize::from(len), 2),
-    };
-    Some((first, bytes.get(start..start + len)?, &bytes[start + len..]))
+fn poll_request(query: &str) -> String {
+    format!("GET /poll?{query}&timeout=20 HTTP/1.1\r\nHost: a\r\n\r\n")
 }

@@ -6,6 +6,7 @@ mod account;
 mod client;
 mod events;
 mod pipe;
+mod polls;
 mod world;
 mod zws;
 

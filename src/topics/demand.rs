@@ -73,6 +73,8 @@ struct Want {
     has_timer: bool,
     /// What came after this message, and starts with the prefix, was asked for without a pause.
     since: Seq,
+    /// Whether somebody for whom it was asked for was told to go on behind that very message.
+    is_handed_out: bool,
     _charge: Charge,
 }
 
@@ -112,7 +114,14 @@ impl Demand {
             };
             let per_source = SOURCE_BYTES + SOURCE_BYTES_PER_BYTE * prefix.len();
             let charge = memory.charge(WANT_BYTES + prefix.len() + *sources * per_source);
-            let want = Want { feeds: 1, until: None, has_timer: false, since, _charge: charge };
+            let want = Want {
+                feeds: 1,
+                until: None,
+                has_timer: false,
+                since,
+                is_handed_out: false,
+                _charge: charge,
+            };
             wants.insert(key, want);
         }
     }
@@ -137,9 +146,20 @@ impl Demand {
         within(&self.bounds, filter).into_iter().all(|prefix| {
             let wanted = self.wants.get(prefix);
             let want = wanted.or_else(|| self.wants.get(cover(&self.asked, prefix)?));
-            // What began to be asked for after that very message may have been missed before it was asked for.
-            want.is_some_and(|want| want.since < seq)
+            // What began to be asked for after that very message may have been missed before it was asked for, but not
+            // by who waited meanwhile: without an end it would be told so, and come back with the same message.
+            want.is_some_and(|want| want.since < seq || (want.since == seq && want.is_handed_out))
         })
+    }
+
+    /// Somebody who was waiting for `filter` goes on behind the message `seq`.
+    pub(crate) fn hand_out(&mut self, filter: &Filter, seq: Seq) {
+        let Self { bounds, wants, .. } = self;
+        for prefix in within(bounds, filter) {
+            if let Some(want) = wants.get_mut(prefix).filter(|want| want.since == seq) {
+                want.is_handed_out = true;
+            }
+        }
     }
 
     /// When [`Self::advance`] is to be called at the latest.

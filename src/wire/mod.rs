@@ -1,6 +1,7 @@
 //! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
 
 pub(crate) mod json;
+pub(crate) mod poll;
 pub(crate) mod sse;
 pub(crate) mod utf8;
 pub(crate) mod websocket;
@@ -66,6 +67,7 @@ pub(crate) enum WireFormat {
     Sse(sse::Data, sse::Framing),
     /// A WebSocket frame for each part.
     Zws,
+    Poll,
 }
 
 /// What encoding depends on besides the message: the same for the whole gateway.
@@ -77,7 +79,7 @@ pub(crate) struct Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 8;
+    pub(crate) const COUNT: usize = 9;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
@@ -85,6 +87,7 @@ impl WireFormat {
             Self::WebSocket(format) => format as usize,
             Self::Sse(data, framing) => 3 + 2 * data as usize + framing as usize,
             Self::Zws => 7,
+            Self::Poll => 8,
         }
     }
 
@@ -120,13 +123,14 @@ impl WireFormat {
                 sse::Data::Json => sse::write_json(out, &encoding.epoch, message),
             }),
             Self::Zws => zws::write_message(out, message),
+            Self::Poll => poll::write_message(out, &encoding.epoch, message),
         }
     }
 
     /// Whether the format can tell of a gap: `raw` and `parts` on WebSocket cannot, nor can ZWS.
     pub(crate) fn tells_gaps(self) -> bool {
         match self {
-            Self::WebSocket(Format::Json) | Self::Sse(..) => true,
+            Self::WebSocket(Format::Json) | Self::Sse(..) | Self::Poll => true,
             Self::WebSocket(Format::Raw | Format::Parts) | Self::Zws => false,
         }
     }
@@ -142,6 +146,7 @@ impl WireFormat {
             Self::Sse(_, framing) => {
                 framing.write_with(out, |out| sse::write_gap(out, missed, reason));
             }
+            Self::Poll => poll::write_gap(out, missed, reason),
             Self::WebSocket(Format::Raw | Format::Parts) | Self::Zws => {}
         }
     }
@@ -235,7 +240,7 @@ mod tests {
                 [sse::Framing::Plain, sse::Framing::Chunked]
                     .map(|framing| WireFormat::Sse(data, framing))
             }))
-            .chain([WireFormat::Zws])
+            .chain([WireFormat::Zws, WireFormat::Poll])
             .map(WireFormat::index)
             .collect();
         places.sort_unstable();

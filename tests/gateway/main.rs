@@ -11,6 +11,7 @@ mod http;
 mod messages;
 mod operation;
 mod overload;
+mod polls;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;

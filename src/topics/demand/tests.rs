@@ -244,3 +244,15 @@ fn publishers_are_asked_for_exactly_what_is_wanted() {
         assert_eq!(demand.memory.used_bytes(), 0);
     }
 }
+
+#[test]
+fn who_waited_from_the_beginning_goes_on_without_a_gap() {
+    let mut demand = demand(&[""]);
+    let (news, sport) = (filter(&["news."], &[]), filter(&["sport."], &[]));
+    demand.add(&news, Seq(7));
+    demand.add(&sport, Seq(7));
+    assert!(!demand.covers(&news, Seq(7)), "it may have been published before it was asked for");
+    demand.hand_out(&news, Seq(7));
+    assert!(demand.covers(&news, Seq(7)));
+    assert!(!demand.covers(&sport, Seq(7)) && !demand.covers(&news, Seq(6)));
+}
