@@ -1,6 +1,7 @@
 //! The programs in `examples/`, run as processes: with each other, and with the gateway between.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod figure;
 mod process;
 
 use std::io::{Read, Write};
@@ -33,6 +34,14 @@ fn gateway(args: &[&str]) -> (Process, String, String) {
     let address = gateway.printed("page ").replace("http://", "");
     let endpoint = gateway.printed("zeromq ").replace("SUB bound to ", "");
     (gateway, address, endpoint)
+}
+
+/// As [`gateway`], where a producer binds.
+fn gateway_connected_to(endpoint: &str, args: &[&str]) -> (Process, String) {
+    let fixed = ["--listen", "127.0.0.1:0", "--connect", endpoint];
+    let gateway = Process::start(env!("CARGO_BIN_EXE_zmq2ws"), &[&fixed, args].concat());
+    let address = gateway.printed("page ").replace("http://", "");
+    (gateway, address)
 }
 
 /// Waits for a metric of the gateway to have `value`.

@@ -57,12 +57,6 @@ impl Process {
         wait_for(&self.stderr, label)
     }
 
-    /// The next lines of standard output.
-    #[track_caller]
-    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
-        (0..count).map(|_| self.printed("")).collect()
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

@@ -12,7 +12,7 @@ use crate::{assert_said, bound_consumer, producer};
 
 #[track_caller]
 fn assert_next(consumer: &Process, expected: &[&str]) {
-    assert_eq!(consumer.lines(expected.len()), expected);
+    assert_eq!(crate::lines(consumer, expected.len()), expected);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn many_threads_lose_no_line_of_many_files() {
         &endpoint,
     ]);
     // A file that is renamed before anybody has seen it is nobody's.
-    let first = consumer.lines(FILES);
+    let first = crate::lines(&consumer, FILES);
     // Written while they are read: each file at its own pace, rotated once in the middle.
     thread::scope(|scope| {
         for file in 0..FILES {

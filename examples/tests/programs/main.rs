@@ -40,3 +40,9 @@ fn assert_said(end: &End, start: &str) {
     assert_eq!(end.code, Some(0), "{end:#?}");
     assert!(end.stderr.iter().any(|line| line.starts_with(start)), "{start:?} in {end:#?}");
 }
+
+/// The next lines of standard output.
+#[track_caller]
+fn lines(process: &Process, count: usize) -> Vec<String> {
+    (0..count).map(|_| process.printed("")).collect()
+}

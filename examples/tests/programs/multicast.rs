@@ -38,12 +38,12 @@ fn a_group_hears_files_and_ignores_what_is_none_of_its_datagrams() {
     for datagram in [&b""[..], b"\xffshort", b"\x03endlast"] {
         stranger.send_to(datagram, address).unwrap();
     }
-    let lines = first.lines(LINES + 1);
+    let lines = crate::lines(&first, LINES + 1);
     for (number, line) in lines[..LINES].iter().enumerate() {
         assert_eq!(*line, format!("h/a.log\t{number}"));
     }
     assert_eq!(lines[LINES], "end\tlast");
-    let lines = second.lines(LINES);
+    let lines = crate::lines(&second, LINES);
     assert_eq!(lines[LINES - 1], format!(r#"{{"topic":"h/a.log","data":"{}"}}"#, LINES - 1));
     for consumer in [&first, &second] {
         consumer.signal(Signal::INT);
