@@ -1,4 +1,4 @@
-//! nginx and HAProxy in front of two gateways, with the lines that the README gives.
+//! Balancers in front of two gateways, nginx and HAProxy, with the lines that the README gives.
 
 use std::env;
 use std::fs;

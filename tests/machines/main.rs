@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
 mod balancers;
+mod hosts;
+mod layout;
 mod shared_port;
 #[path = "../support/mod.rs"]
 mod support;
