@@ -46,6 +46,8 @@ pub(crate) enum Answering {
 pub(super) struct Answers {
     leaving: Slab<Leaving>,
     recent: VecDeque<Recent>,
+    /// What [`Feeds::answer_behind`] returned last.
+    joined: Vec<u8>,
 }
 
 struct Leaving {
@@ -59,6 +61,8 @@ struct Recent {
     question: Question,
     frame: Rc<SharedFrame>,
     messages: u64,
+    /// It is only for those who wait no longer.
+    is_empty: bool,
 }
 
 /// Where a subscriber is, and so what it is to be told.
@@ -96,16 +100,18 @@ impl Feeds {
             &self.feeds[subscription.feed].feed.subscribers[subscription.slot as usize];
         let owner = subscriber.owner;
         let question = self.question(subscription);
-        let known =
-            self.answers.recent.iter().find(|recent| Some(&recent.question) == question.as_ref());
+        let known = self.answers.recent.iter().find(|recent| {
+            Some(&recent.question) == question.as_ref() && (is_due || !recent.is_empty)
+        });
         let (frame, messages) = match known {
             Some(recent) => (Rc::clone(&recent.frame), recent.messages),
             None => match self.put_together(subscription, is_due) {
                 Ok(answer) => {
-                    let messages = answer.messages();
+                    let (messages, is_empty) = (answer.messages(), answer.is_empty());
                     let frame = self.finish(subscription, answer);
                     if let Some(question) = question {
-                        self.keep(Recent { question, frame: Rc::clone(&frame), messages });
+                        let frame = Rc::clone(&frame);
+                        self.keep(Recent { question, frame, messages, is_empty });
                     }
                     (frame, messages)
                 }
@@ -124,6 +130,15 @@ impl Feeds {
     /// The bytes of an answer.
     pub(crate) fn answer_bytes(&self, answer: &Answer) -> &[u8] {
         self.answers.leaving[answer.slot].frame.as_bytes()
+    }
+
+    /// A small answer behind its head, so that both go out in one write. What does not leave at once is not kept twice.
+    pub(crate) fn answer_behind(&mut self, head: &[u8], answer: &Answer) -> &[u8] {
+        let Answers { leaving, joined, .. } = &mut self.answers;
+        joined.clear();
+        joined.extend_from_slice(head);
+        joined.extend_from_slice(leaving[answer.slot].frame.as_bytes());
+        joined
     }
 
     /// Notes whether the socket takes bytes that the answer goes to.
