@@ -10,6 +10,7 @@ mod history;
 mod http;
 mod messages;
 mod operation;
+mod origins;
 mod overload;
 mod polls;
 #[path = "../support/mod.rs"]
