@@ -19,7 +19,7 @@ use crate::memory::{Charge, Memory};
 /// answer.
 const HELD_BYTES_MAX: usize = 4 << 10;
 
-/// An answer up to this size goes out in one write with its head: copying it costs less than a second write does.
+/// How an answer begins goes out in one write with its head up to this size: copying it costs less than a second write.
 const JOINED_BYTES_MAX: usize = 4 << 10;
 
 /// One request that waits or is answered. What a waiting one does not need is in boxes: there may be many thousands.
@@ -120,7 +120,7 @@ impl LongPoll {
         }
         match &self.phase {
             Phase::Answering { head, answer, sent: 0, .. }
-                if feeds.answer_bytes(answer).len() <= JOINED_BYTES_MAX =>
+                if feeds.answer_piece(answer, 0).len() <= JOINED_BYTES_MAX =>
             {
                 Output::Bytes(feeds.answer_behind(head, answer))
             }
@@ -128,7 +128,7 @@ impl LongPoll {
                 Output::Bytes(&head[*sent..])
             }
             Phase::Answering { head, answer, sent, .. } => {
-                Output::Bytes(&feeds.answer_bytes(answer)[sent - head.len()..])
+                Output::Bytes(feeds.answer_piece(answer, sent - head.len()))
             }
             Phase::Waiting { .. } | Phase::Over => match self.end {
                 Some(reason) => Output::Finished(reason),
@@ -139,7 +139,7 @@ impl LongPoll {
     }
 
     fn begin_answer(&mut self, feeds: &Feeds, answer: Answer, date: Date) {
-        let content_len = feeds.answer_bytes(&answer).len();
+        let content_len = feeds.answer_len(&answer);
         let mut head = Vec::new();
         let exchange = Exchange {
             keep_alive: self.exchange.keep_alive && self.end.is_none(),
@@ -155,7 +155,7 @@ impl LongPoll {
         let Phase::Answering { head, answer, sent, messages } = &mut self.phase else { return 0 };
         *sent += bytes;
         let begun = std::mem::take(messages);
-        if *sent == head.len() + feeds.answer_bytes(answer).len() {
+        if *sent == head.len() + feeds.answer_len(answer) {
             self.end(feeds);
         }
         begun
