@@ -12,6 +12,7 @@ mod history;
 mod idle;
 mod large;
 mod resume;
+mod sse;
 mod stalled;
 
 use crate::case::{Case, Figure};
@@ -58,6 +59,7 @@ impl Effort {
 pub(crate) const SECTIONS: &[Section] = &[
     flat::SECTION,
     formats::SECTION,
+    sse::SECTION,
     gentle::SECTION,
     coalesce::SECTION,
     handshakes::SECTION,
