@@ -255,7 +255,7 @@ impl Context {
         &mut self,
         now: Instant,
         opening: Opening,
-        mut http: Box<Http>,
+        mut http: Http,
         owner: Owner,
     ) -> Session {
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);

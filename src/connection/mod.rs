@@ -283,7 +283,7 @@ impl<S: ByteStream> Connection<S> {
             }
             Progress::Opened(opening) => {
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
-                    let mut session = context.open_session(now, opening, http, owner);
+                    let mut session = context.open_session(now, opening, *http, owner);
                     charge_input(&mut session, context);
                     self.state = State::Session(session);
                 }

@@ -19,7 +19,12 @@ const EVENT_BYTES: usize = 160;
 
 fn cases(effort: Effort) -> Vec<Case> {
     let gentle = Load::Paced { per_second: 100, seconds: effort.seconds(4.0) };
-    let loads = [("flat out", flat::work(effort, 1_000)), ("100/s", Work::new(gentle, 1_000))];
+    let flat_out = flat::work(effort, 1_000);
+    let loads = [
+        ("64 B, flat out", flat_out),
+        ("1024 B, flat out", Work { body_bytes: 1024, ..flat_out }),
+        ("64 B, 100/s", Work::new(gentle, 1_000)),
+    ];
     let of = |(format, suffix)| loads.map(|(name, work)| (format, suffix, name, work));
     let case = |(format, suffix_bytes, name, work): (&str, usize, &str, Work)| {
         // The same window for both, so that as many messages are under way.
