@@ -1,6 +1,7 @@
 //! The gateway over real sockets: what its users and its enemies meet.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
+mod clients;
 mod coalesce;
 mod demand;
 mod events;
@@ -10,6 +11,7 @@ mod history;
 mod http;
 mod messages;
 mod operation;
+mod origins;
 mod overload;
 mod polls;
 mod radio;
