@@ -96,7 +96,7 @@ fn with_format_json_the_argument_is_the_object() {
     publisher.send(&[b"t", b"\xff", b"x"]);
     publisher.send(&[b"t\xff", b"a"]);
     let events: Vec<_> = polling.take(3).iter().map(|packet| event(packet)).collect();
-    let id = events[0][1]["id"].as_str().unwrap();
+    let id = events[0][1]["id"].as_str().unwrap().to_owned();
     assert!(id.ends_with("-1"), "{id}");
     let epoch = id.split_once('-').unwrap().0;
     assert_eq!(

@@ -56,7 +56,8 @@ fn other_methods() {
         assert!([400, 405].contains(&response.status), "{method}: {response:?}");
     }
     session.connect();
-    let unknown = Session { sid: "unknown".to_owned(), ..session };
+    let mut unknown = session;
+    unknown.sid = "unknown".to_owned();
     assert_refused(&unknown.post("40"), 400, 1, "Session ID unknown");
 }
 
