@@ -17,7 +17,10 @@ fn assert_shared(response: &Response) {
     let allowed = response.header("access-control-allow-origin");
     assert_eq!(allowed, Some(ORIGIN), "{response:?}");
     assert_eq!(response.header("access-control-allow-credentials"), Some("true"));
-    assert_eq!(response.header("vary"), Some("Origin"));
+    assert!(
+        response.header("vary").is_some_and(|fields| fields.contains("Origin")),
+        "{response:?}"
+    );
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn who_is_not_on_the_list_sees_nothing() {
     for (method, path) in [("GET", POLLING), ("OPTIONS", POLLING), ("GET", "/socket.io/?EIO=4")] {
         let response = ask(&gateway, method, path, "");
         assert_eq!(response.header("access-control-allow-origin"), None, "{method} {path}");
-        assert_eq!(response.header("vary"), Some("Origin"), "{method} {path}");
+        assert!(response.header("vary").is_some_and(|fields| fields.contains("Origin")), "{path}");
         assert_ne!(response.status, 200);
     }
 }

@@ -9,7 +9,7 @@ use crate::support::process::Gateway;
 use crate::support::websocket::{CLOSE, Raw, TEXT};
 use crate::support::{PATIENCE, pass};
 
-const QUICK: [&str; 2] = ["--ping-interval=60ms", "--ping-timeout=30s"];
+const QUICK: [&str; 2] = ["--ping-interval=300ms", "--ping-timeout=30s"];
 
 /// Everything until the end, which must come.
 fn until_end(socket: &mut Raw) -> Vec<String> {
@@ -38,10 +38,10 @@ fn a_ping_follows_a_pong() {
     }
     // The first one after the interval, not before.
     let start = Instant::now();
-    let late = Gateway::start(&["--ping-interval=400ms"]);
+    let late = Gateway::start(&["--ping-interval=500ms"]);
     let mut socket = connected_socket(late.address, "");
     assert_eq!(text(&socket.frame()), "2");
-    assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
+    assert!(start.elapsed() >= Duration::from_millis(500), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn before_the_pong_there_is_no_other_ping() {
     let mut socket = connected_socket(gateway.address, "");
     assert_eq!(text(&socket.frame()), "2");
     assert_eq!(session.packets(), ["2"]);
-    pass(Duration::from_millis(300));
+    pass(Duration::from_millis(900));
     publisher.send(&[b"there", b"still"]);
     assert_eq!(event(text(&socket.frame()))[1], "still");
     let event = event(&session.take(1)[0]);
@@ -88,7 +88,7 @@ fn pings_are_not_starved_by_messages() {
 
 #[test]
 fn who_does_not_answer_is_closed() {
-    let gateway = Gateway::start(&["--ping-interval=60ms", "--ping-timeout=120ms"]);
+    let gateway = Gateway::start(&["--ping-interval=300ms", "--ping-timeout=200ms"]);
     let session = Session::open(gateway.address);
     session.assert_posts("40");
     session.take(1);
@@ -104,7 +104,7 @@ fn who_does_not_answer_is_closed() {
     let (mut socket, _) = opened_socket(gateway.address, "");
     let start = Instant::now();
     assert_eq!(until_end(&mut socket), ["2"]);
-    assert!(start.elapsed() >= Duration::from_millis(120));
+    assert!(start.elapsed() >= Duration::from_millis(500));
     gateway.wait_for_metric(CLIENTS, |count| count == 0.0);
     assert_eq!(gateway.metrics().closed("socketio", "ping_timeout"), 2.0);
 }
@@ -112,7 +112,7 @@ fn who_does_not_answer_is_closed() {
 /// Messages are no pong, nor is what the client has to say.
 #[test]
 fn only_a_pong_is_an_answer() {
-    let (gateway, publisher) = stage(&["--ping-interval=60ms", "--ping-timeout=200ms"]);
+    let (gateway, publisher) = stage(&["--ping-interval=200ms", "--ping-timeout=300ms"]);
     let mut socket = connected_socket(gateway.address, "");
     let deadline = Instant::now() + PATIENCE;
     while socket.send_bytes(&crate::support::websocket::frame(TEXT, true, b"42[\"a\"]")).is_ok() {
@@ -128,7 +128,7 @@ fn only_a_pong_is_an_answer() {
 
 #[test]
 fn who_polls_no_more_is_forgotten() {
-    let gateway = Gateway::start(&["--ping-interval=60ms", "--ping-timeout=120ms"]);
+    let gateway = Gateway::start(&["--ping-interval=300ms", "--ping-timeout=200ms"]);
     let session = Session::connected(gateway.address, "");
     gateway.wait_for_metric(CLIENTS, |count| count == 0.0);
     session.assert_gone();

@@ -57,7 +57,7 @@ fn before_the_main_namespace_only_a_wish_to_enter_it() {
     assert_ends(&mut socket);
     let session = Session::open(gateway.address);
     session.post("bAQ==");
-    session.assert_gone();
+    session.assert_over();
 }
 
 #[test]
@@ -86,14 +86,14 @@ fn afterwards_what_is_no_packet_ends_the_engine() {
         assert_ends(&mut socket);
         let session = Session::connected(gateway.address, "");
         session.post(packet);
-        session.assert_gone();
+        session.assert_over();
     }
     let mut socket = connected_socket(gateway.address, "");
     socket.send(BINARY, b"\x01");
     assert_ends(&mut socket);
     let session = Session::connected(gateway.address, "");
     session.post("bAQ==");
-    session.assert_gone();
+    session.assert_over();
     gateway.wait_for_metric(CLIENTS, |count| count == 0.0);
 }
 
@@ -185,7 +185,7 @@ fn a_namespace_with_quotes_stays_one_packet() {
 
 #[test]
 fn who_leaves_the_namespace_keeps_the_engine() {
-    let (gateway, publisher) = stage(&["--ping-interval=50ms"]);
+    let (gateway, publisher) = stage(&["--ping-interval=300ms"]);
     let mut socket = connected_socket(gateway.address, "");
     let mut other = connected_socket(gateway.address, "");
     socket.send(TEXT, b"41");

@@ -281,7 +281,7 @@ fn the_end_of_the_session_is_the_end_of_its_probe() {
 
 #[test]
 fn a_ping_goes_where_the_client_listens() {
-    let gateway = Gateway::start(&["--ping-interval=100ms"]);
+    let gateway = Gateway::start(&["--ping-interval=400ms"]);
     let session = Session::connected(gateway.address, "");
     let mut socket = session.probed();
     while session.packets() == ["6"] {}
