@@ -67,6 +67,7 @@ impl Settings {
             history_bytes_max: self.history_bytes(memory_bytes_max)?,
             last_value: self.switch("last-value", &self.last_value)?,
             last_value_topics_max: self.last_value_topics()?,
+            socket_io_recovery: self.switch("socket-io-recovery", &self.socket_io_recovery)?,
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
             coalesce: self.pause("coalesce", &self.coalesce, 0, &COALESCE)?,

@@ -15,7 +15,9 @@ pub(crate) enum Method {
     Head,
     /// What may be asked; served where pages of other origins may ask.
     Options,
-    /// Known to HTTP but to no path here: POST, PUT, PATCH, DELETE, TRACE. Answered with 405.
+    /// With a body that a path may take.
+    Post,
+    /// Known to HTTP but to no path here: PUT, PATCH, DELETE, TRACE. Answered with 405.
     Known,
     /// Not known to this server at all, methods in lower case included. Answered with 501 (RFC 9110
     /// section 9.1).
@@ -28,7 +30,8 @@ impl Method {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "OPTIONS" => Self::Options,
-            "POST" | "PUT" | "PATCH" | "DELETE" | "TRACE" => Self::Known,
+            "POST" => Self::Post,
+            "PUT" | "PATCH" | "DELETE" | "TRACE" => Self::Known,
             _ => Self::Unknown,
         }
     }
@@ -106,7 +109,8 @@ impl<'a> Request<'a> {
         if self.expects_continue() { BodyLength::None } else { self.body }
     }
 
-    fn expects_continue(&self) -> bool {
+    /// Whether the client does not send the body before it has heard `100 (Continue)`.
+    pub(crate) fn expects_continue(&self) -> bool {
         self.version == Version::Http11
             && self.body != BodyLength::None
             && self.list("expect").any(|element| element.eq_ignore_ascii_case(b"100-continue"))

@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Pending, Subscription};
-use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
+use crate::wire::websocket::{self, ControlPayload, Decoder, Event, Said};
 
 /// One client. What an idle one does not need is in boxes: there may be hundreds of thousands.
 #[derive(Debug)]
@@ -60,6 +60,11 @@ enum Heartbeat {
     Awaiting {
         until: Instant,
     },
+    /// It is somebody else's, who writes frames of their own where one begins.
+    Elsewhere {
+        /// To be sent as soon as that is so.
+        has_frames: bool,
+    },
 }
 
 impl WebSocket {
@@ -74,6 +79,18 @@ impl WebSocket {
             subscription,
             phase: Phase::Open,
             heartbeat: Heartbeat::Quiet { ping_at },
+            ping: None,
+            outbox: Some(Outbox::new(response)),
+        }
+    }
+
+    /// A client that somebody else pings.
+    pub(super) fn without_heartbeat(response: Vec<u8>) -> Self {
+        Self {
+            decoder: None,
+            subscription: None,
+            phase: Phase::Open,
+            heartbeat: Heartbeat::Elsewhere { has_frames: false },
             ping: None,
             outbox: Some(Outbox::new(response)),
         }
@@ -99,7 +116,7 @@ impl WebSocket {
         mut input: &mut [u8],
         timing: &Timing,
         mut fresh: Decoder,
-        mut on_message: impl FnMut(&[u8]) -> Result<(), CloseReason>,
+        mut on_message: impl FnMut(Said<'_>) -> Result<(), CloseReason>,
     ) {
         let mut kept = self.decoder.take();
         let decoder = kept.as_deref_mut().unwrap_or(&mut fresh);
@@ -108,7 +125,7 @@ impl WebSocket {
             self.note_alive(now, timing);
             match event {
                 Event::Message => {
-                    if let Err(reason) = on_message(decoder.kept()) {
+                    if let Err(reason) = on_message(decoder.said()) {
                         self.close(reason);
                     }
                 }
@@ -123,6 +140,28 @@ impl WebSocket {
         if !decoder.is_at_rest() {
             self.decoder = kept.or_else(|| Some(Box::new(fresh)));
         }
+    }
+
+    /// What is kept of a message that is under way.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.decoder.as_ref().map_or(0, |decoder| decoder.kept_bytes())
+    }
+
+    /// Whether frames of somebody else's own can be put now.
+    pub(super) fn is_between_outputs(&self, feeds: &Feeds) -> bool {
+        let is_open = matches!(self.phase, Phase::Open | Phase::Draining { .. });
+        is_open && self.outbox.is_none() && self.frame_rest_bytes(feeds) == 0
+    }
+
+    /// Sends `frames` next; [`Self::is_between_outputs`].
+    pub(super) fn put_own(&mut self, frames: Vec<u8>) {
+        debug_assert!(self.outbox.is_none(), "frames are put between outputs");
+        self.outbox = Some(Outbox::new(frames));
+    }
+
+    /// Notes whether frames wait to be put as soon as that can be.
+    pub(super) fn expect_own(&mut self, has_frames: bool) {
+        self.heartbeat = Heartbeat::Elsewhere { has_frames };
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -149,7 +188,7 @@ impl WebSocket {
         match self.heartbeat {
             Heartbeat::Quiet { ping_at } => Some(ping_at),
             Heartbeat::Awaiting { until } => Some(until),
-            Heartbeat::Due | Heartbeat::Leaving => None,
+            Heartbeat::Due | Heartbeat::Leaving | Heartbeat::Elsewhere { .. } => None,
         }
     }
 
@@ -198,7 +237,8 @@ impl WebSocket {
             Phase::Closed { .. } => false,
             Phase::Closing { .. } => true,
             Phase::Open | Phase::Draining { .. } => {
-                self.ping.is_some() || self.heartbeat == Heartbeat::Due
+                let is_due = [Heartbeat::Due, Heartbeat::Elsewhere { has_frames: true }];
+                self.ping.is_some() || is_due.contains(&self.heartbeat)
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Answers to polls: what a subscriber is to be sent by now, put together once for all who wait for the same. A poll is
-//! over with its answer, so its cursor ends where that begins to leave. Knows no session.
+//! Answers to polls: what a subscriber is to be sent by now, put together once for all who wait for the same. A poll at
+//! `/poll` is over with its answer, so its cursor ends where that begins to leave; one of Engine.IO is a session's, whose
+//! cursor goes on. Knows no session.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -11,11 +12,14 @@ use crate::error::CloseReason;
 use crate::feed::arrears::{Arrears, Gap, Replay};
 use crate::feed::log::SharedFrame;
 use crate::feed::{Owner, Pending};
-use crate::wire::poll;
+use crate::wire::{engine_io, poll};
 
 /// An answer takes no more messages with so many bytes, unless it is one message that is larger: the rest has its turn
 /// with the next poll, which is answered at once.
 const ANSWER_BYTES: usize = 64 << 10;
+
+/// The same for an answer that no other one follows.
+const LAST_ANSWER_BYTES: usize = 1 << 20;
 
 /// Answers that are kept for others who wait for the same, until everyone had a turn: feeds take turns, and so few of
 /// them are asked for at a time.
@@ -28,6 +32,15 @@ pub(crate) struct Answer {
     slot: usize,
     /// How many messages it has.
     pub(crate) messages: u64,
+}
+
+/// What a session that polls is to be sent.
+#[derive(Debug)]
+pub(crate) enum Packets {
+    Some(Answer),
+    /// There may be something, but others come first.
+    Later,
+    None,
 }
 
 /// What became of a poll.
@@ -59,6 +72,8 @@ struct Recent {
     question: Question,
     frame: Rc<SharedFrame>,
     messages: u64,
+    /// How far it leads in the log; 0 where its cursor ends.
+    taken: usize,
 }
 
 /// Where a subscriber is, and so what it is to be told.
@@ -104,21 +119,67 @@ impl Feeds {
                 Ok(answer) => {
                     let messages = answer.messages();
                     let frame = self.finish(subscription, answer);
-                    if let Some(question) = question {
-                        self.keep(Recent { question, frame: Rc::clone(&frame), messages });
-                    }
+                    self.keep(question, &frame, messages, 0);
                     (frame, messages)
                 }
                 Err(answering) => return answering,
             },
         };
         self.unsubscribe(subscription);
+        Answering::Ready(self.give(owner, frame, messages))
+    }
+
+    /// The packets for a session that polls, as much as goes into an answer, to leave by the connection `keeper`; no other
+    /// answer may follow one that `is_last`. The subscription is one for [`crate::wire::WireFormat::SocketIo`], and its
+    /// cursor goes behind them.
+    pub(crate) fn packets(
+        &mut self,
+        subscription: &Subscription,
+        keeper: Owner,
+        is_last: bool,
+    ) -> Packets {
+        let bytes_max = if is_last { LAST_ANSWER_BYTES } else { ANSWER_BYTES };
+        // A cursor goes on alone through what is not in the log.
+        let question = self
+            .question(subscription)
+            .filter(|question| !is_last && question.gap.is_none() && question.replay.is_none());
+        let known =
+            self.answers.recent.iter().find(|recent| Some(&recent.question) == question.as_ref());
+        if let Some(Recent { frame, messages, taken, .. }) = known {
+            let (frame, messages, taken) = (Rc::clone(frame), *messages, *taken);
+            self.advance(subscription, taken);
+            return Packets::Some(self.give(keeper, frame, messages));
+        }
+        let mut payload = engine_io::Payload::default();
+        let (mut messages, mut taken) = (0, 0);
+        loop {
+            let bytes = match self.pending(subscription) {
+                Pending::Bytes(frames) => payload.take(frames, bytes_max),
+                Pending::Later if is_last => continue,
+                Pending::Later if payload.is_empty() => return Packets::Later,
+                Pending::Later | Pending::Nothing => 0,
+            };
+            if bytes == 0 {
+                break;
+            }
+            messages += self.advance(subscription, bytes);
+            taken += bytes;
+        }
+        if payload.is_empty() {
+            return Packets::None;
+        }
+        let frame = SharedFrame::new(payload.finish(), &self.memory);
+        self.keep(question, &frame, messages, taken);
+        Packets::Some(self.give(keeper, frame, messages))
+    }
+
+    fn give(&mut self, owner: Owner, frame: Rc<SharedFrame>, messages: u64) -> Answer {
         let slot = self.answers.leaving.insert(Leaving { owner, frame, is_blocked: false });
         if self.memory.is_exceeded() {
             self.relieve_memory();
             self.settle_overrun(CloseReason::Memory);
         }
-        Answering::Ready(Answer { slot, messages })
+        Answer { slot, messages }
     }
 
     /// The bytes of an answer.
@@ -145,7 +206,7 @@ impl Feeds {
         let feed = &self.feeds[subscription.feed].feed;
         let subscriber = &feed.subscribers[subscription.slot as usize];
         let (gap, replay) = match &subscriber.arrears {
-            Some(arrears) if arrears.has_missed() => return None,
+            Some(arrears) if arrears.has_missed() || arrears.has_seam() => return None,
             Some(arrears) => (arrears.gap, arrears.replay()),
             None => (None, None),
         };
@@ -153,7 +214,15 @@ impl Feeds {
         Some(Question { feed: subscription.feed, cursor, end, gap, replay })
     }
 
-    fn keep(&mut self, recent: Recent) {
+    fn keep(
+        &mut self,
+        question: Option<Question>,
+        frame: &Rc<SharedFrame>,
+        messages: u64,
+        taken: usize,
+    ) {
+        let Some(question) = question else { return };
+        let recent = Recent { question, frame: Rc::clone(frame), messages, taken };
         let known = &mut self.answers.recent;
         if known.len() == RECENT_MAX {
             known.pop_front();
