@@ -101,8 +101,8 @@ fn who_does_not_answer_is_closed() {
     }
     assert!(seen == ["2", "1"] || seen == ["1"], "{seen:?}");
     session.assert_gone();
-    let (mut socket, _) = opened_socket(gateway.address, "");
     let start = Instant::now();
+    let (mut socket, _) = opened_socket(gateway.address, "");
     assert_eq!(until_end(&mut socket), ["2"]);
     assert!(start.elapsed() >= Duration::from_millis(500));
     gateway.wait_for_metric(CLIENTS, |count| count == 0.0);

@@ -77,12 +77,13 @@ fn ids_are_neither_alike_nor_told_to_others() {
     }
     assert_eq!((engines.len(), sockets.len()), (50, 50));
     assert!(engines.is_disjoint(&sockets), "the sid of the engine is a secret");
-    // No two have a place in common where all bits stay the same.
-    let mut columns = vec![HashSet::new(); 20];
+    // 22 characters of 6 bits each are drawn, wherever they are; what tells sessions apart may be beside them.
+    let mut columns = vec![HashSet::new(); 100];
     for sid in &engines {
         sid.bytes().zip(&mut columns).for_each(|(byte, column)| _ = column.insert(byte));
     }
-    assert!(columns.iter().all(|column| column.len() > 8), "{columns:?}");
+    let drawn = columns.iter().filter(|column| column.len() > 12).count();
+    assert!(drawn >= 21, "{drawn} places differ: {engines:?}");
 }
 
 #[test]
