@@ -241,8 +241,10 @@ impl Page {
         {
             let line = opening.take().unwrap();
             self.release(random, line);
-            assert_eq!(answer.status, 200, "{answer:?}");
-            self.hear_packet(&answer.text, published);
+            match answer.status {
+                200 => self.hear_packet(&answer.text, published),
+                status => self.assert_full(status),
+            }
         }
         if let Some(answer) = self.post.as_mut().and_then(Line::answer) {
             let line = self.post.take().unwrap();
@@ -283,8 +285,14 @@ impl Page {
     }
 
     fn assert_unknown(&self, answer: &Answer) {
-        let is_expected = answer.text == UNKNOWN || self.may_end;
-        assert!(answer.status == 400 && is_expected, "{answer:?}");
+        let is_unknown = answer.status == 400 && answer.text == UNKNOWN;
+        assert!(is_unknown || self.may_end, "{answer:?}");
+    }
+
+    /// Only who has no room refuses a handshake, or who waited too long for it.
+    fn assert_full(&self, status: u16) {
+        let is_lenient = self.terms.is_lenient && !self.may_end;
+        assert!(matches!(status, 503 | 408) && !is_lenient, "{status}");
     }
 
     fn hear_frames(&mut self, random: &mut Random, published: &[Published]) {
@@ -292,7 +300,15 @@ impl Page {
         if *stage == Stage::Asked
             && let Some(answer) = line.answer()
         {
-            assert_eq!(answer.status, 101, "{answer:?}");
+            if answer.status != 101 {
+                let is_gone = matches!(self.state, State::Open { .. }) && answer.text == UNKNOWN;
+                let (line, _) = self.socket.take().unwrap();
+                line.hang_up(random);
+                if !is_gone {
+                    self.assert_full(answer.status);
+                }
+                return;
+            }
             *stage = match self.state {
                 State::Closed { .. } => Stage::Taken,
                 State::Open { .. } if self.is_hasty && self.post.is_none() && self.tries == 1 => {
@@ -431,7 +447,8 @@ impl Page {
     }
 
     fn note_wish(&mut self, packet: &str, published: &[Published]) {
-        if packet == "40" {
+        // Whoever asks twice is closed for it, and is served until then.
+        if packet == "40" && self.joined.is_none() {
             self.joined = Some((published.len(), None));
         }
     }

@@ -26,6 +26,8 @@ impl Account<'_> {
         let free_until = if self.has_values { self.joined_max } else { self.joined_min };
         let mut last = 0;
         let mut slack = self.owed(free_until, self.joined_max);
+        // A gap may tell of messages that came before the last values did, too.
+        let mut surplus = self.owed(self.joined_min, free_until);
         let (mut untold, mut is_vague) = (0_i64, false);
         for item in seen {
             match item {
@@ -38,9 +40,10 @@ impl Account<'_> {
                         continue;
                     }
                     if self.tells_in_place {
-                        let is_right = is_vague || (0..=slack).contains(&untold);
+                        let is_right = is_vague || (-surplus..=slack).contains(&untold);
                         assert!(is_right, "{untold} untold before {number}, not {slack} at most");
-                        (untold, is_vague, slack) = (0, false, 0);
+                        (untold, is_vague) = (0, false);
+                        (slack, surplus) = (0, 0);
                     }
                 }
                 Seen::Gap(Some(missed), _) => {
@@ -54,7 +57,7 @@ impl Account<'_> {
         }
         if is_alive {
             untold += self.owed(last.max(free_until), self.published.len());
-            let is_right = is_vague || (0..=slack).contains(&untold);
+            let is_right = is_vague || (-surplus..=slack).contains(&untold);
             assert!(is_right, "{untold} neither delivered nor told, {slack} at most");
         }
     }

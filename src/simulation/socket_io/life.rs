@@ -112,7 +112,10 @@ impl Page {
             && self.outbox.is_empty()
             && (is_polling || is_socket)
             && matches!(self.joined, Some((_, Some(_))))
-            && self.lines().all(|line| line.pipe.borrow().to_client.is_empty() && !line.is_torn())
+            && self.lines().all(|line| {
+                let pipe = line.pipe.borrow();
+                pipe.to_client.is_empty() && pipe.to_server.is_empty() && !line.is_torn()
+            })
     }
 
     /// From now on it reads as fast as it can, and behaves.

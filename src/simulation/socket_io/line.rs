@@ -83,7 +83,7 @@ impl Line {
         let frame = match first {
             0x81 => Frame::Text(String::from_utf8(payload.to_vec()).unwrap()),
             0x8a => Frame::Pong,
-            0x88 => Frame::Close(u16::from_be_bytes([payload[0], payload[1]])),
+            0x88 => Frame::Close(payload.first_chunk().map_or(0, |code| u16::from_be_bytes(*code))),
             other => panic!("no such frame is ever sent: {other:#x}"),
         };
         let taken = self.received.len() - rest.len();
