@@ -153,10 +153,7 @@ mod tests {
                 "GET",
                 "EIO=4&transport=websocket",
                 "Upgrade: websocket\r\n",
-                &(
-                    "400".into(),
-                    json(3, { "Connection does not name Upgrade: does a proxy drop it?" }),
-                ),
+                &("400".into(), json(3, "Connection does not name Upgrade: does a proxy drop it?")),
             ),
             ("GET", "transport=polling", "", &version),
             ("GET", "transport=polling&EIO=3", "", &version),
@@ -174,13 +171,13 @@ mod tests {
                 "GET",
                 "EIO=4&transport=polling&format=parts",
                 "",
-                &("400".into(), json(3, { "Socket.IO has no format parts: expected raw or json" })),
+                &("400".into(), json(3, "Socket.IO has no format parts: expected raw or json")),
             ),
             (
                 "GET",
                 "EIO=4&transport=polling&format=x",
                 "",
-                &("400".into(), json(3, { "unknown format: expected raw, json or parts" })),
+                &("400".into(), json(3, "unknown format: expected raw, json or parts")),
             ),
         ] {
             assert_eq!(&refused(method_name, query, fields), expected, "{method_name} {query}");

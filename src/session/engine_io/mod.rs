@@ -20,11 +20,11 @@ pub(crate) use socket::EngineSocket;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Timing;
 use crate::error::CloseReason;
 use crate::feed::{Answer, Feeds, Owner, Packets, Subscription, Wish};
 use crate::memory::Charge;
 use crate::message::Id;
+use crate::session::Timing;
 use crate::wire::engine_io::{self, Packet};
 use crate::wire::{json_scan, socket_io};
 
