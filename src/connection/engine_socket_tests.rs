@@ -2,6 +2,7 @@
 
 use super::engine_tests::{BAD, Pair, UPGRADE, bad, frame, frames, ok, rig_with, sid_of};
 use super::tests::Rig;
+use crate::test_random::Random;
 
 #[test]
 fn a_client_may_leave_and_join_again() {
@@ -226,5 +227,89 @@ fn who_cannot_resume_begins_anew() {
         let welcome = packets.split('\x1e').next().unwrap();
         let welcome: serde_json::Value = serde_json::from_str(&welcome[2..]).unwrap();
         assert!(!auth.contains(welcome["pid"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn who_joins_again_on_a_stalled_socket_is_not_visited_for_it() {
+    let (mut pair, socket) = Pair::upgraded();
+    pair.rig.peer(socket).room = 10;
+    pair.publish(b"a");
+    pair.rig.turns(3);
+    pair.rig.peer(socket).input.extend([frame(1, b"41"), frame(1, b"40")].concat());
+    pair.rig.turns(3);
+    pair.publish(b"b");
+    pair.rig.turns(10);
+    assert!(!pair.rig.connections.has_work(), "nothing can be done before the socket takes bytes");
+    let begun = pair.rig.take_output(socket);
+    pair.rig.peer(socket).room = usize::MAX;
+    pair.rig.turns(3);
+    let heard = frames(&[begun, pair.rig.take_output(socket)].concat());
+    assert_eq!(heard.len(), 3);
+    assert!(heard[1].starts_with("40{"), "{heard:?}");
+    assert_eq!(heard[2], r#"42["message","b","t"]"#);
+}
+
+#[test]
+fn garbage_ends_sessions_and_nothing_else() {
+    let mut random = Random::from_env();
+    let pieces: [&[u8]; 22] = [
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+        b"4",
+        b"5",
+        b"6",
+        b"2probe",
+        b"40",
+        b"41",
+        b"42[\"a\",1]",
+        b"b",
+        b"bAQI=",
+        b"\x1e",
+        b"\xff",
+        b"451-[\"a\"]",
+        b"40/x,",
+        b"{\"pid\":\"",
+        b"-1-a\"",
+        b"}",
+        b"[",
+        b"17",
+    ];
+    for _ in 0..300 {
+        let mut pair = Pair::with(random.chance(2), Rig::with_history());
+        let socket = random.chance(2).then(|| pair.socket());
+        for _ in 0..1 + random.below(12) {
+            let len = 1 + random.below(4);
+            let said: Vec<u8> =
+                (0..len).flat_map(|_| pieces[random.below(pieces.len())].to_vec()).collect();
+            match (random.below(5), socket) {
+                (0, Some(socket)) => {
+                    let opcode = [1, 1, 2][random.below(3)];
+                    pair.rig.peer(socket).input.extend(frame(opcode, &said));
+                }
+                (1, Some(socket)) => pair.rig.peer(socket).input.extend(frame(1, b"2probe")),
+                (2, Some(socket)) => pair.rig.peer(socket).input.extend(frame(1, b"5")),
+                (3, _) => {
+                    pair.send("GET", "", "", "");
+                }
+                (4, _) => pair.publish(b"a"),
+                _ => {
+                    let said = String::from_utf8_lossy(&said).into_owned();
+                    pair.send("POST", "", "", &said);
+                }
+            }
+            pair.rig.turns(1 + random.below(3));
+            pair.rig.connections.context.feeds.check_invariants();
+            assert!(pair.sessions() <= 1);
+        }
+        pair.rig.turns(10);
+        assert!(!pair.rig.connections.has_work());
+        pair.wait(60_000);
+        pair.wait(60_000);
+        pair.wait(60_000);
+        assert_eq!(pair.sessions(), 0, "whoever says nothing more is given up");
+        assert_eq!(pair.rig.connections.context.feeds.len(), 0);
     }
 }
