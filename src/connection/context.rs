@@ -122,7 +122,7 @@ impl Context {
         let mut reply = match route {
             Ok(Route::EngineIo(asked)) => {
                 let asking = Asking { now, ip, body: request.body, exchange };
-                self.engine_step(asked, asking, &mut answer.head)
+                self.engine_step(asked, &asking, &mut answer.head)
             }
             Ok(route) => self.answer(route, request, exchange, answer),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),

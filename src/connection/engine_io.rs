@@ -29,15 +29,15 @@ impl Context {
     pub(super) fn engine_step(
         &mut self,
         asked: EngineIo,
-        asking: Asking,
+        asking: &Asking,
         out: &mut Vec<u8>,
     ) -> Reply {
         let is_upgrade = matches!(asked.step, EngineStep::Upgrade(_));
         let exchange = asking.exchange;
         let reply = match asked.sid {
-            None => self.open_engine(asked.step, &asking, out),
+            None => self.open_engine(asked.step, asking, out),
             Some(sid) => match self.engine.find(&sid) {
-                Some(session) => self.go_on_with(session, asked.step, &asking, out),
+                Some(session) => self.go_on_with(session, asked.step, asking, out),
                 None => Err(http::UNKNOWN_SESSION),
             },
         };

@@ -12,6 +12,8 @@ mod context;
 mod drain;
 mod engine_io;
 #[cfg(test)]
+mod engine_socket_tests;
+#[cfg(test)]
 mod engine_tests;
 mod gathering;
 #[cfg(any(test, feature = "bench-internals"))]

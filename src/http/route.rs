@@ -100,11 +100,12 @@ pub(crate) struct Rules<'a> {
 ///
 /// # Errors
 ///
-/// In this order: 501 for a method that HTTP does not know (RFC 9110 section 15.6.2); 400 for a
+/// In this order: 413 for a body that is too large; 501 for a method that HTTP does not know (RFC 9110 section 15.6.2); 400 for a
 /// broken percent escape in the path; 404; 405 for a method that the path does not know; 403 for
 /// metrics. For a WebSocket the order is in [`upgrade`], for an event stream in [`events`], for a poll in
 /// [`poll`]. Files answer 404 and 405 themselves.
 pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    request.check_body()?;
     if request.method == Method::Unknown {
         return Err(Refusal::new(Status::NotImplemented, "unknown method"));
     }

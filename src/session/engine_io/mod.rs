@@ -20,11 +20,11 @@ pub(crate) use socket::EngineSocket;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::Timing;
 use crate::error::CloseReason;
 use crate::feed::{Answer, Feeds, Owner, Packets, Subscription, Wish};
 use crate::memory::Charge;
 use crate::message::Id;
+use crate::session::Timing;
 use crate::wire::engine_io::{self, Packet};
 use crate::wire::{json_scan, socket_io};
 
@@ -274,7 +274,8 @@ impl EngineIo {
         let is_recovered =
             resumed.as_ref().is_some_and(|it| feeds.can_resume(&self.wish.filter, it.since));
         let subscription = feeds.subscribe(self.wish.clone(), joining.owner, since);
-        feeds.set_blocked(&subscription, self.carrier == Carrier::Nobody);
+        // A WebSocket sees to it when it serves the cursor: it may be stalled in what the client had before.
+        feeds.set_blocked(&subscription, !matches!(self.carrier, Carrier::Poll(_)));
         let pid = joining.nonce.map(|nonce| match &resumed {
             Some(resumed) if is_recovered => resumed.pid.to_owned(),
             _ => format!("{}-{nonce}", feeds.position(&subscription)),

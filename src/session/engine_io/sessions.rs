@@ -337,7 +337,7 @@ impl EngineSessions {
         }
         session.probe = None;
         session.carrier = Carrier::Socket(owner);
-        session.set_blocked(feeds, false);
+        session.set_blocked(feeds, true);
     }
 
     /// The session that the WebSocket `owner` carries.
