@@ -1,11 +1,15 @@
 //! The gateway as a whole: a configuration becomes sockets, and sockets become a loop that runs.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Budget, Context, Limits, Phase, Site};
+use crate::connection::{Addresses, Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, Parts, Stopper};
 use crate::feed::{self, Feeds};
@@ -17,7 +21,7 @@ use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
 use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
-use crate::session::Timing;
+use crate::session::{EngineSessions, Timing};
 use crate::source::{Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::Encoding;
@@ -253,6 +257,8 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     Ok(Context {
         feeds,
         metrics: Metrics::default(),
+        engine: EngineSessions::new(random_seed()?, config.socket_io_recovery),
+        session_addresses: Addresses::with_limit(config.clients_per_ip_max),
         request_memory: Memory::with_limit(share_bytes),
         timing: Timing {
             handshake_timeout: config.handshake_timeout,
@@ -261,7 +267,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
             ping_timeout: config.ping_timeout,
         },
         limits: Limits {
-            http: http::Limits::default(),
+            http: http_limits(config.inbound_bytes_max),
             clients_max,
             clients_per_ip_max: config.clients_per_ip_max,
             topics_max: config.topics_max,
@@ -278,6 +284,23 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         date: Date::from_system_time(SystemTime::now()),
         refusals: 0,
     })
+}
+
+/// A body may be as large as what Socket.IO's clients may say in one.
+fn http_limits(inbound_bytes_max: usize) -> http::Limits {
+    let limits = http::Limits::default();
+    http::Limits { body_bytes_max: limits.body_bytes_max.max(inbound_bytes_max as u64), ..limits }
+}
+
+/// What ids are made of that nobody may guess.
+fn random_seed() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    let filled = SysRng.try_fill_bytes(&mut seed);
+    let failed = |error| Error::System {
+        action: "cannot get random bytes from the system",
+        source: io::Error::other(error),
+    };
+    filled.map(|()| seed).map_err(failed)
 }
 
 fn history_limits(config: &Config) -> history::Limits {

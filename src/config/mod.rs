@@ -82,6 +82,8 @@ pub struct Config {
     pub clients_per_ip_max: usize,
     /// `--max-topics`: topics that one client may ask for.
     pub topics_max: usize,
+    /// `--socket-io-recovery`: whether a Socket.IO client that comes back goes on where it was.
+    pub socket_io_recovery: bool,
     /// `--handshake-timeout`: for a whole request to arrive.
     pub handshake_timeout: Duration,
     /// `--keepalive-timeout`: between two requests on one connection.

@@ -68,6 +68,7 @@ impl Settings {
             history_bytes_max: self.history_bytes(memory_bytes_max)?,
             last_value: self.switch("last-value", &self.last_value)?,
             last_value_topics_max: self.last_value_topics()?,
+            socket_io_recovery: self.switch("socket-io-recovery", &self.socket_io_recovery)?,
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
             coalesce: self.pause("coalesce", &self.coalesce, 0, &COALESCE)?,
@@ -341,6 +342,7 @@ mod tests {
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.history_messages_max, config.history_bytes_max), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
+        assert!(!config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!((config.coalesce, config.site), (Duration::ZERO, SiteConfig::BuiltIn));
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -378,6 +380,7 @@ mod tests {
             history-bytes = "64KiB"
             last-value = true
             last-value-topics = 8
+            socket-io-recovery = true
             slow-client = "disconnect"
             max-lag = 2048
             coalesce = "1s"
@@ -411,6 +414,7 @@ mod tests {
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
         assert_eq!((config.history_messages_max, config.history_bytes_max), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
+        assert!(config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));

@@ -18,7 +18,7 @@ mod resubscribe_tests;
 mod tests;
 
 pub(crate) use limits::Limits;
-pub(crate) use registry::{Answer, Answering, Changed, Feeds, Subscription, Wish};
+pub(crate) use registry::{Answer, Answering, Changed, Feeds, Packets, Subscription, Wish};
 
 use std::rc::Rc;
 use std::str::FromStr;
@@ -324,6 +324,9 @@ impl Feed {
             Due::Piece(span) => replayer.piece(span),
             Due::Rest => subscriber.rest(),
             Due::Nothing => {
+                if subscriber.arrears.as_mut().is_some_and(|arrears| arrears.stops_at_seam()) {
+                    return Pending::Nothing;
+                }
                 subscriber.arrears = None;
                 let piece = self.log.piece(subscriber.cursor);
                 let owed = subscriber.end(&self.log).saturating_sub(subscriber.cursor);

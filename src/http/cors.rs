@@ -43,16 +43,17 @@ impl<'a> Cors<'a> {
     }
 }
 
-/// Appends the answer to OPTIONS: a browser's question whether a page of another origin may ask. What allows the origin
-/// comes with [`Cors::stamp`].
+/// Appends the answer to OPTIONS: a browser's question whether a page of another origin may ask, by one of `methods`. What
+/// allows the origin comes with [`Cors::stamp`].
 pub(crate) fn write_preflight(
     out: &mut Vec<u8>,
     exchange: Exchange,
     request: &Request<'_>,
+    methods: &'static str,
 ) -> After {
     let mut head = Head::start(out, Status::NoContent);
-    head.field("Allow", METHODS);
-    head.field("Access-Control-Allow-Methods", METHODS);
+    head.field("Allow", methods);
+    head.field("Access-Control-Allow-Methods", methods);
     if let Some(names) = requested_fields(request) {
         head.field("Access-Control-Allow-Headers", names);
     }
@@ -60,16 +61,17 @@ pub(crate) fn write_preflight(
     head.finish_before(exchange, 0)
 }
 
-/// Appends the head of the answer to a poll of a page of `origin`, where there is one. Its content, of `content_len`
-/// bytes, is the caller's to send.
-pub(crate) fn write_poll_head(
+/// Appends the head of an answer that was waited for, to a page of `origin`, where there is one. Its content, of
+/// `content_len` bytes, is the caller's to send.
+pub(crate) fn write_late_head(
     out: &mut Vec<u8>,
     exchange: Exchange,
+    content_type: &'static str,
     content_len: usize,
     origin: Option<&[u8]>,
 ) {
     // Whether another request follows is the session's to know: it may have to end meanwhile.
-    let _ = Head::poll(out).finish_before(exchange, content_len);
+    let _ = Head::late(out, content_type).finish_before(exchange, content_len);
     Cors::new(origin).stamp(out);
 }
 
@@ -113,7 +115,8 @@ mod tests {
             let head = format!("OPTIONS /sse HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
             let mut out = Vec::new();
-            assert_eq!(write_preflight(&mut out, request.exchange(), &request), After::NextRequest);
+            let after = write_preflight(&mut out, request.exchange(), &request, METHODS);
+            assert_eq!(after, After::NextRequest);
             let text = String::from_utf8(out).unwrap();
             assert!(text.starts_with("HTTP/1.1 204 No Content\r\n"), "{text}");
             assert!(text.ends_with("Content-Length: 0\r\n\r\n"), "{text}");

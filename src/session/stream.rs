@@ -122,6 +122,17 @@ impl Stream {
         0
     }
 
+    /// Whether bytes of the client's own can be put in between now.
+    pub(super) fn is_between_outputs(&self, feeds: &Feeds) -> bool {
+        !self.is_closing() && self.outbox.is_none() && self.frame_rest_bytes(feeds) == 0
+    }
+
+    /// Sends `bytes` next; [`Self::is_between_outputs`].
+    pub(super) fn put_own(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.outbox.is_none(), "bytes are put between outputs");
+        self.outbox = Some(Outbox::new(bytes));
+    }
+
     /// Whether bytes of the client's own are on their way.
     pub(super) fn has_own_bytes_under_way(&self) -> bool {
         self.outbox.is_some()

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Subscription};
-use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
+use crate::wire::websocket::{self, ControlPayload, Decoder, Event, Said};
 
 /// One client. What an idle one does not need is in boxes: there may be hundreds of thousands.
 #[derive(Debug)]
@@ -34,6 +34,11 @@ enum Heartbeat {
     Awaiting {
         until: Instant,
     },
+    /// It is somebody else's, who writes frames of their own where one begins.
+    Elsewhere {
+        /// To be sent as soon as that is so.
+        has_frames: bool,
+    },
 }
 
 impl WebSocket {
@@ -47,6 +52,17 @@ impl WebSocket {
             stream: Stream::new(response, subscription),
             decoder: None,
             heartbeat: Heartbeat::Quiet { ping_at },
+            ping: None,
+            client_code: None,
+        }
+    }
+
+    /// A client that somebody else pings.
+    pub(super) fn without_heartbeat(response: Vec<u8>) -> Self {
+        Self {
+            stream: Stream::new(response, None),
+            decoder: None,
+            heartbeat: Heartbeat::Elsewhere { has_frames: false },
             ping: None,
             client_code: None,
         }
@@ -72,7 +88,7 @@ impl WebSocket {
         mut input: &mut [u8],
         timing: &Timing,
         mut fresh: Decoder,
-        mut on_message: impl FnMut(&[u8]) -> Result<(), CloseReason>,
+        mut on_message: impl FnMut(Said<'_>) -> Result<(), CloseReason>,
     ) {
         let mut kept = self.decoder.take();
         let decoder = kept.as_deref_mut().unwrap_or(&mut fresh);
@@ -81,7 +97,7 @@ impl WebSocket {
             self.note_alive(now, timing);
             match event {
                 Event::Message => {
-                    if let Err(reason) = on_message(decoder.kept()) {
+                    if let Err(reason) = on_message(decoder.said()) {
                         self.stream.close(reason);
                     }
                 }
@@ -97,6 +113,16 @@ impl WebSocket {
         if !decoder.is_at_rest() {
             self.decoder = kept.or_else(|| Some(Box::new(fresh)));
         }
+    }
+
+    /// What is kept of a message that is under way.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.decoder.as_ref().map_or(0, |decoder| decoder.kept_bytes())
+    }
+
+    /// Notes whether frames of somebody else's wait to be put as soon as that can be.
+    pub(super) fn expect_own(&mut self, has_frames: bool) {
+        self.heartbeat = Heartbeat::Elsewhere { has_frames };
     }
 
     /// Any sign of life answers a ping: what matters is that somebody is there.
@@ -119,13 +145,14 @@ impl WebSocket {
         match self.heartbeat {
             Heartbeat::Quiet { ping_at } => Some(ping_at),
             Heartbeat::Awaiting { until } => Some(until),
-            Heartbeat::Due | Heartbeat::Leaving => None,
+            Heartbeat::Due | Heartbeat::Leaving | Heartbeat::Elsewhere { .. } => None,
         }
     }
 
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
         let Self { stream, heartbeat, ping, client_code, .. } = self;
-        let has_own_frames = ping.is_some() || *heartbeat == Heartbeat::Due;
+        let is_due = [Heartbeat::Due, Heartbeat::Elsewhere { has_frames: true }];
+        let has_own_frames = ping.is_some() || is_due.contains(heartbeat);
         stream.output(feeds, has_own_frames, |out, goodbye| {
             if let Some(ping) = ping.take() {
                 websocket::write_frame(out, websocket::PONG, ping.as_bytes());

@@ -18,7 +18,7 @@ use crate::feed::{Changed, Feeds, Owner, Subscription, Wish};
 use crate::memory::Charge;
 use crate::topics::{Filter, TOPIC_BYTES_MAX};
 use crate::wire::WireFormat;
-use crate::wire::websocket::Decoder;
+use crate::wire::websocket::{Decoder, Said};
 use crate::wire::zws::{Protocol, REQUEST_HEAD_BYTES, Reader, Request};
 
 /// How much of a client's message tells what it asks for, or that its topic is too long.
@@ -130,10 +130,13 @@ impl Zws {
     ) {
         let decoder = Decoder::with_limit(message_bytes_max).keeping(REQUEST_BYTES_MAX);
         let Self { socket, reader, topics, .. } = self;
-        socket.handle_messages(now, input, timing, decoder, |message| match reader.read(message) {
-            Ok(None) => Ok(()),
-            Ok(Some(request)) => topics.apply(request),
-            Err(_) => Err(CloseReason::Protocol),
+        socket.handle_messages(now, input, timing, decoder, |said| {
+            let Said::Binary(message) = said else { return Err(CloseReason::Protocol) };
+            match reader.read(message) {
+                Ok(None) => Ok(()),
+                Ok(Some(request)) => topics.apply(request),
+                Err(_) => Err(CloseReason::Protocol),
+            }
         });
     }
 

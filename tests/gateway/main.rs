@@ -15,6 +15,7 @@ mod origins;
 mod overload;
 mod polls;
 mod radio;
+mod socket_io;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;

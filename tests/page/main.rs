@@ -4,6 +4,10 @@
 mod browser;
 mod events;
 mod gateway;
+#[allow(dead_code, reason = "a page needs the packages, but no script of Node's")]
+#[path = "../support/node.rs"]
+mod node;
+mod socket_io;
 
 use std::time::{Duration, Instant};
 

@@ -24,16 +24,7 @@ pub(crate) struct Script {
 impl Script {
     /// Starts it, or says on standard error why not: then the test has nothing to do.
     pub(crate) fn start(name: &str, args: &[&str]) -> Option<Self> {
-        let modules = match modules() {
-            Ok(modules) => modules,
-            Err(reason) => {
-                let required = env::var("ZMQ2WS_TEST_REQUIRE").is_ok_and(|what| what == "all");
-                assert!(!required, "{reason}, and ZMQ2WS_TEST_REQUIRE=all forbids skipping");
-                // Not `eprintln!`, which cargo shows for failed tests only.
-                let _ = writeln!(io::stderr(), "test with {name} skipped: {reason}");
-                return None;
-            }
-        };
+        let modules = packages(name)?;
         let mut child = Command::new("node")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(name))
             .args(args)
@@ -69,6 +60,21 @@ impl Drop for Script {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The folder of the installed packages; where there is none it is said on standard error why not, and what `name` has
+/// to do is skipped.
+pub(crate) fn packages(name: &str) -> Option<&'static Path> {
+    match modules() {
+        Ok(modules) => Some(modules),
+        Err(reason) => {
+            let required = env::var("ZMQ2WS_TEST_REQUIRE").is_ok_and(|what| what == "all");
+            assert!(!required, "{reason}, and ZMQ2WS_TEST_REQUIRE=all forbids skipping");
+            // Not `eprintln!`, which cargo shows for failed tests only.
+            let _ = writeln!(io::stderr(), "test with {name} skipped: {reason}");
+            None
+        }
     }
 }
 

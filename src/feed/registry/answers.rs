@@ -1,5 +1,6 @@
-//! Answers to polls: what a subscriber is to be sent by now, put together once for all who wait for the same. A poll is
-//! over with its answer, so its cursor ends where that begins to leave. Knows no session.
+//! Answers to polls: what a subscriber is to be sent by now, put together once for all who wait for the same. A poll at
+//! `/poll` is over with its answer, so its cursor ends where that begins to leave; one of Engine.IO is a session's, whose
+//! cursor goes on. Knows no session.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -12,6 +13,7 @@ use crate::error::CloseReason;
 use crate::feed::arrears::{Arrears, Gap, Replay};
 use crate::feed::log::SharedFrame;
 use crate::feed::{Owner, Pending};
+use crate::wire::engine_io;
 use crate::wire::poll::{self, OBJECTS_AT};
 
 /// An answer takes no more messages with so many bytes, unless it is one message that is larger: the rest has its turn
@@ -21,6 +23,8 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// A message with so many bytes has an answer of its own, so that it need not be copied: polls that want different things
 /// may be told of the same one.
 const LARGE_BYTES: usize = ANSWER_BYTES / 4;
+/// The same for an answer that no other one follows.
+const LAST_ANSWER_BYTES: usize = 1 << 20;
 
 /// Answers that are kept for others who wait for the same, until everyone had a turn: feeds take turns, and so few of
 /// them are asked for at a time.
@@ -33,6 +37,15 @@ pub(crate) struct Answer {
     slot: usize,
     /// How many messages it has.
     pub(crate) messages: u64,
+}
+
+/// What a session that polls is to be sent.
+#[derive(Debug)]
+pub(crate) enum Packets {
+    Some(Answer),
+    /// There may be something, but others come first.
+    Later,
+    None,
 }
 
 /// What became of a poll.
@@ -101,6 +114,8 @@ struct Recent {
     messages: u64,
     /// It is only for those who wait no longer.
     is_empty: bool,
+    /// How far it leads in the log; 0 where its cursor ends.
+    taken: usize,
 }
 
 /// Where a subscriber is, and so what it is to be told.
@@ -149,7 +164,7 @@ impl Feeds {
                     let content = Content { own: self.finish(subscription, answer), large };
                     if let Some(question) = question {
                         let content = content.clone();
-                        self.keep(Recent { question, content, messages, is_empty });
+                        self.keep(Recent { question, content, messages, is_empty, taken: 0 });
                     }
                     (content, messages)
                 }
@@ -157,12 +172,64 @@ impl Feeds {
             },
         };
         self.unsubscribe(subscription);
+        Answering::Ready(self.give(owner, content, messages))
+    }
+
+    /// The packets for a session that polls, as much as goes into an answer, to leave by the connection `keeper`; no other
+    /// answer may follow one that `is_last`. The subscription is one for [`crate::wire::WireFormat::SocketIo`], and its
+    /// cursor goes behind them.
+    pub(crate) fn packets(
+        &mut self,
+        subscription: &Subscription,
+        keeper: Owner,
+        is_last: bool,
+    ) -> Packets {
+        let bytes_max = if is_last { LAST_ANSWER_BYTES } else { ANSWER_BYTES };
+        // A cursor goes on alone through what is not in the log.
+        let question = self
+            .question(subscription)
+            .filter(|question| !is_last && question.gap.is_none() && question.replay.is_none());
+        let known =
+            self.answers.recent.iter().find(|recent| Some(&recent.question) == question.as_ref());
+        if let Some(Recent { content, messages, taken, .. }) = known {
+            let (content, messages, taken) = (content.clone(), *messages, *taken);
+            self.advance(subscription, taken);
+            return Packets::Some(self.give(keeper, content, messages));
+        }
+        let mut payload = engine_io::Payload::default();
+        let (mut messages, mut taken) = (0, 0);
+        loop {
+            let bytes = match self.pending(subscription) {
+                Pending::Bytes(frames) => payload.take(frames, bytes_max),
+                Pending::Later if is_last => continue,
+                Pending::Later if payload.is_empty() => return Packets::Later,
+                Pending::Later | Pending::Nothing => 0,
+            };
+            if bytes == 0 {
+                break;
+            }
+            messages += self.advance(subscription, bytes);
+            taken += bytes;
+        }
+        if payload.is_empty() {
+            return Packets::None;
+        }
+        let own = SharedFrame::new(payload.finish(), &self.memory);
+        let content = Content { own, large: None };
+        if let Some(question) = question {
+            let content = content.clone();
+            self.keep(Recent { question, content, messages, is_empty: false, taken });
+        }
+        Packets::Some(self.give(keeper, content, messages))
+    }
+
+    fn give(&mut self, owner: Owner, content: Content, messages: u64) -> Answer {
         let slot = self.answers.leaving.insert(Leaving { owner, content, is_blocked: false });
         if self.memory.is_exceeded() {
             self.relieve_memory();
             self.settle_overrun(CloseReason::Memory);
         }
-        Answering::Ready(Answer { slot, messages })
+        Answer { slot, messages }
     }
 
     /// How many bytes an answer has.
@@ -204,7 +271,7 @@ impl Feeds {
         let feed = &self.feeds[subscription.feed].feed;
         let subscriber = &feed.subscribers[subscription.slot as usize];
         let (gap, replay) = match &subscriber.arrears {
-            Some(arrears) if arrears.has_missed() => return None,
+            Some(arrears) if arrears.has_missed() || arrears.has_seam() => return None,
             Some(arrears) => (arrears.gap, arrears.replay()),
             None => (None, None),
         };

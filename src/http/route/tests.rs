@@ -233,7 +233,7 @@ fn event_streams() {
         assert_eq!(events(line, lines), expected, "{line} {lines}");
     }
     let preflight = "OPTIONS /sse HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n";
-    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight));
+    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight(METHODS)));
 }
 
 #[test]
