@@ -1,4 +1,4 @@
-//! The client socket.io-client as it comes from npm: no parse error, no reconnect, nothing lost, nothing twice.
+//! The clients of socket.io as they come from npm: no parse error, no reconnect, nothing lost, nothing twice.
 
 use serde_json::{Value, json};
 
