@@ -92,17 +92,17 @@ fn knock_until(server: SocketAddr, stopped: &mpsc::Receiver<()>) -> Result<Knock
     let upgrade = Transport::WebSocket.request(server, &format!("?topic={TOPIC}"));
     while stopped.recv_timeout(KNOCK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         knocks.handshakes.record(knock(server, &upgrade, "HTTP/1.1 101 ")?)?;
-        knocks.health.record(knock(server, HEALTH, "HTTP/1.1 200 ")?)?;
+        knocks.health.record(knock(server, HEALTH.as_bytes(), "HTTP/1.1 200 ")?)?;
     }
     Ok(knocks)
 }
 
 /// Nanoseconds from the call to the answer.
-fn knock(server: SocketAddr, request: &str, answer: &str) -> Result<u64> {
+fn knock(server: SocketAddr, request: &[u8], answer: &str) -> Result<u64> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(STALL))?;
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request)?;
     let mut head = [0; 13];
     match stream.read_exact(&mut head) {
         Ok(()) if head == *answer.as_bytes() => Ok(start.elapsed().as_nanos() as u64),

@@ -137,6 +137,11 @@ impl Header {
         match transport {
             Transport::WebSocket | Transport::Polls => Self::of_frame(bytes),
             Transport::Events => Self::of_chunk(bytes),
+            // Nothing is published, so these are the session's own packets.
+            Transport::SocketIo => {
+                Ok(Self::of_frame(bytes)?
+                    .map(|header| Self { aside: Some(Found::Comment), ..header }))
+            }
         }
     }
 

@@ -57,7 +57,7 @@ impl Known {
         }
         let mut stream = TcpStream::connect(server)?;
         stream.set_read_timeout(Some(STALL))?;
-        stream.write_all(Transport::WebSocket.request(server, "").as_bytes())?;
+        stream.write_all(&Transport::WebSocket.request(server, ""))?;
         read_until(&mut stream, "\r\n\r\n")?;
         flow.publish(Instant::now())?;
         let text = read_until(&mut stream, "\"}")?;

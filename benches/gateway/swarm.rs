@@ -148,7 +148,7 @@ impl Swarm {
         while self.open < count {
             while self.clients.len() < count && self.clients.len() - self.open < HANDSHAKES {
                 let request = self.transport.request(server, &query(self.clients.len()));
-                self.add(server, request.as_bytes())?;
+                self.add(server, &request)?;
             }
             if !self.wait(Some(patience), arrivals)? {
                 return Err(format!("only {} of {count} clients were let in", self.open).into());

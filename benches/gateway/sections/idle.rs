@@ -29,8 +29,11 @@ fn cases(effort: Effort) -> Vec<Case> {
 }
 
 /// Clients that are no WebSockets.
-const OTHERS: [(&str, Transport); 2] =
-    [("event streams", Transport::Events), ("polls", Transport::Polls)];
+const OTHERS: [(&str, Transport); 3] = [
+    ("event streams", Transport::Events),
+    ("polls", Transport::Polls),
+    ("Socket.IO sessions", Transport::SocketIo),
+];
 
 /// As many of them as WebSockets. What the kernel has for a socket is in nobody's set.
 fn beside_web_sockets((name, transport): (&str, Transport)) -> Case {
