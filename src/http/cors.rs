@@ -38,6 +38,8 @@ impl<'a> Cors<'a> {
             // The origin by its name: with credentials a browser does not take `*`.
             lines.field("Access-Control-Allow-Origin", origin);
             lines.field("Access-Control-Allow-Credentials", "true");
+            // When to come back, which a page is not shown otherwise.
+            lines.field("Access-Control-Expose-Headers", "Retry-After");
         }
         head.splice(end + 2..end + 2, fields);
     }
@@ -98,7 +100,8 @@ mod tests {
         assert_eq!(
             stamped(Some(b"https://a\r\nX: y")),
             "HTTP/1.1 200 OK\r\nVary: Origin\r\nAccess-Control-Allow-Origin: https://aX: y\r\n\
-             Access-Control-Allow-Credentials: true\r\nA: b\r\n\r\nbody\r\n"
+             Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After\r\n\
+             A: b\r\n\r\nbody\r\n"
         );
     }
 
