@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod browser;
+mod client;
+mod client_life;
 mod events;
 mod gateway;
+mod proxy;
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,15 @@ use gateway::{Gateway, Publisher};
 
 /// Long enough for a loaded machine; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Asks again and again until it is so. What it asks takes its time.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}");
+    }
+}
 
 /// What the tests ask the page with, and when it opened WebSockets.
 const PROBE: &str = "
