@@ -115,11 +115,15 @@ impl Context {
             Ok(route) => self.answer(route, request, exchange, answer),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
-        if let Some(cors) = cors {
-            cors.stamp(&mut answer.head);
-            if let Reply::Session(Opening::Poll(_, held)) = &mut reply {
+        match (&mut reply, cors) {
+            (_, None) => {}
+            // It begins when it is answered.
+            (Reply::Session(Opening::Poll(_, held)), Some(cors)) => {
                 held.origin = cors.origin().map(Box::from);
             }
+            // No page can look at these.
+            (Reply::Session(Opening::WebSocket(_) | Opening::Zws(_)), Some(_)) => {}
+            (_, Some(cors)) => cors.stamp(&mut answer.head),
         }
         reply
     }
@@ -255,7 +259,7 @@ impl Context {
         &mut self,
         now: Instant,
         opening: Opening,
-        mut http: Box<Http>,
+        mut http: Http,
         owner: Owner,
     ) -> Session {
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
@@ -275,7 +279,7 @@ impl Context {
                 Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
             }
             Opening::Poll(asked, held) => {
-                let poll = LongPoll::new(now, http, held, subscribe(asked));
+                let poll = LongPoll::new(now, held, &http.take_input(), subscribe(asked));
                 self.metrics.client_changed(Transport::Http, Transport::Poll);
                 return Session::LongPoll(Box::new(poll));
             }

@@ -13,6 +13,8 @@ mod drain;
 mod gathering;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
+#[cfg(test)]
+mod poll_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -183,9 +185,7 @@ impl<S: ByteStream> Connection<S> {
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
                 session.handle_input(now, input, &context.timing, message_bytes_max);
-                if session.charge_input(&context.request_memory) {
-                    session.close(CloseReason::Memory);
-                }
+                charge_input(session, context);
             }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -283,7 +283,9 @@ impl<S: ByteStream> Connection<S> {
             }
             Progress::Opened(opening) => {
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
-                    self.state = State::Session(context.open_session(now, opening, http, owner));
+                    let mut session = context.open_session(now, opening, *http, owner);
+                    charge_input(&mut session, context);
+                    self.state = State::Session(session);
                 }
             }
         }
@@ -449,6 +451,13 @@ impl<S: ByteStream> Connection<S> {
         self.stalled_until = None;
         context.metrics.client_closed(transport, reason);
         log::debug!("{} client closed: {reason}", transport.label());
+    }
+}
+
+/// Who has us keep what it sends cannot do so for long where that is too much.
+fn charge_input(session: &mut Session, context: &Context) {
+    if session.charge_input(&context.request_memory) {
+        session.close(CloseReason::Memory);
     }
 }
 

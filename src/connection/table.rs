@@ -145,6 +145,11 @@ impl<S: ByteStream> Connections<S> {
         self.connections.get(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn timers_len(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Whether the connection has become a client's: what is published from now on is owed to it.
     #[cfg(test)]
     pub(crate) fn is_client(&self, key: ConnectionKey) -> bool {

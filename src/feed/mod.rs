@@ -20,6 +20,7 @@ mod tests;
 pub(crate) use limits::Limits;
 pub(crate) use registry::{Answer, Answering, Changed, Feeds, Subscription, Wish};
 
+use std::rc::Rc;
 use std::str::FromStr;
 
 use slab::Slab;
@@ -27,7 +28,7 @@ use slab::Slab;
 use crate::message::Seq;
 use crate::wire::WireFormat;
 use arrears::{Arrears, Due};
-use log::{Frame, FrameCopies, FrameRest, Log};
+use log::{Frame, FrameCopies, FrameRest, Log, SharedFrame};
 use pool::ChunkPool;
 use registry::FeedKey;
 use replay::Replayer;
@@ -330,6 +331,17 @@ impl Feed {
             }
         };
         if bytes.is_empty() { Pending::Nothing } else { Pending::Bytes(bytes) }
+    }
+
+    /// What [`Self::pending`] has just returned, where that is a frame that is shared.
+    fn pending_frame(&self, slot: usize, replayer: &Replayer) -> Option<Rc<SharedFrame>> {
+        let Subscriber { cursor, arrears, .. } = &self.subscribers[slot];
+        let frame = match arrears {
+            None => self.log.shared_frame(*cursor),
+            Some(own) if own.rest.is_none() && own.replay().is_some() => replayer.shared_frame(),
+            Some(_) => None,
+        };
+        frame.cloned()
     }
 
     /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins.

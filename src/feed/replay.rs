@@ -187,6 +187,11 @@ impl Replayer {
         &self.piece.bytes()[start..self.piece.end(frames)]
     }
 
+    /// The one frame that [`Self::piece`] is, where it is one that is shared.
+    pub(super) fn shared_frame(&self) -> Option<&Rc<SharedFrame>> {
+        self.piece.large.as_ref()
+    }
+
     /// How far `sent` bytes of [`Self::piece`] lead.
     pub(super) fn advance(&mut self, wire: WireFormat, span: Span, sent: usize) -> Progress {
         let Self { piece, shared, memory, .. } = self;

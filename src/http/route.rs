@@ -130,13 +130,13 @@ fn path<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
         .ok_or_else(|| Refusal::new(Status::BadRequest, "malformed percent escape in the path"))
 }
 
-/// What pages of other origins may see of the answer to `request`, where its path is one that they may ask at all. A
-/// browser asks nobody before it opens a WebSocket.
+/// What pages of other origins may see of the answer to `request`: where they may connect they see every answer, refusals
+/// too, but for the metrics, which are for this host's own and not for whatever page is looked at there.
 pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Option<Cors<'a>> {
-    let is_shared = rules.serves != Serves::Operation
-        && path(request).is_ok_and(|path| matches!(&*path, b"/sse" | b"/poll"));
+    let is_operation =
+        rules.serves == Serves::Operation || path(request).is_ok_and(|path| &*path == b"/metrics");
     let origin = request.field("origin").once().filter(|_| allows_origin(request, rules));
-    is_shared.then(|| Cors::new(origin))
+    (!is_operation).then(|| Cors::new(origin))
 }
 
 fn allows_origin(request: &Request<'_>, rules: &Rules<'_>) -> bool {

@@ -98,7 +98,7 @@ pub(crate) enum Progress {
     /// More input is needed, or an answer is to be sent first.
     Waiting,
     /// The connection is a session's from now on: [`Http::take_head`] goes out first, [`Http::take_input`] is what came
-    /// behind the request. A poll's has both later.
+    /// behind the request. A poll's has its head later.
     Opened(Opening),
 }
 
@@ -117,6 +117,13 @@ impl Http {
             deadline: Some(now + timing.handshake_timeout),
             date,
         }
+    }
+
+    /// A connection whose last request somebody else has answered, with the `input` that came behind it.
+    pub(super) fn behind_answer(now: Instant, date: Date, timing: &Timing, input: Vec<u8>) -> Self {
+        let mut http = Self { input, ..Self::new(now, date, timing) };
+        http.go_on(now, date, timing);
+        http
     }
 
     /// Takes what the client sent; [`Self::proceed`] looks at it.
@@ -272,19 +279,8 @@ impl Http {
         self.input.split_off(self.input_taken)
     }
 
-    /// Keeps what comes behind a request that somebody else answers.
-    pub(super) fn hold_input(&mut self, input: &[u8]) {
-        self.forget_taken_input();
-        self.input.extend_from_slice(input);
-    }
-
-    /// How much came behind the request.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.input.len() - self.input_taken
-    }
-
     /// The answer is complete: the next request may begin.
-    pub(super) fn go_on(&mut self, now: Instant, date: Date, timing: &Timing) {
+    fn go_on(&mut self, now: Instant, date: Date, timing: &Timing) {
         self.date = date;
         self.answer = Answer::default();
         self.sent = 0;

@@ -13,22 +13,23 @@ use super::{Http, Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Answer, Answering, Feeds, Subscription};
 use crate::http::{Date, Exchange, write_poll_head};
-use crate::memory::Memory;
+use crate::memory::{Charge, Memory};
 
 /// Pipelined requests are read up to here while a poll waits. With more the client is not listened to before it has its
 /// answer.
 const HELD_BYTES_MAX: usize = 4 << 10;
 
-/// An answer up to this size goes out in one write with its head: copying it costs less than a second write does.
-const INLINE_BYTES_MAX: usize = 4 << 10;
+/// How an answer begins goes out in one write with its head up to this size: copying it costs less than a second write.
+const JOINED_BYTES_MAX: usize = 4 << 10;
 
-/// One request that waits or is answered.
+/// One request that waits or is answered. What a waiting one does not need is in boxes: there may be many thousands.
 #[derive(Debug)]
 pub(crate) struct LongPoll {
-    http: Box<Http>,
     exchange: Exchange,
     /// The page's origin, for the answer's head.
     origin: Option<Box<[u8]>>,
+    /// What came behind the request, if anything did.
+    held: Option<Box<Held>>,
     phase: Phase,
     /// Set where the connection ends with the answer.
     end: Option<CloseReason>,
@@ -43,9 +44,8 @@ enum Phase {
         is_due: bool,
     },
     Answering {
-        /// With the content behind it where that is small.
         head: Vec<u8>,
-        content: Option<Answer>,
+        answer: Answer,
         sent: usize,
         /// How many messages it has, until it begins to leave.
         messages: u64,
@@ -53,31 +53,48 @@ enum Phase {
     Over,
 }
 
+/// Input that is looked at later.
+#[derive(Debug, Default)]
+struct Held {
+    /// Never empty.
+    input: Vec<u8>,
+    /// Counts it against `--max-memory`.
+    charge: Option<Charge>,
+}
+
 impl LongPoll {
-    /// A poll that came over `http`, and waits.
+    /// A poll that waits, with the `input` that came behind it.
     pub(crate) fn new(
         now: Instant,
-        http: Box<Http>,
-        held: HeldRequest,
+        request: HeldRequest,
+        input: &[u8],
         subscription: Subscription,
     ) -> Self {
-        let HeldRequest { timeout, exchange, origin } = held;
+        let HeldRequest { timeout, exchange, origin } = request;
         let phase = Phase::Waiting { subscription, until: now + timeout, is_due: false };
-        Self { http, exchange, origin, phase, end: None }
+        let mut poll = Self { exchange, origin, held: None, phase, end: None };
+        poll.handle_input(input);
+        poll
     }
 
     pub(super) fn handle_input(&mut self, input: &[u8]) {
-        self.http.hold_input(input);
+        if !input.is_empty() {
+            self.held.get_or_insert_default().input.extend_from_slice(input);
+        }
     }
 
     /// Counts what is kept against `memory`. Returns whether that is too much.
     pub(super) fn charge_input(&mut self, memory: &Memory) -> bool {
-        self.http.charge_input(memory)
+        let Some(held) = &mut self.held else { return false };
+        let bytes = held.input.capacity();
+        held.charge.get_or_insert_with(|| memory.charge(0)).resize(bytes);
+        memory.is_exceeded()
     }
 
     /// Whether the client is to be listened to: it may give up waiting, but not what is under way.
     pub(super) fn wants_input(&self) -> bool {
-        self.is_waiting() && self.http.held_bytes() < HELD_BYTES_MAX
+        let held_bytes = self.held.as_ref().map_or(0, |held| held.input.len());
+        self.is_waiting() && held_bytes < HELD_BYTES_MAX
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -102,13 +119,18 @@ impl LongPoll {
             }
         }
         match &self.phase {
+            Phase::Answering { head, answer, sent: 0, .. }
+                if feeds.answer_piece(answer, 0).len() <= JOINED_BYTES_MAX =>
+            {
+                Output::Bytes(feeds.answer_behind(head, answer))
+            }
             Phase::Answering { head, sent, .. } if *sent < head.len() => {
                 Output::Bytes(&head[*sent..])
             }
-            Phase::Answering { head, content: Some(answer), sent, .. } => {
-                Output::Bytes(&feeds.answer_bytes(answer)[sent - head.len()..])
+            Phase::Answering { head, answer, sent, .. } => {
+                Output::Bytes(feeds.answer_piece(answer, sent - head.len()))
             }
-            _ => match self.end {
+            Phase::Waiting { .. } | Phase::Over => match self.end {
                 Some(reason) => Output::Finished(reason),
                 None if self.exchange.keep_alive => Output::NextRequest,
                 None => Output::Finished(CloseReason::Done),
@@ -116,32 +138,24 @@ impl LongPoll {
         }
     }
 
-    fn begin_answer(&mut self, feeds: &mut Feeds, answer: Answer, date: Date) {
-        let bytes = feeds.answer_bytes(&answer);
+    fn begin_answer(&mut self, feeds: &Feeds, answer: Answer, date: Date) {
+        let content_len = feeds.answer_len(&answer);
         let mut head = Vec::new();
         let exchange = Exchange {
             keep_alive: self.exchange.keep_alive && self.end.is_none(),
             ..self.exchange
         };
-        write_poll_head(&mut head, exchange, bytes.len(), self.origin.as_deref());
+        write_poll_head(&mut head, exchange, content_len, self.origin.as_deref());
         date.stamp(&mut head);
         let messages = answer.messages;
-        let content = if bytes.len() <= INLINE_BYTES_MAX {
-            head.extend_from_slice(bytes);
-            feeds.end_answer(&answer);
-            None
-        } else {
-            Some(answer)
-        };
-        self.phase = Phase::Answering { head, content, sent: 0, messages };
+        self.phase = Phase::Answering { head, answer, sent: 0, messages };
     }
 
     pub(super) fn advance(&mut self, feeds: &mut Feeds, bytes: usize) -> u64 {
-        let Phase::Answering { head, content, sent, messages } = &mut self.phase else { return 0 };
+        let Phase::Answering { head, answer, sent, messages } = &mut self.phase else { return 0 };
         *sent += bytes;
         let begun = std::mem::take(messages);
-        let content_len = content.as_ref().map_or(0, |answer| feeds.answer_bytes(answer).len());
-        if *sent == head.len() + content_len {
+        if *sent == head.len() + feeds.answer_len(answer) {
             self.end(feeds);
         }
         begun
@@ -165,7 +179,7 @@ impl LongPoll {
     }
 
     pub(super) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
-        if let Phase::Answering { content: Some(answer), .. } = &self.phase {
+        if let Phase::Answering { answer, .. } = &self.phase {
             feeds.set_answer_blocked(answer, is_blocked);
         }
     }
@@ -173,15 +187,14 @@ impl LongPoll {
     pub(super) fn end(&mut self, feeds: &mut Feeds) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Waiting { subscription, .. } => feeds.unsubscribe(&subscription),
-            Phase::Answering { content: Some(answer), .. } => feeds.end_answer(&answer),
-            Phase::Answering { .. } | Phase::Over => {}
+            Phase::Answering { answer, .. } => feeds.end_answer(&answer),
+            Phase::Over => {}
         }
     }
 
     /// The connection goes on with the next request, or waits for one.
     pub(crate) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
-        let mut http = self.http;
-        http.go_on(now, date, timing);
-        http
+        let input = self.held.map_or_else(Vec::new, |held| held.input);
+        Box::new(Http::behind_answer(now, date, timing, input))
     }
 }

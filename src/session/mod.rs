@@ -5,6 +5,7 @@ pub(crate) mod http;
 mod long_poll;
 mod outbox;
 pub(crate) mod sse;
+mod stream;
 pub(crate) mod websocket;
 pub(crate) mod zws;
 
@@ -164,8 +165,8 @@ impl Session {
     /// Says goodbye as soon as the frame that is under way is complete.
     pub(crate) fn close(&mut self, reason: CloseReason) {
         match self {
-            Self::WebSocket(session) => session.close(reason),
-            Self::Sse(session) => session.close(reason),
+            Self::WebSocket(session) => session.stream.close(reason),
+            Self::Sse(session) => session.stream.close(reason),
             Self::Zws(session) => session.close(reason),
             Self::LongPoll(session) => session.close(reason),
         }
@@ -174,8 +175,8 @@ impl Session {
     /// Says goodbye as soon as everything is sent that the client is owed now.
     pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match self {
-            Self::WebSocket(session) => session.close_when_drained(feeds, reason),
-            Self::Sse(session) => session.close_when_drained(feeds, reason),
+            Self::WebSocket(session) => session.stream.close_when_drained(feeds, reason),
+            Self::Sse(session) => session.stream.close_when_drained(feeds, reason),
             Self::Zws(session) => session.close_when_drained(feeds, reason),
             // Its answer has everything that it is owed.
             Self::LongPoll(session) => session.close(reason),
@@ -185,8 +186,8 @@ impl Session {
     /// Whether a goodbye could be sent at once: no frame is under way.
     pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
         match self {
-            Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
-            Self::Sse(session) => session.event_rest_bytes(feeds) == 0,
+            Self::WebSocket(session) => session.stream.frame_rest_bytes(feeds) == 0,
+            Self::Sse(session) => session.stream.frame_rest_bytes(feeds) == 0,
             Self::Zws(session) => session.frame_rest_bytes(feeds) == 0,
             Self::LongPoll(session) => session.is_waiting(),
         }
@@ -195,8 +196,8 @@ impl Session {
     /// Whether the socket takes bytes at the moment.
     pub(crate) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         match self {
-            Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
-            Self::Sse(session) => session.set_blocked(feeds, is_blocked),
+            Self::WebSocket(session) => session.stream.set_blocked(feeds, is_blocked),
+            Self::Sse(session) => session.stream.set_blocked(feeds, is_blocked),
             Self::Zws(session) => session.set_blocked(feeds, is_blocked),
             Self::LongPoll(session) => session.set_blocked(feeds, is_blocked),
         }
@@ -205,8 +206,8 @@ impl Session {
     /// Gives the cursor back. The session is of no use afterwards.
     pub(crate) fn end(&mut self, feeds: &mut Feeds) {
         match self {
-            Self::WebSocket(session) => session.end(feeds),
-            Self::Sse(session) => session.end(feeds),
+            Self::WebSocket(session) => session.stream.end(feeds),
+            Self::Sse(session) => session.stream.end(feeds),
             Self::Zws(session) => session.end(feeds),
             Self::LongPoll(session) => session.end(feeds),
         }

@@ -1,7 +1,8 @@
 //! The gateway over real sockets: what its users and its enemies meet.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
-mod client;
+mod browser_client;
+mod clients;
 mod coalesce;
 mod demand;
 mod events;
@@ -11,8 +12,10 @@ mod history;
 mod http;
 mod messages;
 mod operation;
+mod origins;
 mod overload;
 mod polls;
+mod radio;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;
