@@ -14,7 +14,8 @@ const FILES: [(&str, &str); 3] = [
 fn the_client_is_there_for_everyone_whatever_the_page() {
     let folder = TempDir::new();
     let www = folder.path().to_str().unwrap();
-    for args in [&[][..], &["--www", www], &["--no-www"], &["--origin", "https://a.example"]] {
+    let (other, own) = (&["--origin", "https://a.example"], &["--origin", "https://b.example"]);
+    for args in [&[][..], &["--www", www], &["--no-www"], other, own, &["--origin", "*"]] {
         let gateway = Gateway::start(args);
         for (path, content_type) in FILES {
             let mut connection = Connection::open(gateway.address);
