@@ -277,6 +277,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         budget: Budget::default(),
         coalesce: config.coalesce,
         site: site(&config.site, share_bytes)?,
+        client: BuiltIn::client(),
         memory,
         origin: config.origin,
         format: config.format,
@@ -313,7 +314,7 @@ fn history_limits(config: &Config) -> history::Limits {
 
 fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {
     Ok(match config {
-        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::new()),
+        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::page()),
         SiteConfig::Directory(path) => {
             Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
                 ConfigError {

@@ -97,6 +97,8 @@ pub(crate) struct Context {
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,
     pub(crate) site: Site,
+    /// What is served beside the page, whatever that is.
+    pub(crate) client: BuiltIn,
     pub(crate) phase: Phase,
     /// The time of day, to the second.
     pub(crate) date: Date,
@@ -251,6 +253,8 @@ impl Context {
             },
             Site::None => None,
         };
+        // A folder may hold the client in another version.
+        let asset = asset.or_else(|| self.client.find(path));
         let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);
         answer.content = content;
         after

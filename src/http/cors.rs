@@ -28,8 +28,12 @@ impl<'a> Cors<'a> {
         self.origin
     }
 
-    /// Puts the fields behind the status line of the answer that `head` begins with.
+    /// Puts the fields behind the status line of the answer that `head` begins with, unless it is everyone's to see.
     pub(crate) fn stamp(&self, head: &mut Vec<u8>) {
+        const SHARED: &[u8] = b"\r\nAccess-Control-Allow-Origin: *\r\n";
+        if head.windows(SHARED.len()).any(|bytes| bytes == SHARED) {
+            return;
+        }
         let Some(end) = head.windows(2).position(|two| two == b"\r\n") else { return };
         let mut fields = Vec::new();
         let mut lines = Head::of_fields(&mut fields);
@@ -38,6 +42,8 @@ impl<'a> Cors<'a> {
             // The origin by its name: with credentials a browser does not take `*`.
             lines.field("Access-Control-Allow-Origin", origin);
             lines.field("Access-Control-Allow-Credentials", "true");
+            // When to come back, which a page is not shown otherwise.
+            lines.field("Access-Control-Expose-Headers", "Retry-After");
         }
         head.splice(end + 2..end + 2, fields);
     }
@@ -95,12 +101,17 @@ mod tests {
             String::from_utf8(head).unwrap()
         };
         let nobody = "HTTP/1.1 200 OK\r\nVary: Origin\r\nA: b\r\n\r\nbody\r\n";
+        let mut shared = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\r\n".to_vec();
+        let before = shared.clone();
+        Cors::new(Some(b"https://a")).stamp(&mut shared);
+        assert_eq!(shared, before, "a second origin would be none");
         assert_eq!(stamped(None), nobody);
         assert_eq!(stamped(Some(b"\xff")), nobody);
         assert_eq!(
             stamped(Some(b"https://a\r\nX: y")),
             "HTTP/1.1 200 OK\r\nVary: Origin\r\nAccess-Control-Allow-Origin: https://aX: y\r\n\
-             Access-Control-Allow-Credentials: true\r\nA: b\r\n\r\nbody\r\n"
+             Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After\r\n\
+             A: b\r\n\r\nbody\r\n"
         );
     }
 

@@ -1,6 +1,7 @@
 //! The gateway over real sockets: what its users and its enemies meet.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
+mod browser_client;
 mod clients;
 mod coalesce;
 mod demand;

@@ -45,7 +45,7 @@ fn complaints(browser: &mut Browser) -> Vec<String> {
 
 #[test]
 fn a_browser_goes_from_polling_to_websocket_and_loses_nothing() {
-    let Some(packages) = node::packages("a browser's Socket.IO") else { return };
+    let Some(packages) = node::modules("a browser's Socket.IO") else { return };
     let Some(mut browser) = Browser::start() else { return };
     browser.run_in_new_documents(LISTEN);
     let bundle = packages.join("socket.io-client/dist");
@@ -81,7 +81,7 @@ fn a_browser_goes_from_polling_to_websocket_and_loses_nothing() {
 
 #[test]
 fn a_browser_that_only_polls_gets_everything() {
-    let Some(packages) = node::packages("a browser's Socket.IO") else { return };
+    let Some(packages) = node::modules("a browser's Socket.IO") else { return };
     let Some(mut browser) = Browser::start() else { return };
     browser.run_in_new_documents(LISTEN);
     let bundle = packages.join("socket.io-client/dist");
