@@ -28,20 +28,21 @@ fn cases(effort: Effort) -> Vec<Case> {
     cases.chain(OTHERS.map(beside_web_sockets)).chain([pings(effort)]).collect()
 }
 
-/// Clients that are no WebSockets.
-const OTHERS: [(&str, Transport); 3] = [
-    ("event streams", Transport::Events),
-    ("polls", Transport::Polls),
-    ("Socket.IO sessions", Transport::SocketIo),
+/// Clients that are no WebSockets, and the bytes that each may take.
+const OTHERS: [(&str, Transport, f64); 3] = [
+    ("event streams", Transport::Events, 300.0),
+    ("polls", Transport::Polls, 512.0),
+    // A session outlives its connections: it has an id, a filter and deadlines of its own.
+    ("Socket.IO sessions", Transport::SocketIo, 1024.0),
 ];
 
 /// As many of them as WebSockets. What the kernel has for a socket is in nobody's set.
-fn beside_web_sockets((name, transport): (&str, Transport)) -> Case {
+fn beside_web_sockets((name, transport, bytes_max): (&str, Transport, f64)) -> Case {
     let web_sockets = Work::new(Load::Idle, 10_000);
     let others = Work { transport, ..web_sockets };
     Case::beside_itself(&[], (name, others), ("WebSockets", web_sockets))
         .titled(format!("10,000 {name}"))
-        .at_most(Figure::MemoryPerClient, 512.0)
+        .at_most(Figure::MemoryPerClient, bytes_max)
 }
 
 /// Often, so that a short look sees many; the figure is what it comes to at the default interval.
