@@ -6,6 +6,7 @@ mod client;
 mod client_life;
 mod events;
 mod gateway;
+mod jszmq;
 #[allow(dead_code, reason = "a page needs the packages, but no script of Node's")]
 #[path = "../support/node.rs"]
 mod node;
