@@ -145,11 +145,14 @@ impl EngineSessions {
     pub(crate) fn find(&self, sid: &[u8]) -> Option<SessionKey> {
         let bytes = BASE64URL_NOPAD.decode(sid).ok()?;
         let (number, secret) = bytes.split_first_chunk()?;
-        let key = SessionKey::from(KeyData::from_ffi(u64::from_be_bytes(*number)));
+        let number = u64::from_be_bytes(*number);
+        let key = SessionKey::from(KeyData::from_ffi(number));
         let own = &self.sessions.get(key)?.secret;
         // All bytes are compared, so that time does not tell how many were right.
         let differences = own.iter().zip(secret).fold(0, |sum, (a, b)| sum | (a ^ b));
-        (secret.len() == SECRET_BYTES && differences == 0).then_some(key)
+        let is_own = secret.len() == SECRET_BYTES && differences == 0;
+        // A number is read as a key also where it is none that we gave out.
+        (is_own && key.data().as_ffi() == number).then_some(key)
     }
 
     /// Whether a WebSocket carries the session, so that polling is over.
