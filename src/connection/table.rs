@@ -259,6 +259,8 @@ impl<S: ByteStream> Connections<S> {
                 break;
             }
         }
+        // Who has to go already makes room first: only then it shows whether anybody else has to.
+        self.expel(now);
         self.context.feeds.keep_within_memory();
         self.expel(now);
         // Who came in this turn has had a chance to say something before it has to make room.
