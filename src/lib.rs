@@ -67,6 +67,7 @@ mod event_loop;
 mod feed;
 mod gateway;
 mod history;
+mod hooks;
 mod http;
 mod intake;
 mod memory;
@@ -86,15 +87,25 @@ mod topics;
 mod wire;
 
 pub use access::{InvalidOrigin, Origin, OriginPolicy};
-pub use config::{Config, DEFAULT_BIND, Settings, SiteConfig, Text};
-pub use error::{ConfigError, Error};
+pub use error::{CloseReason, ConfigError, Error};
 pub use feed::LagPolicy;
-pub use gateway::{Gateway, Handle};
-pub use intake::{Counter, CounterType, Decode};
+pub use gateway::{
+    AdoptError, AskError, Builder, ClientStream, Gateway, Handle, PublishError, Running, Stats,
+    TransportStats,
+};
+pub use hooks::{Access, ClientId, ClientInfo, CloseCode, Denial, Event, Message, Request, Topics};
+pub use intake::{CounterType, Decode};
 pub use message::TopicFrom;
+pub use metrics::Transport;
 pub use net::ListenAddr;
-pub use source::{Attach, Endpoint, SocketKind};
+pub use source::SocketKind;
 pub use wire::{Format, Payload};
+
+/// What the command of this package needs besides: settings as they are typed. It changes without notice.
+#[doc(hidden)]
+pub mod command {
+    pub use crate::config::{DEFAULT_BIND, Settings, Text};
+}
 
 /// Compiles and runs the code in the README.
 #[cfg(doctest)]

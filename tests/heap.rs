@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use allocator::live_bytes;
-use zmq2ws::{Gateway, Settings};
+use zmq2ws::Gateway;
 
 /// Tables double when they are full: at a number right below a power of two they are used well, so that twice as many
 /// clients take twice as much.
@@ -42,11 +42,8 @@ fn connect(gateway: &mut Gateway, address: &str, clients: &mut Vec<TcpStream>, c
 
 #[test]
 fn an_idle_websocket_takes_little_heap() {
-    let settings = Settings::from_toml(
-        "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']\nmax-clients = 1100",
-        "test.toml",
-    );
-    let mut gateway = Gateway::new(settings.unwrap().into_config().unwrap()).unwrap();
+    let builder = Gateway::builder().bind("tcp://127.0.0.1:*").listen(([127, 0, 0, 1], 0));
+    let mut gateway = builder.max_clients(1_100).build().unwrap();
     let address = gateway.listen_addresses()[0].replace("http://", "");
     // The ends of the clients are descriptors: this table is the only heap that they take.
     let mut clients = Vec::with_capacity(2 * CLIENTS);

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Budget, Context, Limits, Phase, Site};
 use crate::access::OriginPolicy;
 use crate::feed::{self, Feeds};
+use crate::hooks::Hooks;
 use crate::http::Date;
 use crate::http::assets::BuiltIn;
 use crate::memory::Memory;
@@ -102,6 +103,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         site: Site::BuiltIn(BuiltIn::new()),
         phase: Phase::Serving,
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),
+        hooks: Hooks::default(),
         refusals: 0,
     }
 }

@@ -26,6 +26,9 @@ use crate::timers::Timers;
 const TURN_TIMERS_MAX: usize = 64;
 const TURN_CLOSES_MAX: usize = 64;
 
+/// Connections that one turn reads though their descriptors are silent: as many as may be ready besides.
+const TURN_UNREAD_MAX: usize = 128;
+
 /// How late a deadline may be for the sake of others: those of thousands of pings are met together instead of one by one,
 /// which would wake the loop for each. No timeout is meant to a twentieth of a second.
 const TIMER_SLACK: Duration = Duration::from_millis(50);
@@ -46,24 +49,26 @@ impl ConnectionKey {
         KeyData::from_ffi(number).into()
     }
 
-    fn owner(self) -> Owner {
+    pub(super) fn owner(self) -> Owner {
         Owner(self.to_number())
     }
 
-    fn of_owner(Owner(number): Owner) -> Self {
+    pub(super) fn of_owner(Owner(number): Owner) -> Self {
         Self::from_number(number)
     }
 }
 
 /// Every connection.
 pub(crate) struct Connections<S> {
-    connections: SlotMap<ConnectionKey, Connection<S>>,
+    pub(super) connections: SlotMap<ConnectionKey, Connection<S>>,
     pub(crate) context: Context,
     timers: Timers<ConnectionKey>,
     /// Nobody wakes up for a deadline before this.
     timers_rest_until: Option<Instant>,
     /// Connections whose visit was cut short, each once.
     again: VecDeque<ConnectionKey>,
+    /// Connections that may have input which the poller does not tell of, each once.
+    unread: VecDeque<ConnectionKey>,
     /// Connections that wait for something else than the poller was told.
     changed: Vec<ConnectionKey>,
     closed: Vec<ConnectionKey>,
@@ -80,6 +85,7 @@ impl<S: ByteStream> Connections<S> {
             timers: Timers::new(),
             timers_rest_until: None,
             again: VecDeque::new(),
+            unread: VecDeque::new(),
             changed: Vec::new(),
             closed: Vec::new(),
             addresses: Addresses::with_limit(context.limits.clients_per_ip_max),
@@ -103,16 +109,32 @@ impl<S: ByteStream> Connections<S> {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Option<ConnectionKey> {
-        if !self.addresses.admit(counted_address(ip, serves)) {
+        if !self.admits(ip, serves) {
             self.turn_away(&mut stream, "too many connections from this address");
             return None;
         }
+        Some(self.insert(now, stream, ip, serves))
+    }
+
+    /// Counts one more connection of an address, if it may have one.
+    pub(super) fn admits(&mut self, ip: Option<IpAddr>, serves: Serves) -> bool {
+        self.addresses.admit(counted_address(ip, serves))
+    }
+
+    /// Takes a client that was let in.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        stream: S,
+        ip: Option<IpAddr>,
+        serves: Serves,
+    ) -> ConnectionKey {
         let connection = Connection::new(now, stream, ip, serves, &mut self.context);
         let key = self.connections.insert(connection);
         let (count, connections) = (self.connections.len(), &self.connections);
         self.waiting_room.enter(key, count, |key| occupant(connections, key));
         self.settle(key, SETTLED);
-        Some(key)
+        key
     }
 
     /// Tells a client that is not let in, as well as that can be done without waiting for its request.
@@ -171,6 +193,18 @@ impl<S: ByteStream> Connections<S> {
         });
     }
 
+    /// Reads what streams hold of which their descriptors do not tell.
+    pub(crate) fn read_unread(&mut self, now: Instant, scratch: &mut [u8]) {
+        for _ in 0..self.unread.len().min(TURN_UNREAD_MAX) {
+            let Some(key) = self.unread.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.is_unread = false;
+            if connection.interest().readable {
+                self.handle_readable(now, key, scratch);
+            }
+        }
+    }
+
     /// Writing is done by [`Self::flush`], within the turn's bounds.
     pub(crate) fn handle_writable(&mut self, key: ConnectionKey) {
         self.visit(key, |_, _| Visit { bytes_sent: 0, is_cut: true });
@@ -213,7 +247,8 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn has_work(&self) -> bool {
         let feeds = &self.context.feeds;
         let has_visits = !self.again.is_empty() || feeds.has_work() || feeds.has_expelled();
-        has_visits || !self.closed.is_empty()
+        let has_news = !self.unread.is_empty() || feeds.has_news();
+        has_visits || has_news || !self.closed.is_empty()
     }
 
     /// Serves those whose visit was cut short and the subscribers of feeds that grew, as many as a turn allows, and
@@ -244,6 +279,7 @@ impl<S: ByteStream> Connections<S> {
             }
         }
         self.context.feeds.keep_within_memory();
+        self.tell_news(now);
         self.expel(now);
         // Who came in this turn has had a chance to say something before it has to make room.
         self.waiting_room.open();
@@ -329,6 +365,13 @@ impl<S: ByteStream> Connections<S> {
         self.drain = Some(Drain::new(now, until, sessions));
     }
 
+    /// Has the goodbyes be over by `until` at the latest.
+    pub(crate) fn hurry(&mut self, until: Instant) {
+        if let Some(drain) = &mut self.drain {
+            drain.hurry(until);
+        }
+    }
+
     fn advance_drain(&mut self, now: Instant) {
         while let Some(key) = self.drain.as_mut().and_then(|drain| drain.pop_due(now)) {
             self.visit(key, |connection, context| {
@@ -367,13 +410,14 @@ impl<S: ByteStream> Connections<S> {
         loop {
             let key = self.closed.pop()?;
             let Some(connection) = self.connections.remove(key) else { continue };
+            self.context.hooks.forget(key.to_number());
             self.addresses.release(counted_address(connection.ip, connection.serves));
             return Some(connection.stream);
         }
     }
 
     /// Lets a connection act, and returns how many bytes it sent.
-    fn visit(
+    pub(super) fn visit(
         &mut self,
         key: ConnectionKey,
         act: impl FnOnce(&mut Connection<S>, &mut Context) -> Visit,
@@ -381,6 +425,7 @@ impl<S: ByteStream> Connections<S> {
         let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_closed()) else {
             return 0;
         };
+        self.context.hooks.visited = key.to_number();
         let visit = act(connection, &mut self.context);
         self.settle(key, visit);
         visit.bytes_sent
@@ -396,8 +441,15 @@ impl<S: ByteStream> Connections<S> {
         if visit.is_cut && !std::mem::replace(&mut connection.is_queued, true) {
             self.again.push_back(key);
         }
-        if connection.interest() != connection.registered {
+        let interest = connection.interest();
+        if interest != connection.registered {
             self.changed.push(key);
+        }
+        if interest.readable
+            && connection.stream.may_hold_input()
+            && !std::mem::replace(&mut connection.is_unread, true)
+        {
+            self.unread.push_back(key);
         }
         if let Some(deadline) = connection.next_deadline()
             && connection.scheduled.is_none_or(|scheduled| deadline < scheduled)

@@ -71,6 +71,21 @@ impl Wanted {
     }
 }
 
+/// The value of the first parameter `name`; `None` where it is not there, or has a broken percent escape.
+pub(crate) fn parameter<'a>(query: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
+    query.split(|&byte| byte == b'&').find_map(|pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        let key = percent_decode(&pair[..equals], Plus::Space)?;
+        let value = pair.get(equals + 1..).unwrap_or_default();
+        (*key == *name.as_bytes()).then(|| percent_decode(value, Plus::Space))
+    })?
+}
+
+/// A path with its percent escapes replaced; `None` where one is broken.
+pub(crate) fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+    percent_decode(path, Plus::Plus)
+}
+
 /// How long a poll waits unless it says so: below the 30 s after which some proxies give up.
 const POLL_SECONDS: u64 = 25;
 

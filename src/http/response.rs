@@ -23,6 +23,8 @@ pub(crate) enum Status {
     NotModified,
     /// 400
     BadRequest,
+    /// 401
+    Unauthorized,
     /// 403
     Forbidden,
     /// 404
@@ -37,6 +39,8 @@ pub(crate) enum Status {
     UriTooLong,
     /// 426
     UpgradeRequired,
+    /// 429
+    TooManyRequests,
     /// 431
     HeaderFieldsTooLarge,
     /// 501
@@ -56,6 +60,7 @@ impl Status {
             Self::NoContent => "204 No Content",
             Self::NotModified => "304 Not Modified",
             Self::BadRequest => "400 Bad Request",
+            Self::Unauthorized => "401 Unauthorized",
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
@@ -63,6 +68,7 @@ impl Status {
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
             Self::UpgradeRequired => "426 Upgrade Required",
+            Self::TooManyRequests => "429 Too Many Requests",
             Self::HeaderFieldsTooLarge => "431 Request Header Fields Too Large",
             Self::NotImplemented => "501 Not Implemented",
             Self::ServiceUnavailable => "503 Service Unavailable",
@@ -124,6 +130,8 @@ enum Hint {
     Allow(&'static str),
     RetryAfterSeconds(u32),
     UpgradeToWebSocket,
+    /// How to say who one is (RFC 9110 section 11.6.1).
+    AuthenticateBearer,
 }
 
 impl Refusal {
@@ -135,6 +143,11 @@ impl Refusal {
     /// A refusal after which nobody knows, or wants to know, where the next request starts.
     pub(crate) const fn closing(status: Status, reason: &'static str) -> Self {
         Self { status, reason, after: After::Close, hint: Hint::None }
+    }
+
+    /// 401: the client is to say who it is.
+    pub(crate) const fn unauthorized(reason: &'static str) -> Self {
+        Self { hint: Hint::AuthenticateBearer, ..Self::new(Status::Unauthorized, reason) }
     }
 
     /// 405: the path exists, but for the methods in `allow` only.
@@ -173,6 +186,7 @@ impl Refusal {
             Hint::None => {}
             Hint::Allow(methods) => head.field("Allow", methods),
             Hint::RetryAfterSeconds(seconds) => head.field("Retry-After", &seconds.to_string()),
+            Hint::AuthenticateBearer => head.field("WWW-Authenticate", "Bearer"),
             Hint::UpgradeToWebSocket => {
                 head.field("Upgrade", "websocket");
                 head.field("Sec-WebSocket-Version", "13");

@@ -13,11 +13,12 @@ pub use decode::Decode;
 use decode::Decoder;
 #[cfg(fuzzing)]
 pub(crate) use fuzz::fuzz_intake;
+pub(crate) use sequence::Counter;
+pub use sequence::CounterType;
 use sequence::Sequence;
-pub use sequence::{Counter, CounterType};
 use topic_log::TopicLog;
 
-use crate::message::{Message, Part, Seq, TopicFrom};
+use crate::message::{Message, Part, PartLen, Seq, TopicFrom};
 use crate::topics::Filter;
 
 /// How messages are taken in.
@@ -83,6 +84,23 @@ impl Intake {
         if let Some(sequence) = &mut self.sequence {
             sequence.forget(filter);
         }
+    }
+
+    /// Numbers a message of the host's own, which is neither counted by a publisher nor to be inflated: `bytes` are the
+    /// parts of its body, whose lengths are `lens`.
+    pub(crate) fn take_in_own<'a>(
+        &mut self,
+        topic: &'a [u8],
+        lens: &'a [PartLen],
+        bytes: &'a [u8],
+    ) -> Message<'a> {
+        self.last_seq.0 += 1;
+        Message::from_flat(self.last_seq, None, Some(topic), lens, bytes)
+    }
+
+    /// The message that was taken in last is none after all: its number goes to the next, so that there is no hole.
+    pub(crate) fn give_back(&mut self) {
+        self.last_seq.0 -= 1;
     }
 
     /// Makes a message of the `parts` that the source with the number `source` received.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::Wish;
+use crate::hooks::Allowed;
 use crate::http::assets::Asset;
 use crate::http::{
     After, BodyLength, BodySkipper, Date, Exchange, HeadScanner, Limits, Refusal, Request, Status,
@@ -71,7 +72,7 @@ pub(crate) enum Opening {
     WebSocket(Asked),
     Sse(Asked, Framing),
     /// It asks for topics when it is open.
-    Zws(zws::Protocol),
+    Zws(zws::Protocol, Option<Allowed>),
     Poll(Asked, HeldRequest),
 }
 

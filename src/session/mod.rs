@@ -171,6 +171,16 @@ impl Session {
         }
     }
 
+    /// As [`Self::close`], for the host program, with the close code that a WebSocket is told.
+    pub(crate) fn disconnect(&mut self, code: u16) {
+        match self {
+            Self::WebSocket(session) => session.disconnect(code),
+            Self::Zws(session) => session.disconnect(code),
+            Self::Sse(session) => session.close(CloseReason::Host),
+            Self::LongPoll(session) => session.close(CloseReason::Host),
+        }
+    }
+
     /// Says goodbye as soon as everything is sent that the client is owed now.
     pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match self {

@@ -63,7 +63,7 @@ enum Heartbeat {
 }
 
 impl WebSocket {
-    /// A client whose upgrade is answered by `response`, to be pinged for the first time at `ping_at`.
+    /// A client whose upgrade is answered by `response`, if not by somebody else, to be pinged for the first time at `ping_at`.
     pub(crate) fn new(
         ping_at: Instant,
         response: Vec<u8>,
@@ -75,7 +75,7 @@ impl WebSocket {
             phase: Phase::Open,
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
-            outbox: Some(Outbox::new(response)),
+            outbox: (!response.is_empty()).then(|| Outbox::new(response)),
         }
     }
 
@@ -241,6 +241,13 @@ impl WebSocket {
     pub(super) fn close(&mut self, reason: CloseReason) {
         if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
             self.phase = Phase::Closing { code: reason.close_code(), reason };
+        }
+    }
+
+    /// As [`Self::close`], with a close code of the host program's own.
+    pub(super) fn disconnect(&mut self, code: u16) {
+        if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
+            self.phase = Phase::Closing { code: Some(code), reason: CloseReason::Host };
         }
     }
 

@@ -33,7 +33,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use self::endpoint::Transport;
-pub use self::endpoint::{Attach, Endpoint};
+pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::ffi::Socket;
 use self::incoming::{Incoming, Received};
 use self::journal::Journal;
@@ -44,6 +44,7 @@ use crate::message::Part;
 
 /// The ZeroMQ socket type of the sources (`--socket`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SocketKind {
     /// Receives what it subscribed to, from PUB and XPUB sockets.
     #[default]

@@ -132,7 +132,8 @@ fn assert_valid(output: &Output) {
 }
 
 fn flags_of_the_library() -> BTreeSet<String> {
-    let command = <zmq2ws::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
+    let command =
+        <zmq2ws::command::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
     command.get_arguments().filter_map(|arg| arg.get_long().map(String::from)).collect()
 }
 

@@ -17,7 +17,7 @@ const LAYERS: [&[&str]; 11] = [
     &["wire"],
     &["topics", "intake"],
     &["history", "feed"],
-    &["access", "http"],
+    &["access", "http", "hooks"],
     &["session"],
     &["net", "source"],
     &["connection"],

@@ -32,6 +32,8 @@ impl Feeds {
         if wish_before == wish.as_ref() {
             return Changed { before: None, after: before };
         }
+        self.note_change(owner, wish.as_ref());
+        let wish_before = before.as_ref().map(|own| &*self.feeds[own.feed].wish);
         let topics = |wish: Option<&Wish>| wish.map_or(0, |wish| wish.filter.len());
         let changed = 1 + topics(wish_before) + topics(wish.as_ref());
         self.turn_topics_left = self.turn_topics_left.saturating_sub(changed);

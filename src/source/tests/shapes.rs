@@ -92,7 +92,7 @@ fn every_number_of_parts_up_to_the_limit() {
         socket.send_multipart(&parts, 0).unwrap();
         assert_eq!(receive(&mut source, 1), [parts]);
     }
-    assert_eq!(source.counts().dropped, [0, 0]);
+    assert!(source.counts().dropped.iter().all(|&count| count == 0));
 }
 
 #[test]
