@@ -36,6 +36,7 @@ use self::endpoint::Transport;
 pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::ffi::Socket;
 use self::incoming::{Incoming, Received};
+use self::ipc_file::IpcFile;
 use self::journal::Journal;
 use self::link::Link;
 use self::monitor::{Event, Monitor};
@@ -126,6 +127,8 @@ pub(crate) struct Source {
     endpoint: Endpoint,
     /// What is really bound, or the endpoint as typed.
     address: String,
+    /// Set where a file was bound.
+    ipc_file: Option<IpcFile>,
     incoming: Incoming,
     /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
     unsent_changes: u64,
