@@ -188,6 +188,10 @@ reasons! {
         TooManyParts = "too_many_parts",
         /// The host program's `map` dropped it, or panicked.
         Map = "map",
+        /// A datagram that no RADIO socket sends.
+        Malformed = "malformed",
+        /// A datagram that the kernel had no room for.
+        Overflow = "overflow",
     }
 }
 

@@ -1,7 +1,6 @@
 //! Whatever ends a gateway, nothing of it is left in the process: no thread, no descriptor, no file.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
-#[allow(dead_code, reason = "this needs little of it")]
 #[path = "support/mod.rs"]
 mod support;
 

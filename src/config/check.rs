@@ -7,7 +7,7 @@ use crate::feed::LagPolicy;
 use crate::intake::{Counter, Decode};
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
-use crate::source::{Attach, SocketKind};
+use crate::source::{Attach, Endpoint, SocketKind};
 
 /// History is at most one part in so many of the memory, and last values are another.
 const HISTORY_SHARE: usize = 8;
@@ -72,15 +72,20 @@ impl Config {
             let reason = format!("expected a part of the body from {first} to {last}");
             return Err(Invalid::new("sequence", part, reason));
         }
+        let name = |endpoint: &Endpoint| match endpoint.attach() {
+            Attach::Connect => "connect",
+            Attach::Bind => "bind",
+        };
+        let is_udp = |endpoint: &&Endpoint| endpoint.is_udp();
+        if let (SocketKind::Pull, Some(udp)) = (self.socket, self.endpoints.iter().find(is_udp)) {
+            let reason = "conflicts with --socket pull: RADIO sockets send to everyone who listens, as PUB does";
+            return Err(Invalid::new(name(udp), udp, reason));
+        }
         match self.endpoints.iter().find(|endpoint| endpoint.is_inproc()) {
             Some(endpoint) if !has_context => {
-                let name = match endpoint.attach() {
-                    Attach::Connect => "connect",
-                    Attach::Bind => "bind",
-                };
                 let reason = "inproc:// works only in the library, with the ZeroMQ context of the other end \
                               (zmq_context); expected tcp:// or ipc://";
-                Err(Invalid::new(name, endpoint, reason))
+                Err(Invalid::new(name(endpoint), endpoint, reason))
             }
             _ => Ok(()),
         }

@@ -52,6 +52,8 @@ pub(crate) struct Config {
 
     /// `--listen`: where clients connect.
     pub(crate) listen: Vec<ListenAddr>,
+    /// `--reuse-port`: whether other processes may listen on the TCP ports of [`Self::listen`], too (SO_REUSEPORT).
+    pub(crate) reuse_port: bool,
     /// `--format`: the default message format; `None` is [`Format::Raw`] on WebSocket and [`Format::Json`] on `/sse`.
     /// Events have no [`Format::Parts`]: there it is [`Format::Json`] as well.
     pub(crate) format: Option<Format>,

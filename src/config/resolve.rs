@@ -55,6 +55,7 @@ impl Settings {
             message_bytes_max: self.size(&bounds::MAX_MESSAGE, &self.max_message)?,
 
             listen: self.listeners()?,
+            reuse_port: self.switch("reuse-port", &self.reuse_port)?,
             format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
             history_messages_max: self.count(&bounds::HISTORY, &self.history)?,
@@ -244,7 +245,7 @@ mod tests {
         assert_eq!((config.decode, config.sequence), (Decode::None, None));
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
-        assert_eq!(config.listen.len(), 1);
+        assert_eq!((config.listen.len(), config.reuse_port), (1, false));
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.history_messages_max, config.history_bytes()), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
@@ -278,6 +279,7 @@ mod tests {
             heartbeat = 0
             max-message = "1KiB"
             listen = ["127.0.0.1:0", "[::1]:0"]
+            reuse-port = true
             format = "json"
             payload = "binary"
             history = 7
@@ -313,7 +315,7 @@ mod tests {
         assert_eq!(config.sequence, Some(Counter { part: 2, number: CounterType::U32Le }));
         assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));
         assert_eq!(config.message_bytes_max, 1024);
-        assert_eq!(config.listen.len(), 2);
+        assert_eq!((config.listen.len(), config.reuse_port), (2, true));
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
         assert_eq!((config.history_messages_max, config.history_bytes()), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
@@ -370,6 +372,10 @@ mod tests {
             "z.toml: max-memory: '32MiB': expected at least 4 times --max-message",
         );
         refused("bind = ['inproc://x']", "z.toml: bind: 'inproc://x': inproc:// works only");
+        refused(
+            "socket = 'pull'\nconnect = ['udp://239.1.1.1:5']",
+            "z.toml: connect: 'udp://239.1.1.1:5': conflicts with --socket pull",
+        );
         refused("www = '/no/such'", "z.toml: www: '/no/such': expected a directory");
         refused("www = '/dev/null'", "z.toml: www: '/dev/null': expected a directory");
     }

@@ -110,7 +110,9 @@ impl EventLoop {
         }
         for (index, source) in (0..).zip(&parts.sources) {
             registry.add(source.fd(), Slot::Source(index), readable)?;
-            registry.add(source.monitor_fd(), Slot::Monitor(index), readable)?;
+            if let Some(monitor) = source.monitor_fd() {
+                registry.add(monitor, Slot::Monitor(index), readable)?;
+            }
         }
         let waker = registry.waker();
         let door = |(listener, serves)| Door { listener: Some(listener), serves };
@@ -341,7 +343,9 @@ impl Drop for EventLoop {
         self.close_listeners(|_| true);
         for source in &self.sources {
             self.registry.remove(source.fd());
-            self.registry.remove(source.monitor_fd());
+            if let Some(monitor) = source.monitor_fd() {
+                self.registry.remove(monitor);
+            }
         }
         self.connections.abandon_all();
         while let Some(stream) = self.connections.pop_closed() {

@@ -31,7 +31,7 @@ use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
-use crate::net::{Directory, Listener, raise_descriptor_limit};
+use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
 use crate::session::Timing;
 use crate::source::{Source, SourceConfig};
 use crate::topics::Demand;
@@ -257,7 +257,12 @@ fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
     for (address, serves) in
         addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation)))
     {
-        let listeners = Listener::open(address, config.write_timeout)?;
+        let options = TcpOptions {
+            user_timeout: config.write_timeout,
+            // Metrics are those of one process.
+            shares_port: config.reuse_port && serves != Serves::Operation,
+        };
+        let listeners = Listener::open(address, options)?;
         doors.extend(listeners.into_iter().map(|listener| (listener, serves)));
     }
     Ok(doors)

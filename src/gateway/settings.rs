@@ -17,6 +17,7 @@ use crate::wire::{Format, Payload};
 impl Builder {
     /// Adds a publisher to connect to: `tcp://HOST:PORT`, `ipc://PATH`, `inproc://NAME` with [`Self::zmq_context`], and
     /// `epgm://` or `pgm://` where libzmq has them. It need not be there yet, and is connected again whenever it comes back.
+    /// Or a multicast group or address of this machine to which RADIO sockets send: `udp://GROUP:PORT`.
     pub fn connect(self, endpoint: &str) -> Self {
         self.endpoint("connect", endpoint, Attach::Connect)
     }
@@ -89,6 +90,12 @@ impl Builder {
     /// [`ListenAddr`]; port 0 lets the system choose ([`Gateway::listen_addresses`](crate::Gateway::listen_addresses)).
     pub fn listen(self, address: impl Into<ListenAddr>) -> Self {
         self.set("listen", |config| config.listen.push(address.into()))
+    }
+
+    /// Whether other processes may listen on the TCP ports of [`Self::listen`], too (SO_REUSEPORT), each with this; the kernel
+    /// spreads clients over all. Default false. For one process per core.
+    pub fn reuse_port(self, is_on: bool) -> Self {
+        self.set("reuse-port", |config| config.reuse_port = is_on)
     }
 
     /// The message format of clients that ask for none. By default it is [`Format::Raw`] on WebSocket and [`Format::Json`] on

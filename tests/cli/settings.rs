@@ -213,6 +213,22 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
 }
 
 #[test]
+fn what_is_wrong_with_a_multicast_endpoint_is_told() {
+    for (endpoint, part_of_reason) in [
+        ("udp://239.192.1.1", "expected GROUP:PORT, such as udp://239.192.1.1:5556"),
+        ("udp://239.192.1.1:0", "a port to connect to is 1 to 65535"),
+        ("udp://eth0;192.168.1.1:5556", "for multicast groups only (224.0.0.0 to 239.255.255.255)"),
+        ("udp://feed.example:5556", "expected a multicast group"),
+        ("udp://[ff02::1]:5556", "take an IPv4 one"),
+    ] {
+        let output = Given::default().with(Layer::Flag, "connect", endpoint).check();
+        assert_refused(&output, "--connect", endpoint);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(part_of_reason), "{stderr}");
+    }
+}
+
+#[test]
 fn two_names_for_one_thing_follow_the_layers_too() {
     let www_in_file = || Given::default().with(Layer::File, "www", "/");
     assert_valid(&www_in_file().with(Layer::Flag, "no-www", "true").check());

@@ -12,6 +12,7 @@ mod messages;
 mod operation;
 mod overload;
 mod polls;
+mod radio;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;

@@ -154,7 +154,7 @@ fn a_zeromq_socket_is_limited_whenever_it_subscribes() {
 fn a_hook_sees_who_asks_for_what() {
     let (sender, seen) = mpsc::channel();
     let hook = move |request: &Request<'_>| {
-        let query = request.query("token").map(|it| it.into_owned());
+        let query = request.query("token").map(std::borrow::Cow::into_owned);
         let agent = request.header("user-agent").map(str::to_owned);
         sender.send((request.transport(), query, agent, request.peer())).unwrap();
         Access::deny(Denial::Forbidden)

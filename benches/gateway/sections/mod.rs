@@ -11,6 +11,7 @@ mod handshakes;
 mod history;
 mod idle;
 mod large;
+mod machines;
 mod resume;
 mod stalled;
 
@@ -68,6 +69,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     large::SECTION,
     fairness::SECTION,
     stalled::SECTION,
+    machines::SECTION,
     growth::CLIENTS,
     growth::RATES,
 ];
