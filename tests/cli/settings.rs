@@ -7,7 +7,7 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 41] = [
+const SETTINGS: [(&str, &str, Option<&str>); 42] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
@@ -20,6 +20,7 @@ const SETTINGS: [(&str, &str, Option<&str>); 41] = [
     ("heartbeat", "0", Some("1")),
     ("max-message", "1MiB", Some("-1")),
     ("listen", "127.0.0.1:0", Some("127.0.0.1")),
+    ("reuse-port", "true", Some("maybe")),
     ("format", "json", Some("xml")),
     ("payload", "text", Some("utf8")),
     ("history", "0", Some("-1")),
