@@ -179,6 +179,12 @@ impl Builder {
         self.set("max-topics", |config| config.topics_max = topics)
     }
 
+    /// Whether a Socket.IO client that comes back goes on where it was: its messages then have an offset as the last argument.
+    /// Default false.
+    pub fn socket_io_recovery(self, is_on: bool) -> Self {
+        self.set("socket-io-recovery", |config| config.socket_io_recovery = is_on)
+    }
+
     /// For a whole request to arrive, from 1 ms to a day, as all timeouts here. Default 10 s.
     pub fn handshake_timeout(self, timeout: Duration) -> Self {
         self.set("handshake-timeout", |config| config.handshake_timeout = timeout)
