@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::table::ConnectionKey;
 use super::{Connections, Context, SETTLED, State, Visit};
 use crate::error::CloseReason;
-use crate::feed::{News, Owner};
+use crate::feed::{News, Owner, TURN_TOPICS_MAX};
 use crate::hooks::{self, ClientInfo, CloseCode, Happened, Panicked, guarded};
 use crate::http::{Serves, Wanted};
 use crate::metrics::Transport;
@@ -15,8 +15,9 @@ use crate::net::ByteStream;
 use crate::session::engine_io::SessionKey;
 use crate::wire::websocket::write_close;
 
-/// News that one turn tells: each may cost what a hook takes.
-const TURN_NEWS_MAX: usize = 256;
+/// News that one turn tells: each may cost what a hook takes. No fewer than the changes of topics that a turn lets clients
+/// make, so that these never pile up.
+const TURN_NEWS_MAX: usize = TURN_TOPICS_MAX;
 
 /// A connection that the host accepted.
 pub(crate) struct Newcomer<S> {

@@ -3,6 +3,7 @@
 
 mod arrears;
 mod encoder;
+mod lagged;
 mod limits;
 #[cfg(test)]
 mod limits_tests;
@@ -18,7 +19,9 @@ mod resubscribe_tests;
 mod tests;
 
 pub(crate) use limits::Limits;
-pub(crate) use registry::{Answer, Answering, Changed, Feeds, News, Packets, Subscription, Wish};
+pub(crate) use registry::{
+    Answer, Answering, Changed, Feeds, News, Packets, Subscription, TURN_TOPICS_MAX, Wish,
+};
 
 use std::rc::Rc;
 use std::str::FromStr;
@@ -28,6 +31,7 @@ use slab::Slab;
 use crate::message::Seq;
 use crate::wire::WireFormat;
 use arrears::{Arrears, Due};
+use lagged::Lagged;
 use log::{Frame, FrameCopies, FrameRest, Log, SharedFrame};
 use pool::ChunkPool;
 use registry::FeedKey;
@@ -60,7 +64,7 @@ impl FromStr for LagPolicy {
 }
 
 /// Who a cursor belongs to: a number that means something to the caller only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Owner(pub(crate) u64);
 
 /// What a subscriber is to be sent next.
@@ -164,7 +168,7 @@ struct Overrun {
     /// Who is to be disconnected.
     owners: Vec<Owner>,
     /// Whose gaps these are, where somebody wants to know.
-    news: Option<Vec<Owner>>,
+    news: Option<Lagged>,
 }
 
 #[derive(Debug)]

@@ -28,7 +28,7 @@ use crate::message::{Id, Message};
 use crate::topics::{Demand, Filter, TopicIndex};
 use crate::wire::{Encoding, WireFormat};
 use answers::Answers;
-use change::TURN_TOPICS_MAX;
+pub(crate) use change::TURN_TOPICS_MAX;
 
 /// Subscribers of one feed that are served before another feed has its turn: small, so that a feed with few
 /// subscribers does not wait for one with thousands.

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 use slotmap::Key;
 
 use super::arrears::{Arrears, Gap, Replay, Span, Store};
+use super::lagged::Lagged;
 use super::log::{FrameRest, LARGE_FRAME_BYTES, SharedFrame};
 use super::{FeedKey, Owner, Wish};
 use crate::error::GapReason;
@@ -36,7 +37,7 @@ pub(super) struct Replayer {
     shared: SharedFrames,
     lag_gaps: u64,
     /// Whose these are, where somebody wants to know.
-    news: Option<Vec<Owner>>,
+    news: Option<Lagged>,
 }
 
 /// How far a subscriber got.
@@ -88,16 +89,16 @@ impl Replayer {
 
     /// From now on [`Self::pop_news`] has something to say.
     pub(super) fn tell_lag(&mut self) {
-        self.news = Some(Vec::new());
+        self.news = Some(Lagged::default());
     }
 
-    pub(super) fn news(&self) -> &Option<Vec<Owner>> {
+    pub(super) fn news(&self) -> &Option<Lagged> {
         &self.news
     }
 
     /// Takes one of those whose gaps were noticed here.
     pub(super) fn pop_news(&mut self) -> Option<Owner> {
-        self.news.as_mut().and_then(Vec::pop)
+        self.news.as_mut().and_then(Lagged::pop)
     }
 
     /// The gap that was noticed last is that of `owner`.

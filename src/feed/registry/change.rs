@@ -9,7 +9,7 @@ use crate::topics::Filter;
 
 /// Topics that subscribers may change in one turn before others come first: filing a topic of 254 bytes or taking it out
 /// took 9 µs in a debug build on a busy machine, so this is below 10 ms at the worst.
-pub(super) const TURN_TOPICS_MAX: usize = 1_024;
+pub(crate) const TURN_TOPICS_MAX: usize = 1_024;
 
 /// The cursors of an owner that wants something else than before.
 #[derive(Debug, Default)]

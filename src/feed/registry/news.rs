@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::{Feeds, Wish};
 use crate::feed::Owner;
+use crate::feed::lagged::Lagged;
 
 /// Something that happened to a subscriber.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,12 +20,12 @@ impl Feeds {
     /// From now on [`Self::pop_news`] has something to say.
     pub(crate) fn tell_news(&mut self) {
         self.changes = Some(VecDeque::new());
-        self.overrun.news = Some(Vec::new());
+        self.overrun.news = Some(Lagged::default());
         self.replayer.tell_lag();
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        let has = |news: &Option<Vec<Owner>>| news.as_ref().is_some_and(|news| !news.is_empty());
+        let has = |news: &Option<Lagged>| news.as_ref().is_some_and(|news| !news.is_empty());
         self.changes.as_ref().is_some_and(|changes| !changes.is_empty())
             || has(&self.overrun.news)
             || has(self.replayer.news())
@@ -35,7 +36,7 @@ impl Feeds {
         if let Some((owner, wish)) = self.changes.as_mut().and_then(VecDeque::pop_front) {
             return Some(News::Changed(owner, wish));
         }
-        let lagged = self.overrun.news.as_mut().and_then(Vec::pop);
+        let lagged = self.overrun.news.as_mut().and_then(Lagged::pop);
         lagged.or_else(|| self.replayer.pop_news()).map(News::Lagged)
     }
 
