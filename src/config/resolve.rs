@@ -48,7 +48,7 @@ impl Settings {
             subscribe: self.prefixes(),
             on_demand: self.on_demand()?,
             topic_from: self.read("topic-from", &self.topic_from, TopicFrom::Part)?,
-            decode: self.read("decode", &self.decode, Decode::None)?,
+            decode: self.decode()?,
             sequence: self
                 .read_with("sequence", &self.sequence, None, |it| it.parse().map(Some))?,
             rcvhwm: self.rcvhwm()?,
@@ -72,6 +72,13 @@ impl Settings {
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
             coalesce: self.pause("coalesce", &self.coalesce, 0, &COALESCE)?,
+            compress: self.compress()?,
+            compress_bytes_min: self.bytes(
+                "compress-min",
+                &self.compress_min,
+                256,
+                &MESSAGE_BYTES,
+            )?,
             site: self.site()?,
 
             clients_max: self.count(
@@ -191,6 +198,31 @@ impl Settings {
             true => Err(self.refuse("on-demand", text, format!("conflicts with {conflict}"))),
             false => Ok(false),
         }
+    }
+
+    fn decode(&self) -> Result<Decode, ConfigError> {
+        let decode = self.read("decode", &self.decode, Decode::None)?;
+        self.check_built("decode", &self.decode, decode != Decode::None)?;
+        Ok(decode)
+    }
+
+    fn compress(&self) -> Result<bool, ConfigError> {
+        let is_on = self.switch("compress", &self.compress)?;
+        self.check_built("compress", &self.compress, is_on)?;
+        Ok(is_on)
+    }
+
+    /// Refuses what is asked for and was left out of this build.
+    fn check_built(
+        &self,
+        name: &str,
+        value: &Option<Text>,
+        is_wanted: bool,
+    ) -> Result<(), ConfigError> {
+        let Some(text) = value else { return Ok(()) };
+        let is_missing = is_wanted && !cfg!(feature = "compress");
+        let reason = "this build has none: the Cargo feature 'compress' was left out";
+        if is_missing { Err(self.refuse(name, text, reason)) } else { Ok(()) }
     }
 
     fn rcvhwm(&self) -> Result<i32, ConfigError> {
@@ -343,6 +375,7 @@ mod tests {
         assert_eq!((config.history_messages_max, config.history_bytes_max), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
         assert!(!config.socket_io_recovery);
+        assert_eq!((config.compress, config.compress_bytes_min), (false, 256));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!((config.coalesce, config.site), (Duration::ZERO, SiteConfig::BuiltIn));
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -358,6 +391,20 @@ mod tests {
         assert!(config.metrics.is_none());
     }
 
+    #[cfg(not(feature = "compress"))]
+    #[test]
+    fn what_was_left_out_of_the_build_is_refused() {
+        let reason = "this build has none: the Cargo feature 'compress' was left out";
+        for (toml, setting) in
+            [("compress = true", "compress: 'true'"), { ("decode = 'zlib'", "decode: 'zlib'") }]
+        {
+            assert_eq!(config(toml).unwrap_err(), format!("z.toml: {setting}: {reason}"));
+        }
+        let config = config("compress = false\ncompress-min = 1\ndecode = 'none'").unwrap();
+        assert_eq!((config.compress, config.decode), (false, Decode::None));
+    }
+
+    #[cfg(feature = "compress")]
     #[test]
     fn every_setting_reaches_its_field() {
         let config = config(
@@ -380,6 +427,8 @@ mod tests {
             history-bytes = "64KiB"
             last-value = true
             last-value-topics = 8
+            compress = true
+            compress-min = "1KiB"
             socket-io-recovery = true
             slow-client = "disconnect"
             max-lag = 2048
@@ -415,6 +464,7 @@ mod tests {
         assert_eq!((config.history_messages_max, config.history_bytes_max), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
         assert!(config.socket_io_recovery);
+        assert_eq!((config.compress, config.compress_bytes_min), (true, 1 << 10));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));

@@ -6,8 +6,8 @@
 //! Nothing that a client sent is ever repeated in an answer, every reason is a constant; but for the origin and the names
 //! of fields that a browser wants to hear again.
 
-use super::Version;
 use super::scanner::blank_bytes;
+use super::{Deflate, Version};
 use crate::wire::sse::Framing;
 
 /// The statuses that this server answers with.
@@ -223,11 +223,12 @@ pub(crate) fn write_text(
 }
 
 /// Appends the 101 that turns the connection into a WebSocket (RFC 6455 section 4.2.2). `accept` is
-/// [`super::Upgrade::accept`]; `subprotocol` is one that the client offered.
+/// [`super::Upgrade::accept`]; `subprotocol` is one that the client offered, and so is `deflate`.
 pub(crate) fn write_switching_protocols(
     out: &mut Vec<u8>,
     accept: &str,
     subprotocol: Option<&str>,
+    deflate: Option<Deflate>,
 ) {
     let mut head = Head::start(out, Status::SwitchingProtocols);
     head.field("Upgrade", "websocket");
@@ -235,6 +236,9 @@ pub(crate) fn write_switching_protocols(
     head.field("Sec-WebSocket-Accept", accept);
     if let Some(subprotocol) = subprotocol {
         head.field("Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(deflate) = deflate {
+        head.field("Sec-WebSocket-Extensions", deflate.as_str());
     }
     head.end();
 }
@@ -442,7 +446,7 @@ mod tests {
     #[test]
     fn the_upgrade() {
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None);
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, None);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
         assert!(text.ends_with(
@@ -451,10 +455,17 @@ mod tests {
         ));
         assert!(!text.contains("Content-Length"));
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("a/b"));
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("a/b"), None);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\r\nConnection: Upgrade\r\n"));
         assert!(text.ends_with("\r\nSec-WebSocket-Protocol: a/b\r\n\r\n"));
+        let mut out = Vec::new();
+        write_switching_protocols(&mut out, "x", None, Some(Deflate::WithWindow));
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with(
+            "\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+             client_no_context_takeover; server_max_window_bits=15\r\n\r\n"
+        ));
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub(crate) struct WebSocket {
     ping: Option<Box<ControlPayload>>,
     /// What the client closed with, if it did, which it gets back.
     client_code: Option<u16>,
+    /// Whether the client may deflate what it says.
+    takes_deflated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +56,13 @@ impl WebSocket {
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
             client_code: None,
+            takes_deflated: false,
         }
+    }
+
+    /// The same client, which has agreed on deflating, or not.
+    pub(crate) fn taking_deflated(self, takes_deflated: bool) -> Self {
+        Self { takes_deflated, ..self }
     }
 
     /// A client that somebody else pings.
@@ -65,6 +73,7 @@ impl WebSocket {
             heartbeat: Heartbeat::Elsewhere { has_frames: false },
             ping: None,
             client_code: None,
+            takes_deflated: false,
         }
     }
 
@@ -76,7 +85,7 @@ impl WebSocket {
         timing: &Timing,
         message_bytes_max: usize,
     ) {
-        let decoder = Decoder::with_limit(message_bytes_max);
+        let decoder = Decoder::with_limit(message_bytes_max).taking_deflated(self.takes_deflated);
         self.handle_messages(now, input, timing, decoder, |_| Ok(()));
     }
 

@@ -7,7 +7,7 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 43] = [
+const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
@@ -29,6 +29,8 @@ const SETTINGS: [(&str, &str, Option<&str>); 43] = [
     ("slow-client", "conflate", Some("wait")),
     ("max-lag", "64KB", Some("abc")),
     ("reuse-port", "true", Some("maybe")),
+    ("compress", "true", Some("maybe")),
+    ("compress-min", "1", Some("0")),
     ("socket-io-recovery", "true", Some("maybe")),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
