@@ -4,9 +4,11 @@ mod answers;
 mod change;
 #[cfg(test)]
 mod checks;
+mod news;
 
 pub(crate) use answers::{Answer, Answering, Packets};
 pub(crate) use change::Changed;
+pub(crate) use news::News;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -99,6 +101,8 @@ pub(crate) struct Feeds {
     congested: usize,
     matches: Vec<FeedKey>,
     overrun: Overrun,
+    /// Who wants something else since, where somebody wants to know.
+    changes: Option<VecDeque<(Owner, Option<Rc<Wish>>)>>,
     /// Owners to be closed, with the reason.
     expelled: Vec<(Owner, CloseReason)>,
     /// How many of them are to free memory.
@@ -137,6 +141,7 @@ impl Feeds {
             congested: 0,
             matches: Vec::new(),
             overrun: Overrun::default(),
+            changes: None,
             expelled: Vec::new(),
             memory_expulsions: 0,
             counts: FeedCounts::default(),
@@ -251,6 +256,11 @@ impl Feeds {
             self.by_wish.remove(&entry.wish);
             self.feeds.remove(key);
         }
+    }
+
+    /// A message that told of a loss upstream is told to nobody.
+    pub(crate) fn note_untold_loss(&mut self) {
+        self.counts.gaps[GapReason::Upstream as usize] += 1;
     }
 
     /// Appends `message` to every feed that wants it, and returns how many appends that was worth.

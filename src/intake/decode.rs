@@ -12,6 +12,7 @@ pub(super) use inflate::Decoder;
 
 /// What bodies are inflated from (`--decode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decode {
     /// Nothing: they are passed on as they come.
     None,

@@ -120,6 +120,9 @@ impl Session {
                 poll.end_with_word(session, word);
             }
             (Self::EngineSocket(socket), Wake::Close(reason)) => socket.close(reason),
+            (Self::EngineSocket(socket), Wake::Disconnect { code, last_word }) => {
+                socket.disconnect(code, last_word);
+            }
             _ => {}
         }
     }
@@ -252,6 +255,18 @@ impl Session {
             Self::LongPoll(session) => session.close(reason),
             Self::EnginePoll(session) => session.close(reason),
             Self::EngineSocket(session) => session.close(reason),
+        }
+    }
+
+    /// As [`Self::close`], for the host program, with the close code that a WebSocket is told.
+    pub(crate) fn disconnect(&mut self, code: u16) {
+        match self {
+            Self::WebSocket(session) => session.disconnect(code),
+            Self::Zws(session) => session.disconnect(code),
+            Self::Sse(session) => session.stream.close(CloseReason::Host),
+            Self::LongPoll(session) => session.close(CloseReason::Host),
+            // Its session is told, and wakes it.
+            Self::EnginePoll(_) | Self::EngineSocket(_) => {}
         }
     }
 

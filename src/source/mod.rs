@@ -39,7 +39,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use self::endpoint::Transport;
-pub use self::endpoint::{Attach, Endpoint};
+pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::radio::Radio;
 use self::zeromq::ZeroMq;
 use crate::error::{DropReason, Error};
@@ -47,6 +47,7 @@ use crate::message::Part;
 
 /// The ZeroMQ socket type of the sources (`--socket`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SocketKind {
     /// Receives what it subscribed to, from PUB and XPUB sockets.
     #[default]

@@ -20,6 +20,7 @@ const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("heartbeat", "0", Some("1")),
     ("max-message", "1MiB", Some("-1")),
     ("listen", "127.0.0.1:0", Some("127.0.0.1")),
+    ("reuse-port", "true", Some("maybe")),
     ("format", "json", Some("xml")),
     ("payload", "text", Some("utf8")),
     ("history", "0", Some("-1")),
@@ -28,7 +29,6 @@ const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("last-value-topics", "1", Some("0")),
     ("slow-client", "conflate", Some("wait")),
     ("max-lag", "64KB", Some("abc")),
-    ("reuse-port", "true", Some("maybe")),
     ("compress", "true", Some("maybe")),
     ("compress-min", "1", Some("0")),
     ("socket-io-recovery", "true", Some("maybe")),
@@ -136,7 +136,8 @@ fn assert_valid(output: &Output) {
 }
 
 fn flags_of_the_library() -> BTreeSet<String> {
-    let command = <zmq2ws::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
+    let command =
+        <zmq2ws::command::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
     command.get_arguments().filter_map(|arg| arg.get_long().map(String::from)).collect()
 }
 

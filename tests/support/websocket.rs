@@ -78,6 +78,11 @@ impl Raw {
         Self::open_on(connect(address), path)
     }
 
+    /// A client whose upgrade somebody else has answered.
+    pub(crate) fn on(stream: TcpStream) -> Self {
+        Self { stream, input: Vec::new(), taken: 0, takes_deflated: false }
+    }
+
     pub(crate) fn open_on(stream: TcpStream, path: &str) -> Self {
         let mut connection = Connection::on(stream);
         connection.send(upgrade_request(path));

@@ -24,6 +24,8 @@ pub(crate) struct EngineSocket {
     /// The answer to the probe is to be sent, before anything else.
     is_probed: bool,
     is_blocked: bool,
+    /// What the host program has the client told before the goodbye.
+    last_word: &'static [u8],
     /// Counts what is kept of a message that is under way.
     charge: Option<Charge>,
 }
@@ -36,7 +38,8 @@ impl EngineSocket {
             socket.stream.close(CloseReason::Protocol);
         }
         let (is_cut, is_probed, is_blocked) = (false, false, false);
-        Self { session, owner, socket, is_cut, is_probed, is_blocked, charge: None }
+        let last_word = b"";
+        Self { session, owner, socket, is_cut, is_probed, is_blocked, last_word, charge: None }
     }
 
     pub(in crate::session) fn handle_input(
@@ -73,7 +76,7 @@ impl EngineSocket {
     pub(in crate::session) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
         let Shared { feeds, engine } = shared;
         self.follow_session(engine, feeds);
-        self.socket.output(feeds)
+        self.socket.output_with(feeds, self.last_word)
     }
 
     /// Takes from the session what is to be sent.
@@ -148,6 +151,12 @@ impl EngineSocket {
 
     pub(in crate::session) fn close(&mut self, reason: CloseReason) {
         self.socket.stream.close(reason);
+    }
+
+    /// As [`Self::close`], for the host program: with a code of its own, and a packet before.
+    pub(in crate::session) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
+        self.last_word = last_word;
+        self.socket.disconnect(code);
     }
 
     pub(in crate::session) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
