@@ -349,9 +349,8 @@ impl<S: ByteStream> Connection<S> {
     /// Gives the client up to free what is held for it. It is told where that can be done at once.
     fn expel(&mut self, now: Instant, context: &mut Context) -> Visit {
         let reason = CloseReason::Memory;
-        if let State::Session(session) = &mut self.state
-            && session.is_between_frames(&context.feeds)
-        {
+        if let State::Session(session) = &mut self.state {
+            // Nothing is begun any more, which would take memory again.
             session.close(reason);
         }
         let visit = self.flush(now, context);

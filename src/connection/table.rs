@@ -293,6 +293,8 @@ impl<S: ByteStream> Connections<S> {
                 break;
             }
         }
+        // Who has to go already makes room first: only then it shows whether anybody else has to.
+        self.expel(now);
         self.context.feeds.keep_within_memory();
         self.tell_news(now);
         self.expel(now);

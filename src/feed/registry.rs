@@ -464,10 +464,13 @@ impl Feeds {
             })
             .chain(self.answers.keepers(is_blocked))
             .collect();
-        keepers.sort_unstable_by_key(|(frame, _)| (Reverse(frame.len()), Rc::as_ptr(frame)));
+        keepers.sort_by_key(|(frame, _)| Rc::as_ptr(frame));
+        let mut by_frame: Vec<_> = keepers.chunk_by(|a, b| Rc::ptr_eq(a.0, b.0)).collect();
+        // By the first owner among equals: addresses must not decide who goes.
+        by_frame.sort_by_key(|keepers| (Reverse(keepers[0].0.len()), keepers[0].1.0));
         let excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
         let mut freed = 0;
-        for keepers in keepers.chunk_by(|a, b| Rc::ptr_eq(a.0, b.0)) {
+        for keepers in by_frame {
             if freed >= excess {
                 break;
             }

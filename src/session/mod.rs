@@ -284,18 +284,6 @@ impl Session {
         }
     }
 
-    /// Whether a goodbye could be sent at once: no frame is under way.
-    pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
-        match self {
-            Self::WebSocket(session) => session.stream.frame_rest_bytes(feeds) == 0,
-            Self::Sse(session) => session.stream.frame_rest_bytes(feeds) == 0,
-            Self::Zws(session) => session.frame_rest_bytes(feeds) == 0,
-            Self::LongPoll(session) => session.is_waiting(),
-            Self::EnginePoll(session) => session.is_waiting(),
-            Self::EngineSocket(session) => session.frame_rest_bytes(feeds) == 0,
-        }
-    }
-
     /// Whether the socket takes bytes at the moment.
     pub(crate) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         match self {

@@ -221,10 +221,6 @@ impl Zws {
         }
     }
 
-    pub(super) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
-        self.socket.stream.frame_rest_bytes(feeds)
-    }
-
     pub(super) fn advance(
         &mut self,
         now: Instant,

@@ -163,10 +163,6 @@ impl EngineSocket {
         self.socket.stream.close_when_drained(feeds, reason);
     }
 
-    pub(in crate::session) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
-        self.socket.stream.frame_rest_bytes(feeds)
-    }
-
     pub(in crate::session) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         self.is_blocked = is_blocked;
         self.socket.stream.set_blocked(feeds, is_blocked);
