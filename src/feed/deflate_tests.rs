@@ -1,4 +1,5 @@
 //! Deflated feeds beside plain ones: the same messages, live and again, each deflated once, and only so many in a turn.
+#![cfg(feature = "compress")]
 
 use super::*;
 use crate::history;

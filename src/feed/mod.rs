@@ -2,7 +2,7 @@
 //! Owns the lag policy. Knows neither sockets nor sessions: a subscriber is a cursor and an owner's number.
 
 mod arrears;
-#[cfg(all(test, feature = "compress"))]
+#[cfg(test)]
 mod deflate_tests;
 mod encoder;
 mod limits;

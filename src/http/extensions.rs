@@ -183,6 +183,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_agreed_on_is_told() {
+        let told = |deflate| {
+            let mut out = Vec::new();
+            super::super::response::write_switching_protocols(&mut out, "x", None, deflate);
+            let text = String::from_utf8(out).unwrap();
+            let field = text.lines().find_map(|it| it.strip_prefix("Sec-WebSocket-Extensions: "));
+            field.map(str::to_owned)
+        };
+        let plain = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+        assert_eq!(told(Some(Deflate::Default)).as_deref(), Some(plain));
+        let window = format!("{plain}; server_max_window_bits=15");
+        assert_eq!(told(Some(Deflate::WithWindow)), Some(window));
+        assert_eq!(told(None), None);
+    }
+
+    #[test]
     fn offers_that_cannot_be_met_are_passed_over() {
         for offer in [
             "",

@@ -1,5 +1,5 @@
-//! permessage-deflate (RFC 7692): what is offered and agreed on, what comes deflated, live and again, and what clients may
-//! send deflated.
+//! Messages deflated by permessage-deflate (RFC 7692): what is offered and agreed on, what comes deflated, live and again,
+//! and what clients may send deflated.
 
 use crate::support::http::{Connection, RECEIVED, closed, connect_narrow, exchange};
 use crate::support::node::Script;

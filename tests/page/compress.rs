@@ -1,4 +1,4 @@
-//! permessage-deflate as a browser does it, which offers it without being asked to.
+//! Deflated messages in a browser, which offers permessage-deflate without being asked to.
 
 use crate::browser::Browser;
 use crate::gateway::Gateway;
