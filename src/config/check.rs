@@ -33,12 +33,12 @@ impl Config {
     /// The first value that cannot be used.
     pub(crate) fn check(&self, has_context: bool) -> Result<(), Invalid> {
         self.check_bounds()?;
-        self.check_features()?;
         self.check_endpoints(has_context)?;
         self.check_on_demand()?;
         self.check_addresses()?;
         self.check_site()?;
-        self.check_memory()
+        self.check_memory()?;
+        self.check_features()
     }
 
     fn check_bounds(&self) -> Result<(), Invalid> {

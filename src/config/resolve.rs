@@ -272,8 +272,8 @@ mod tests {
     #[cfg(feature = "compress")]
     #[test]
     fn what_the_feature_compress_is_for_reaches_its_field() {
-        let config = config("decode = 'auto'\ncompress = true").unwrap();
-        assert_eq!((config.decode, config.compress), (Decode::Auto, true));
+        let config = config("decode = 'auto'\ncompress = true\non-demand = true").unwrap();
+        assert_eq!((config.decode, config.compress, config.on_demand), (Decode::Auto, true, true));
     }
 
     #[cfg(not(feature = "compress"))]
@@ -413,7 +413,6 @@ mod tests {
         assert!(!config("on-demand = false\nsocket = 'pull'").unwrap().on_demand);
         let decodes = "on-demand = true\ntopic-from = 'none'\ndecode = 'none'";
         assert!(config(decodes).unwrap().on_demand);
-        assert!(config("on-demand = true\ndecode = 'gzip'").unwrap().on_demand);
         let dir = std::env::temp_dir();
         let toml = format!("www = '{}'\nno-www = false", dir.display());
         assert_eq!(config(&toml).unwrap().site, SiteConfig::Directory(dir));
