@@ -112,6 +112,8 @@ mod source;
 #[cfg(test)]
 mod test_events;
 #[cfg(test)]
+mod test_inflate;
+#[cfg(test)]
 mod test_radio;
 #[cfg(test)]
 mod test_random;

@@ -61,6 +61,8 @@ pub(crate) struct Metrics {
     pub(crate) history_bytes: usize,
     pub(crate) lagging_clients: usize,
     pub(crate) lag_bytes_max: u64,
+    pub(crate) deflate_in_bytes: u64,
+    pub(crate) deflate_out_bytes: u64,
     turns: TurnHistogram,
 }
 
@@ -231,6 +233,18 @@ impl Metrics {
             "gauge",
             "How far the client that lags most is behind.",
             self.lag_bytes_max,
+        );
+        text.single(
+            "zmq2ws_compress_in_bytes_total",
+            "counter",
+            "Bytes of messages that were deflated, each once for all its clients.",
+            self.deflate_in_bytes,
+        );
+        text.single(
+            "zmq2ws_compress_out_bytes_total",
+            "counter",
+            "What these became; as many again where that would have been more.",
+            self.deflate_out_bytes,
         );
     }
 

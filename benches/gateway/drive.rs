@@ -15,6 +15,7 @@ use crate::publisher::Publisher;
 use crate::resume::{Known, Outcome};
 use crate::server::{Running, Server};
 use crate::swarm::Swarm;
+use crate::transport::Transport;
 
 /// Figures of one run.
 pub(crate) type Figures = BTreeMap<Figure, f64>;
@@ -83,7 +84,10 @@ impl Run {
         Contender { server, work, .. }: &Contender,
         cores: Cores,
     ) -> Result<Self> {
-        let publisher = Publisher::bind(work.body_bytes)?;
+        let mut publisher = Publisher::bind(work.body_bytes)?;
+        if work.transport == Transport::Deflated {
+            publisher = publisher.with_short_probes();
+        }
         let suffix = if matches!(server, Server::Gateway { .. }) { case.suffix_bytes } else { 0 };
         let (server, quiet) = if let Load::Fairness { .. } = work.load {
             let quiet = fairness::Quiet::bind()?;

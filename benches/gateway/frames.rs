@@ -12,11 +12,17 @@ const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const PING: u8 = 0x89;
 
+/// A text that is deflated.
+const DEFLATED: u8 = 0xc1;
+
 /// What stands in a stream, told when all of it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A message with this number.
     Number(u64),
+    /// A message that is deflated, so that its number is not seen: a stream loses none from its middle, and the last of them
+    /// would be missed.
+    Next,
     Ping,
     /// What an event stream says beside its messages.
     Comment,
@@ -137,6 +143,7 @@ impl Header {
         match transport {
             Transport::WebSocket | Transport::Polls => Self::of_frame(bytes),
             Transport::Events => Self::of_chunk(bytes),
+            Transport::Deflated => Self::of_deflated(bytes),
             // Nothing is published, so these are the session's own packets.
             Transport::SocketIo => {
                 Ok(Self::of_frame(bytes)?
@@ -160,6 +167,20 @@ impl Header {
         let content = content.filter(|&len| len > 0).ok_or("a chunk without content")?;
         let aside = (first != b'i').then_some(Found::Comment);
         Ok(Some(Self { aside, payload: content + 1, len: line_len + 2 }))
+    }
+
+    /// What is not deflated is short, and so numbered 0.
+    fn of_deflated(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
+        let is_deflated = bytes.first() == Some(&DEFLATED);
+        let mut head = [0; HEADER_BYTES_MAX];
+        let head = &mut head[..bytes.len().min(HEADER_BYTES_MAX)];
+        head.copy_from_slice(&bytes[..head.len()]);
+        if is_deflated {
+            head[0] = TEXT;
+        }
+        let found = if is_deflated { Found::Next } else { Found::Number(0) };
+        let header = Self::of_frame(head)?;
+        Ok(header.map(|header| Self { aside: header.aside.or(Some(found)), ..header }))
     }
 
     fn of_frame(bytes: &[u8]) -> Result<Option<Self>, &'static str> {
@@ -228,6 +249,18 @@ pub(crate) fn self_check() {
         expected.extend([Found::Ping, Found::Ping, Found::Number(index as u64)]);
     }
     check(Transport::WebSocket, &stream, DIGITS + 2, &expected);
+    stream.clear();
+    expected.clear();
+    for payload in [20_usize, 300] {
+        stream.extend_from_slice(b"\x81\x0c000000000000\x89\x00\xc1");
+        match payload {
+            0..126 => stream.push(payload as u8),
+            _ => stream.extend([&[126], &(payload as u16).to_be_bytes()[..]].concat()),
+        }
+        stream.resize(stream.len() + payload, 0x89);
+        expected.extend([Found::Number(0), Found::Ping, Found::Next]);
+    }
+    check(Transport::Deflated, &stream, DIGITS, &expected);
     stream.clear();
     expected.clear();
     for index in 0..5 {

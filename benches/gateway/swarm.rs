@@ -250,6 +250,10 @@ impl Client {
             }
             Found::Number(number) if number <= *got => Err("a message twice, or out of order"),
             Found::Number(_) => Err("a later message: one was lost"),
+            Found::Next => {
+                *got += 1;
+                Ok(())
+            }
             Found::Comment => Ok(()),
             Found::Ping => stream.write_all(&PONG).map_err(|_| "a ping that cannot be answered"),
         })

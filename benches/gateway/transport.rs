@@ -9,6 +9,8 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Transport {
     WebSocket,
+    /// A WebSocket whose client offers permessage-deflate, to a gateway that takes it up, with messages that are long enough.
+    Deflated,
     /// Server-Sent Events over HTTP/1.1.
     Events,
     /// Polls that wait for as long as they may: for loads in which nothing is published.
@@ -21,15 +23,19 @@ impl Transport {
     /// What a client says first. Its answer shows that it is let in, and so one that waits for a message asks for something
     /// else before.
     pub(crate) fn request(self, server: SocketAddr, query: &str) -> Vec<u8> {
+        let extensions = match self {
+            Self::Deflated => "Sec-WebSocket-Extensions: permessage-deflate\r\n",
+            _ => "",
+        };
         let upgrade = |target: &str| {
             format!(
                 "GET {target} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\n\
                  Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-                 Sec-WebSocket-Version: 13\r\n\r\n"
+                 Sec-WebSocket-Version: 13\r\n{extensions}\r\n"
             )
         };
         let request = match self {
-            Self::WebSocket => upgrade(&format!("/ws{query}")),
+            Self::WebSocket | Self::Deflated => upgrade(&format!("/ws{query}")),
             Self::SocketIo => {
                 let request = upgrade("/socket.io/?EIO=4&transport=websocket");
                 // A masked frame, with a mask that changes nothing.
@@ -47,7 +53,7 @@ impl Transport {
     /// Bytes behind a message's body and what its format puts there.
     pub(crate) fn suffix_bytes(self) -> usize {
         match self {
-            Self::WebSocket | Self::Polls | Self::SocketIo => 0,
+            Self::WebSocket | Self::Deflated | Self::Polls | Self::SocketIo => 0,
             Self::Events => "\n\n\r\n".len(),
         }
     }

@@ -13,26 +13,33 @@ use crate::topics::{Filter, TopicIndex};
 use crate::wire::{Encoding, Format, Payload, WireFormat};
 
 fn encoding() -> Encoding {
-    Encoding { epoch: Epoch::from_seed(1), payload: Payload::Auto }
+    Encoding::new(Epoch::from_seed(1), Payload::Auto)
 }
 
 /// Encodes one message again and again, into the same buffer.
 pub struct Encode {
     upstream: Upstream,
     wire: WireFormat,
+    encoding: Encoding,
     out: Vec<u8>,
 }
 
 impl Encode {
     /// `upstream` in `format`, in a WebSocket's frame.
     pub fn new(format: Format, upstream: Upstream) -> Self {
-        Self { upstream, wire: WireFormat::WebSocket(format), out: Vec::new() }
+        Self {
+            upstream,
+            wire: WireFormat::WebSocket(format),
+            encoding: encoding(),
+            out: Vec::new(),
+        }
     }
 
     /// Encodes once, and returns the frame.
     pub fn run(&mut self) -> &[u8] {
         self.out.clear();
-        self.wire.write_message(&mut self.out, &encoding(), &self.upstream.message(Seq(123_456)));
+        let message = self.upstream.message(Seq(123_456));
+        self.wire.write_message(&mut self.out, &mut self.encoding, &message);
         &self.out
     }
 }
@@ -132,7 +139,8 @@ pub fn parse_request(input: &[u8]) -> bool {
     let request = parse_head(head, &limits).expect("a request that is not refused");
     let origin = OriginPolicy::SameHost;
     let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let rules = Rules { serves: Serves::All, peer, origin: &origin, topics_max: 128 };
+    let rules =
+        Rules { serves: Serves::All, peer, origin: &origin, topics_max: 128, deflates: false };
     let route = route(&request, &rules).expect("a request that is not refused");
     matches!(route, Route::WebSocket(_))
 }

@@ -37,7 +37,8 @@ impl Config {
         self.check_on_demand()?;
         self.check_addresses()?;
         self.check_site()?;
-        self.check_memory()
+        self.check_memory()?;
+        self.check_features()
     }
 
     fn check_bounds(&self) -> Result<(), Invalid> {
@@ -49,6 +50,7 @@ impl Config {
         bounds::LAST_VALUE_TOPICS.check(self.last_value_topics_max)?;
         bounds::MAX_LAG.check(self.lag_bytes_max)?;
         bounds::COALESCE.check(self.coalesce)?;
+        bounds::COMPRESS_MIN.check(self.compress_bytes_min)?;
         bounds::MAX_CLIENTS.check(self.clients_max)?;
         bounds::MAX_CLIENTS_PER_IP.check(self.clients_per_ip_max)?;
         bounds::MAX_TOPICS.check(self.topics_max)?;
@@ -62,6 +64,20 @@ impl Config {
         bounds::DRAIN.check(self.drain)?;
         bounds::INBOX_MESSAGES.check(self.inbox_messages_max)?;
         bounds::INBOX_BYTES.check(self.inbox_bytes_max)
+    }
+
+    /// What was left out of this build cannot be asked for.
+    fn check_features(&self) -> Result<(), Invalid> {
+        let reason = "this build has none: the Cargo feature 'compress' was left out";
+        let is_missing = !cfg!(feature = "compress");
+        if is_missing && self.decode != Decode::None {
+            let decode = format!("{:?}", self.decode).to_lowercase();
+            return Err(Invalid::new("decode", decode, reason));
+        }
+        if is_missing && self.compress {
+            return Err(Invalid::new("compress", true, reason));
+        }
+        Ok(())
     }
 
     fn check_endpoints(&self, has_context: bool) -> Result<(), Invalid> {

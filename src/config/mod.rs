@@ -39,7 +39,8 @@ pub(crate) struct Config {
     pub(crate) on_demand: bool,
     /// `--topic-from`: where the topic is.
     pub(crate) topic_from: TopicFrom,
-    /// `--decode`: what the parts of a body are inflated from.
+    /// `--decode`: what the parts of a body are inflated from. All but [`Decode::None`] needs the Cargo feature
+    /// `compress`.
     pub(crate) decode: Decode,
     /// `--sequence`: where a message has the counter that tells what was lost upstream.
     pub(crate) sequence: Option<Counter>,
@@ -73,6 +74,11 @@ pub(crate) struct Config {
     pub(crate) lag_bytes_max: usize,
     /// `--coalesce`: how long a message waits for more before they are sent together; zero sends at once.
     pub(crate) coalesce: Duration,
+    /// `--compress`: whether messages are deflated for WebSocket clients that offer it (permessage-deflate), each once for
+    /// all of them. Needs the Cargo feature `compress`.
+    pub(crate) compress: bool,
+    /// `--compress-min`: shorter messages are sent to them as they are, bytes; 1 or more.
+    pub(crate) compress_bytes_min: usize,
     /// `--www`, `--no-www`: the static files.
     pub(crate) site: SiteConfig,
 

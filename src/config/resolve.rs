@@ -67,6 +67,8 @@ impl Settings {
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.size(&bounds::MAX_LAG, &self.max_lag)?,
             coalesce: self.span(&bounds::COALESCE, &self.coalesce)?,
+            compress: self.switch("compress", &self.compress)?,
+            compress_bytes_min: self.size(&bounds::COMPRESS_MIN, &self.compress_min)?,
             site: self.site()?,
 
             clients_max: self.count(&bounds::MAX_CLIENTS, &self.max_clients)?,
@@ -251,6 +253,7 @@ mod tests {
         assert_eq!((config.history_messages_max, config.history_bytes()), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
         assert!(!config.socket_io_recovery);
+        assert_eq!((config.compress, config.compress_bytes_min), (false, 256));
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!((config.coalesce, config.site), (Duration::ZERO, SiteConfig::BuiltIn));
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -266,6 +269,26 @@ mod tests {
         assert!(config.metrics.is_none());
     }
 
+    #[cfg(feature = "compress")]
+    #[test]
+    fn what_the_feature_compress_is_for_reaches_its_field() {
+        let config = config("decode = 'auto'\ncompress = true\non-demand = true").unwrap();
+        assert_eq!((config.decode, config.compress, config.on_demand), (Decode::Auto, true, true));
+    }
+
+    #[cfg(not(feature = "compress"))]
+    #[test]
+    fn what_was_left_out_of_the_build_is_refused() {
+        let reason = "this build has none: the Cargo feature 'compress' was left out";
+        for (toml, setting) in
+            [("compress = true", "compress: 'true'"), { ("decode = 'zlib'", "decode: 'zlib'") }]
+        {
+            assert_eq!(config(toml).unwrap_err(), format!("z.toml: {setting}: {reason}"));
+        }
+        let config = config("compress = false\ncompress-min = 1\ndecode = 'none'").unwrap();
+        assert_eq!((config.compress, config.decode), (false, Decode::None));
+    }
+
     #[test]
     fn every_setting_reaches_its_field() {
         let config = config(
@@ -275,7 +298,6 @@ mod tests {
             socket = "pull"
             subscribe = ["a,b", ""]
             topic-from = ":"
-            decode = "auto"
             sequence = "2:u32le"
             rcvhwm = 1
             heartbeat = 0
@@ -288,6 +310,7 @@ mod tests {
             history-bytes = "64KiB"
             last-value = true
             last-value-topics = 8
+            compress-min = "1KiB"
             socket-io-recovery = true
             slow-client = "disconnect"
             max-lag = 2048
@@ -314,7 +337,6 @@ mod tests {
         assert_eq!(config.socket, SocketKind::Pull);
         assert_eq!(config.subscribe, [&b"a,b"[..], b""]);
         assert_eq!(config.topic_from, TopicFrom::Delimiter(b':'));
-        assert_eq!(config.decode, Decode::Auto);
         assert_eq!(config.sequence, Some(Counter { part: 2, number: CounterType::U32Le }));
         assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));
         assert_eq!(config.message_bytes_max, 1024);
@@ -323,6 +345,7 @@ mod tests {
         assert_eq!((config.history_messages_max, config.history_bytes()), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
         assert!(config.socket_io_recovery);
+        assert_eq!(config.compress_bytes_min, 1 << 10);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));
@@ -390,7 +413,6 @@ mod tests {
         assert!(!config("on-demand = false\nsocket = 'pull'").unwrap().on_demand);
         let decodes = "on-demand = true\ntopic-from = 'none'\ndecode = 'none'";
         assert!(config(decodes).unwrap().on_demand);
-        assert!(config("on-demand = true\ndecode = 'gzip'").unwrap().on_demand);
         let dir = std::env::temp_dir();
         let toml = format!("www = '{}'\nno-www = false", dir.display());
         assert_eq!(config(&toml).unwrap().site, SiteConfig::Directory(dir));

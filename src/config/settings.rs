@@ -102,6 +102,14 @@ pub struct Settings {
     /// Wait so long for more messages before sending: less CPU for a little latency; up to 1s [default: 0]
     #[arg(long, value_name = "DURATION", help_heading = DOWNSTREAM)]
     pub coalesce: Option<Text>,
+    /// Deflate messages for WebSocket clients that offer permessage-deflate, each message once for all of them
+    /// [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
+    pub compress: Option<Text>,
+    /// Shorter messages are sent to them as they are [default: 256]
+    #[arg(long, value_name = "BYTES", help_heading = DOWNSTREAM)]
+    pub compress_min: Option<Text>,
     /// Let a Socket.IO client that comes back go on where it was [default: false]
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]

@@ -120,8 +120,13 @@ impl Context {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Reply {
-        let rules =
-            Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
+        let rules = Rules {
+            serves,
+            peer: ip,
+            origin: &self.origin,
+            topics_max: self.limits.topics_max,
+            deflates: self.feeds.deflates(),
+        };
         let (mut route, cors) = (http::route(request, &rules), http::cors(request, &rules));
         let mut allowed = None;
         if let Ok(wanted) = &mut route {
@@ -161,16 +166,8 @@ impl Context {
     ) -> Reply {
         let out = &mut answer.head;
         let after = match route {
-            Route::WebSocket(Upgrade { wanted, accept, zws }) => match self.room_for_client() {
-                Ok(()) => {
-                    let subprotocol = zws.map(zws::Protocol::name);
-                    response::write_switching_protocols(out, &accept, subprotocol);
-                    let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
-                    return Reply::Session(match zws {
-                        Some(protocol) => Opening::Zws(protocol, allowed),
-                        None => Opening::WebSocket(asked(wanted, WireFormat::WebSocket(format))),
-                    });
-                }
+            Route::WebSocket(upgrade) => match self.room_for_client() {
+                Ok(()) => return Reply::Session(self.upgrade(upgrade, allowed, out)),
                 Err(refusal) => refusal.write(out, exchange),
             },
             Route::Events(Events { framing, .. }) if exchange.head_only => {
@@ -213,6 +210,22 @@ impl Context {
             }
         };
         Reply::Answered(after)
+    }
+
+    /// Lets a connection become a WebSocket.
+    fn upgrade(&self, upgrade: Upgrade, allowed: Option<Allowed>, out: &mut Vec<u8>) -> Opening {
+        let Upgrade { wanted, accept, zws, deflate } = upgrade;
+        let subprotocol = zws.map(zws::Protocol::name);
+        response::write_switching_protocols(out, &accept, subprotocol, deflate);
+        let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
+        let wire = match deflate {
+            Some(_) => WireFormat::Deflated(format),
+            None => WireFormat::WebSocket(format),
+        };
+        match zws {
+            Some(protocol) => Opening::Zws(protocol, allowed),
+            None => Opening::WebSocket(asked(wanted, wire)),
+        }
     }
 
     /// What sessions share.
@@ -278,6 +291,8 @@ impl Context {
         self.metrics.gaps = counts.gaps;
         self.metrics.history_messages = counts.history_messages;
         self.metrics.history_bytes = counts.history_bytes;
+        self.metrics.deflate_in_bytes = counts.deflated.bytes_in;
+        self.metrics.deflate_out_bytes = counts.deflated.bytes_out;
         self.metrics.feeds = self.feeds.len();
         (self.metrics.lagging_clients, self.metrics.lag_bytes_max) = self.feeds.lag();
         self.metrics.feed_bytes = self.memory.used_bytes() + self.request_memory.used_bytes();
@@ -311,7 +326,9 @@ impl Context {
         let mut head = http.take_head();
         let mut session = match opening {
             Opening::WebSocket(asked) => {
-                Session::WebSocket(WebSocket::new(ping_at, head, Some(subscribe(asked))))
+                let takes_deflated = asked.wish.wire.deflates();
+                let socket = WebSocket::new(ping_at, head, Some(subscribe(asked)));
+                Session::WebSocket(socket.taking_deflated(takes_deflated))
             }
             Opening::Sse(asked, framing) => {
                 let subscription = subscribe(asked);

@@ -94,7 +94,7 @@ impl Context {
                 Reply::Answered(after)
             }
             Some(accept) => {
-                response::write_switching_protocols(out, &accept, None);
+                response::write_switching_protocols(out, &accept, None, None);
                 websocket::write_frame(out, websocket::TEXT, &packet);
                 Reply::Session(Opening::EngineSocket { session, begins: true })
             }
@@ -138,7 +138,7 @@ impl Context {
             EngineStep::Nothing(refusal) => Err(refusal),
             EngineStep::Upgrade(Upgrade { accept, .. }) => {
                 // Where the session has one already, this one is closed as soon as it is there.
-                response::write_switching_protocols(out, &accept, None);
+                response::write_switching_protocols(out, &accept, None, None);
                 Ok(Reply::Session(Opening::EngineSocket { session, begins: false }))
             }
             _ if self.engine.is_upgraded(session) => Err(http::BAD_REQUEST),

@@ -16,7 +16,7 @@ use crate::message::Epoch;
 use crate::metrics::Metrics;
 use crate::net::ByteStream;
 use crate::session::{EngineSessions, Timing};
-use crate::wire::{Encoding, Payload};
+use crate::wire::{Deflater, Encoding, Payload};
 
 /// The far end of a stream.
 #[derive(Debug, Default)]
@@ -72,11 +72,16 @@ impl ByteStream for MemoryStream {
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Shorter messages are not deflated: so that many of the tests are.
+pub(crate) const COMPRESS_MIN: usize = 100;
+
 /// What connections share, with the times and limits that the program has unless it is told otherwise. `seed` decides
 /// the epoch.
 pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: usize) -> Context {
     let memory = Memory::with_limit(memory_bytes_max);
-    let encoding = Encoding { epoch: Epoch::from_seed(seed), payload: Payload::Auto };
+    let mut encoding = Encoding::new(Epoch::from_seed(seed), Payload::Auto);
+    // Only who offers it has messages deflated.
+    encoding.deflater = Deflater::new(COMPRESS_MIN);
     Context {
         feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
         metrics: Metrics::default(),

@@ -293,7 +293,9 @@ impl<S: ByteStream> Connections<S> {
                 break;
             }
         }
-        // Who has to go already makes room first: only then it shows whether anybody else has to.
+        // Who has to go already makes room first: only then it shows whether anybody else has to. What happened to clients is
+        // told while they are there.
+        self.tell_news(now);
         self.expel(now);
         self.context.feeds.keep_within_memory();
         self.tell_news(now);

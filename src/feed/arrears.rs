@@ -10,7 +10,7 @@
 //! after: nothing is lost or doubled at the seam.
 
 use super::log::{FrameRest, SharedFrame};
-use super::replay::{Progress, Replayer};
+use super::replay::{Prepared, Progress, Replayer};
 use super::{FeedKey, Wish};
 use crate::error::GapReason;
 use crate::message::Seq;
@@ -179,11 +179,12 @@ impl Arrears {
         *replay = kept;
         let due = match kept.span() {
             Some(span) => match replayer.prepare(key, wish, span) {
-                Some(next) => {
+                Prepared::Nothing(next) => {
                     replay.from = next;
                     if replay.span().is_some() { Due::Later } else { Due::Nothing }
                 }
-                None => Due::Piece(span),
+                Prepared::Piece => Due::Piece(span),
+                Prepared::Later => Due::Later,
             },
             None => Due::Nothing,
         };

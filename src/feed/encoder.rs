@@ -7,7 +7,6 @@ use crate::wire::{Encoding, WireFormat};
 
 /// The frames of the message at hand.
 pub(super) struct Encoder {
-    encoding: Encoding,
     memory: Memory,
     frames: [Option<Frame>; WireFormat::COUNT],
     /// Buffers of small frames, to be used again.
@@ -15,17 +14,24 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(encoding: Encoding, memory: Memory) -> Self {
-        Self { encoding, memory, frames: Default::default(), spare: Vec::new() }
+    pub(super) fn new(memory: Memory) -> Self {
+        Self { memory, frames: Default::default(), spare: Vec::new() }
     }
 
     /// The frame of `message`, which must be the same one until [`Self::forget`].
-    pub(super) fn frame(&mut self, wire: WireFormat, message: &Message<'_>) -> &Frame {
-        let Self { encoding, memory, frames, spare } = self;
+    pub(super) fn frame(
+        &mut self,
+        wire: WireFormat,
+        encoding: &mut Encoding,
+        message: &Message<'_>,
+    ) -> &Frame {
+        let Self { memory, frames, spare } = self;
         frames[wire.index()].get_or_insert_with(|| {
             let mut bytes = spare.pop().unwrap_or_default();
-            // Most formats add little to a message, so that a large one is seldom moved while it is encoded.
-            bytes.reserve(message.body_bytes() + message.topic().len() + 64);
+            if !wire.deflates() {
+                // Most formats add little to a message, so that a large one is seldom moved while it is encoded.
+                bytes.reserve(message.body_bytes() + message.topic().len() + 64);
+            }
             wire.write_message(&mut bytes, encoding, message);
             if bytes.len() < LARGE_FRAME_BYTES {
                 return Frame::Small(bytes);

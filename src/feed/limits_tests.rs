@@ -20,7 +20,7 @@ impl Rig {
 
     fn with_policy(lag_bytes_max: usize, memory_bytes_max: usize, lag_policy: LagPolicy) -> Self {
         let memory = Memory::with_limit(memory_bytes_max);
-        let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
+        let encoding = Encoding::new(Epoch::from_seed(7), Payload::Auto);
         let history = history::Limits::default();
         let limits = Limits { lag_bytes_max, lag_policy, history, last_value: false };
         let feeds = Feeds::new(limits, encoding, &memory, Memory::with_limit(memory_bytes_max / 8));
@@ -283,7 +283,7 @@ fn congestion_lasts_while_somebody_with_room_was_served_only_in_part() {
 fn who_comes_and_goes_with_new_filters_does_not_make_what_publishers_are_told_grow() {
     let mut rig = Rig::new(64 << 10, 1 << 20);
     let wish_memory = Memory::with_limit(64 << 10);
-    let encoding = Encoding { epoch: Epoch::from_seed(7), payload: Payload::Auto };
+    let encoding = Encoding::new(Epoch::from_seed(7), Payload::Auto);
     let history = history::Limits::default();
     let limits =
         Limits { lag_bytes_max: 64 << 10, lag_policy: LagPolicy::Skip, history, last_value: false };

@@ -2,6 +2,8 @@
 //! Owns the lag policy. Knows neither sockets nor sessions: a subscriber is a cursor and an owner's number.
 
 mod arrears;
+#[cfg(test)]
+mod deflate_tests;
 mod encoder;
 mod lagged;
 mod limits;

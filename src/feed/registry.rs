@@ -26,13 +26,16 @@ use crate::error::{CloseReason, GapReason};
 use crate::memory::{Charge, Memory};
 use crate::message::{Id, Message};
 use crate::topics::{Demand, Filter, TopicIndex};
-use crate::wire::{Encoding, WireFormat};
+use crate::wire::{DeflateCounts, Encoding, WireFormat};
 use answers::Answers;
 pub(crate) use change::TURN_TOPICS_MAX;
 
 /// Subscribers of one feed that are served before another feed has its turn: small, so that a feed with few
 /// subscribers does not wait for one with thousands.
 const FEED_QUANTUM: usize = 32;
+
+/// Deflating so many bytes takes as long as appending a small message.
+const DEFLATED_BYTES_PER_APPEND: usize = 12;
 
 new_key_type! { pub(super) struct FeedKey; }
 
@@ -59,6 +62,8 @@ pub(crate) struct FeedCounts {
     pub(crate) history_messages: usize,
     /// Bytes of history and last values.
     pub(crate) history_bytes: usize,
+    /// Messages that were deflated, live and again.
+    pub(crate) deflated: DeflateCounts,
 }
 
 struct Entry {
@@ -122,7 +127,7 @@ impl Feeds {
             by_wish: HashMap::new(),
             index: TopicIndex::default(),
             demand: None,
-            encoder: Encoder::new(encoding, memory.clone()),
+            encoder: Encoder::new(memory.clone()),
             pool: ChunkPool::new(memory.clone()),
             memory: memory.clone(),
             settled_bytes: 0,
@@ -188,6 +193,7 @@ impl Feeds {
         let mut counts = self.counts.clone();
         counts.gaps[GapReason::Lag as usize] += self.replayer.lag_gaps();
         (counts.history_messages, counts.history_bytes) = self.replayer.held();
+        counts.deflated = self.replayer.deflate_counts();
         counts
     }
 
@@ -257,7 +263,7 @@ impl Feeds {
         self.counts.gaps[GapReason::Upstream as usize] += 1;
     }
 
-    /// Appends `message` to every feed that wants it, and returns how many there are.
+    /// Appends `message` to every feed that wants it, and returns how many appends that was worth.
     pub(crate) fn publish(&mut self, message: &Message<'_>) -> usize {
         // Once, whether nobody wants the message or thousands do: what was lost is the publisher's.
         self.counts.gaps[GapReason::Upstream as usize] +=
@@ -266,9 +272,10 @@ impl Feeds {
         let mut matches = std::mem::take(&mut self.matches);
         self.index.matches(message.matched(), &mut matches);
         let count = matches.len();
+        let worked_before = self.replayer.deflate_counts().work_bytes;
         for key in matches.drain(..) {
             let Entry { feed, is_queued, is_congested, .. } = &mut self.feeds[key];
-            let frame = self.encoder.frame(feed.wire, message);
+            let frame = self.encoder.frame(feed.wire, self.replayer.encoding(), message);
             let Self { limits, pool, overrun, .. } = self;
             feed.append(frame, message.seq, limits, rule, pool, overrun);
             if !std::mem::replace(is_queued, true) {
@@ -285,7 +292,13 @@ impl Feeds {
         self.replayer.record(message);
         self.settle_overrun(CloseReason::Lag);
         self.keep_within_memory();
-        count
+        let worked = self.replayer.deflate_counts().work_bytes - worked_before;
+        count + worked / DEFLATED_BYTES_PER_APPEND
+    }
+
+    /// Whether messages are deflated for clients that agree on that.
+    pub(crate) fn deflates(&self) -> bool {
+        self.replayer.deflates()
     }
 
     /// Frees memory if too much is used: by messages, or by what is under way to those who replay.

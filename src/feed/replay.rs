@@ -15,7 +15,7 @@ use crate::history::{self, History, LastValues};
 use crate::memory::Memory;
 use crate::message::{Epoch, Id, Message, Seq};
 use crate::topics::Filter;
-use crate::wire::{Encoding, WireFormat};
+use crate::wire::{DeflateCounts, Encoding, WireFormat};
 
 /// A piece is complete with so many bytes: few enough that whoever waits behind its sender does not notice, enough that
 /// a send costs more for its bytes than for the call.
@@ -24,13 +24,19 @@ const PIECE_BYTES: usize = 16 << 10;
 /// Messages that are looked at for one piece, matching or not: about 30 µs.
 const PIECE_MESSAGES_MAX: usize = 1_000;
 
+/// What is deflated of kept messages in one turn before others come first: 0.6 to 1 ms, and one message more.
+const TURN_DEFLATED_BYTES_MAX: usize = 64 << 10;
+
 /// What is kept, and the piece of it that was encoded last.
 pub(super) struct Replayer {
     history: History,
     last_values: Option<LastValues>,
     /// Whether a new client gets last values first.
     greets: bool,
+    /// What is live is encoded by this, too.
     encoding: Encoding,
+    /// What may still be deflated in this turn.
+    deflated_bytes_left: usize,
     memory: Memory,
     last_seq: Seq,
     piece: Piece,
@@ -38,6 +44,16 @@ pub(super) struct Replayer {
     lag_gaps: u64,
     /// Whose these are, where somebody wants to know.
     news: Option<Lagged>,
+}
+
+/// What a span begins with.
+pub(super) enum Prepared {
+    /// [`Replayer::piece`].
+    Piece,
+    /// Nothing that is to be sent, up to this number.
+    Nothing(Seq),
+    /// Nothing yet: enough was done in this turn.
+    Later,
 }
 
 /// How far a subscriber got.
@@ -62,6 +78,7 @@ impl Replayer {
             last_values: (limits.topics_max > 0).then(|| LastValues::with_limits(limits)),
             greets,
             encoding,
+            deflated_bytes_left: TURN_DEFLATED_BYTES_MAX,
             memory,
             last_seq: Seq(0),
             piece: Piece::new(),
@@ -69,6 +86,23 @@ impl Replayer {
             lag_gaps: 0,
             news: None,
         }
+    }
+
+    /// What messages are encoded by, the live ones as well.
+    pub(super) fn encoding(&mut self) -> &mut Encoding {
+        &mut self.encoding
+    }
+
+    pub(super) fn deflates(&self) -> bool {
+        self.encoding.deflater.is_some()
+    }
+
+    pub(super) fn deflate_counts(&self) -> DeflateCounts {
+        self.encoding.deflate_counts()
+    }
+
+    pub(super) fn begin_turn(&mut self) {
+        self.deflated_bytes_left = TURN_DEFLATED_BYTES_MAX;
     }
 
     /// The account that frames are charged to.
@@ -192,22 +226,34 @@ impl Replayer {
         Some(lost)
     }
 
-    /// Makes [`Self::piece`] what begins `span`. Where there is nothing to be sent it returns the number up to which
-    /// that is so.
-    pub(super) fn prepare(&mut self, key: FeedKey, wish: &Wish, span: Span) -> Option<Seq> {
-        let Self { history, last_values, encoding, memory, piece, shared, .. } = self;
-        if !piece.begins(key, span) {
-            piece.clear(key, span);
-            let mut filler = Filler { wish, encoding, memory, piece, shared };
-            let values = last_values.iter().flat_map(|values| values.iter_from(span.first));
-            match span.store {
-                Store::History => filler.fill(history.iter_from(span.first), span.last),
-                Store::LastValues => filler.fill(values, span.last),
-                Store::Greeting => filler.fill(values.map(Message::without_loss), span.last),
+    /// Makes [`Self::piece`] what begins `span`, where there is something to be sent and time for it.
+    pub(super) fn prepare(&mut self, key: FeedKey, wish: &Wish, span: Span) -> Prepared {
+        if !self.piece.begins(key, span) {
+            if wish.wire.deflates() && self.deflated_bytes_left == 0 {
+                return Prepared::Later;
             }
+            self.fill_piece(key, wish, span);
         }
-        let next = piece.next.min(Seq(span.last.0 + 1));
-        self.piece(span).is_empty().then_some(next)
+        match self.piece(span) {
+            [] => Prepared::Nothing(self.piece.next.min(Seq(span.last.0 + 1))),
+            _ => Prepared::Piece,
+        }
+    }
+
+    fn fill_piece(&mut self, key: FeedKey, wish: &Wish, span: Span) {
+        let Self { history, last_values, encoding, memory, piece, shared, .. } = self;
+        piece.clear(key, span);
+        let worked_before = encoding.deflate_counts().work_bytes;
+        let worked_until = worked_before + self.deflated_bytes_left;
+        let mut filler = Filler { wish, encoding, worked_until, memory, piece, shared };
+        let values = || last_values.iter().flat_map(|values| values.iter_from(span.first));
+        match span.store {
+            Store::History => filler.fill(history.iter_from(span.first), span.last),
+            Store::LastValues => filler.fill(values(), span.last),
+            Store::Greeting => filler.fill(values().map(Message::without_loss), span.last),
+        }
+        let worked = encoding.deflate_counts().work_bytes - worked_before;
+        self.deflated_bytes_left = self.deflated_bytes_left.saturating_sub(worked);
     }
 
     /// What `span` begins with: whole frames.
@@ -322,7 +368,9 @@ impl Piece {
 /// Fills a piece.
 struct Filler<'a> {
     wish: &'a Wish,
-    encoding: &'a Encoding,
+    encoding: &'a mut Encoding,
+    /// So much is deflated for this piece.
+    worked_until: usize,
     memory: &'a Memory,
     piece: &'a mut Piece,
     shared: &'a mut SharedFrames,
@@ -334,7 +382,12 @@ impl Filler<'_> {
         let messages = messages.take_while(|message| message.seq <= last);
         for (looked_at, message) in messages.enumerate() {
             self.piece.next = message.seq;
-            if looked_at == PIECE_MESSAGES_MAX || self.piece.bytes.len() >= PIECE_BYTES {
+            let is_worked_off = self.wish.wire.deflates()
+                && self.encoding.deflate_counts().work_bytes >= self.worked_until;
+            if looked_at == PIECE_MESSAGES_MAX
+                || self.piece.bytes.len() >= PIECE_BYTES
+                || is_worked_off
+            {
                 return;
             }
             if self.wish.filter.matches(message.matched()) && !self.add(&message) {
@@ -366,7 +419,10 @@ impl Filler<'_> {
     fn add_large(&mut self, message: &Message<'_>) {
         let wire = self.wish.wire;
         let encode = || {
-            let mut bytes = Vec::with_capacity(message.body_bytes() + message.topic().len() + 64);
+            let mut bytes = Vec::new();
+            if !wire.deflates() {
+                bytes.reserve_exact(message.body_bytes() + message.topic().len() + 64);
+            }
             wire.write_message(&mut bytes, self.encoding, message);
             bytes.shrink_to_fit();
             bytes

@@ -57,7 +57,7 @@ impl Rig {
         last_value: bool,
     ) -> Self {
         let memory = Memory::with_limit(1 << 30);
-        let encoding = Encoding { epoch: Epoch::from_seed(EPOCH_SEED), payload: Payload::Auto };
+        let encoding = Encoding::new(Epoch::from_seed(EPOCH_SEED), Payload::Auto);
         let limits = Limits { lag_bytes_max, lag_policy, history, last_value };
         let feeds = Feeds::new(limits, encoding, &memory, Memory::with_limit(1 << 30));
         Self { feeds, memory, all: Vec::new(), lost_upstream: None }

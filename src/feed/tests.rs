@@ -35,7 +35,7 @@ impl Rig {
         history: history::Limits,
     ) -> Self {
         let memory = Memory::with_limit(memory_bytes_max);
-        let encoding = Encoding { epoch: Epoch::from_seed(EPOCH_SEED), payload: Payload::Auto };
+        let encoding = Encoding::new(Epoch::from_seed(EPOCH_SEED), Payload::Auto);
         let wishes = Memory::with_limit(1 << 30);
         let limits = Limits { lag_bytes_max, lag_policy, history, last_value: false };
         let feeds = Feeds::new(limits, encoding, &memory, wishes);

@@ -39,7 +39,7 @@ use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
 use crate::session::{EngineSessions, Timing};
 use crate::source::{Source, SourceConfig};
 use crate::topics::Demand;
-use crate::wire::Encoding;
+use crate::wire::{Deflater, Encoding};
 
 /// Descriptors beside those of clients: ZeroMQ's own connections, listeners, files, standard streams.
 const OTHER_DESCRIPTORS: usize = 256;
@@ -301,7 +301,10 @@ fn context(
         history,
         last_value: config.last_value,
     };
-    let encoding = Encoding { epoch, payload: config.payload };
+    let mut encoding = Encoding::new(epoch, config.payload);
+    if config.compress {
+        encoding.deflater = Deflater::new(config.compress_bytes_min);
+    }
     let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
     if config.on_demand {
         if config.decode != Decode::None && config.topic_from == TopicFrom::Part {

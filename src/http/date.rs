@@ -1,6 +1,9 @@
 //! The `Date` of answers (RFC 9110 section 6.6.1). The time is handed in.
 
+use std::io::Write;
 use std::time::SystemTime;
+
+use httpdate::HttpDate;
 
 /// A moment as HTTP writes it, `Sun, 06 Nov 1994 08:49:37 GMT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +13,10 @@ impl Date {
     const LEN: usize = 29;
 
     pub(crate) fn from_system_time(time: SystemTime) -> Self {
-        let text = httpdate::fmt_http_date(time.max(SystemTime::UNIX_EPOCH));
-        Self(text.as_bytes().try_into().expect("an IMF-fixdate has 29 characters"))
+        let time = HttpDate::from(time.max(SystemTime::UNIX_EPOCH));
+        let mut text = [0; Self::LEN];
+        write!(text.as_mut_slice(), "{time}").expect("an IMF-fixdate has 29 characters");
+        Self(text)
     }
 
     /// Puts the field behind the status line of the answer that `head` begins with.

@@ -107,7 +107,13 @@ mod tests {
         let head = format!("{method} /socket.io/?{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
-        let rules = Rules { serves: Serves::All, peer: None, origin: &origin, topics_max: 4 };
+        let rules = Rules {
+            serves: Serves::All,
+            peer: None,
+            origin: &origin,
+            topics_max: 4,
+            deflates: false,
+        };
         route(&request, &rules)
     }
 

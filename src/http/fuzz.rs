@@ -159,12 +159,13 @@ impl<'a> Server<'a> {
             peer: Some([127, 0, 0, 1].into()),
             origin: &self.origin,
             topics_max: 8,
+            deflates: true,
         };
         let mut answer = Vec::new();
         let after = match route(&request, &rules) {
             Ok(Route::WebSocket(upgrade)) => {
                 let name = upgrade.zws.map(zws::Protocol::name);
-                write_switching_protocols(&mut self.sent, &upgrade.accept, name);
+                write_switching_protocols(&mut self.sent, &upgrade.accept, name, upgrade.deflate);
                 self.state = State::Upgraded;
                 return;
             }

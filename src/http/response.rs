@@ -6,8 +6,8 @@
 //! Nothing that a client sent is ever repeated in an answer, every reason is a constant; but for the origin and the names
 //! of fields that a browser wants to hear again.
 
-use super::Version;
 use super::scanner::blank_bytes;
+use super::{Deflate, Version};
 use crate::wire::sse::Framing;
 
 /// The statuses that this server answers with.
@@ -89,8 +89,7 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// The exchange of a request that was not understood, from what arrived of its head: it ends
-    /// here.
+    /// The exchange of a request that was not understood, from what arrived of its head: it ends here.
     pub(crate) fn refused(head: &[u8]) -> Self {
         let line = &head[blank_bytes(head)..];
         Self { version: Version::Http11, keep_alive: false, head_only: line.starts_with(b"HEAD ") }
@@ -234,11 +233,12 @@ pub(crate) fn write_text(
 }
 
 /// Appends the 101 that turns the connection into a WebSocket (RFC 6455 section 4.2.2). `accept` is
-/// [`super::Upgrade::accept`]; `subprotocol` is one that the client offered.
+/// [`super::Upgrade::accept`]; `subprotocol` is one that the client offered, and so is `deflate`.
 pub(crate) fn write_switching_protocols(
     out: &mut Vec<u8>,
     accept: &str,
     subprotocol: Option<&str>,
+    deflate: Option<Deflate>,
 ) {
     let mut head = Head::start(out, Status::SwitchingProtocols);
     head.field("Upgrade", "websocket");
@@ -246,6 +246,9 @@ pub(crate) fn write_switching_protocols(
     head.field("Sec-WebSocket-Accept", accept);
     if let Some(subprotocol) = subprotocol {
         head.field("Sec-WebSocket-Protocol", subprotocol);
+    }
+    if let Some(deflate) = deflate {
+        head.field("Sec-WebSocket-Extensions", deflate.as_str());
     }
     head.end();
 }
@@ -308,8 +311,7 @@ impl<'a> Head<'a> {
         Self { out, status: Status::Ok }
     }
 
-    /// Writes one field. Bytes that could end the line are left out: no value can add a field of
-    /// its own.
+    /// Writes one field. Bytes that could end the line are left out: no value can add a field of its own.
     pub(super) fn field(&mut self, name: &'static str, value: &str) {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
@@ -317,8 +319,7 @@ impl<'a> Head<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Writes the fields that depend on the exchange, the blank line, and the content where the
-    /// exchange has it.
+    /// Writes the fields that depend on the exchange, the blank line, and the content where the exchange has it.
     pub(super) fn finish(self, exchange: Exchange, content: &[u8]) -> After {
         let out = self.finish_fields(exchange, content.len());
         if !exchange.head_only {
@@ -451,7 +452,7 @@ mod tests {
     #[test]
     fn the_upgrade() {
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None);
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", None, None);
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"));
         assert!(text.ends_with(
@@ -460,7 +461,7 @@ mod tests {
         ));
         assert!(!text.contains("Content-Length"));
         let mut out = Vec::new();
-        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("a/b"));
+        write_switching_protocols(&mut out, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", Some("a/b"), None);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("\r\nConnection: Upgrade\r\n"));
         assert!(text.ends_with("\r\nSec-WebSocket-Protocol: a/b\r\n\r\n"));

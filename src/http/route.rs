@@ -9,9 +9,11 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::cors::{Cors, METHODS};
 use super::engine_io::{self, EngineIo};
+use super::extensions::Malformed;
 use super::query::{decode_path, poll_timeout};
 use super::{
-    BodyLength, Field, Method, Refusal, Request, Status, Version, Wanted, assets::safe_path,
+    BodyLength, Deflate, Field, Method, Refusal, Request, Status, Version, Wanted,
+    assets::safe_path,
 };
 use crate::access::{OriginPolicy, is_loopback_peer};
 use crate::message::Id;
@@ -52,6 +54,8 @@ pub(crate) struct Upgrade {
     pub(crate) accept: String,
     /// What the client, a ZeroMQ socket, speaks on it.
     pub(crate) zws: Option<zws::Protocol>,
+    /// How messages may be deflated, where they may.
+    pub(crate) deflate: Option<Deflate>,
 }
 
 /// A valid request for an event stream.
@@ -94,6 +98,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) origin: &'a OriginPolicy,
     /// Topics that one client may ask for.
     pub(crate) topics_max: usize,
+    /// Whether messages are deflated for clients that offer it.
+    pub(crate) deflates: bool,
 }
 
 /// The route of `request`.
@@ -183,13 +189,30 @@ fn web_socket(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal
     if !asks_for_web_socket(request) {
         return Err(Refusal::upgrade_required("this path speaks WebSocket only"));
     }
-    upgrade(request, rules).map(Route::WebSocket).map_err(Refusal::and_close)
+    let upgrade = upgrade(request, rules).and_then(|it| with_extensions(it, request, rules));
+    upgrade.map(Route::WebSocket).map_err(Refusal::and_close)
+}
+
+/// Takes up what the client offers of extensions, if any: 400 for a list of them that is none. ZeroMQ's sockets say by
+/// WebSocket what they want, which would have to be inflated, so with them nothing is agreed on; nor with Engine.IO's.
+fn with_extensions(
+    upgrade: Upgrade,
+    request: &Request<'_>,
+    rules: &Rules<'_>,
+) -> Result<Upgrade, Refusal> {
+    if !rules.deflates || upgrade.zws.is_some() {
+        return Ok(upgrade);
+    }
+    match Deflate::choose(request.lines("sec-websocket-extensions")) {
+        Ok(deflate) => Ok(Upgrade { deflate, ..upgrade }),
+        Err(Malformed) => Err(bad("malformed Sec-WebSocket-Extensions")),
+    }
 }
 
 /// Checks the client's half of the opening handshake, item by item of RFC 6455 section 4.2.1: 400
 /// for what no version of the protocol allows, 426 for a version that is not 13 or not there, 400
 /// for the key, 403 for the origin; only who may connect learns, by 400, what is wrong with the
-/// query. Other subprotocols than ZWS and extensions on offer are not taken up, which both ends may live with.
+/// query. Subprotocols other than ZWS are not taken up, which both ends may live with.
 pub(super) fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal> {
     let bad = |reason| Err(Refusal::new(Status::BadRequest, reason));
     if request.version == Version::Http10 {
@@ -213,7 +236,7 @@ pub(super) fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrad
     let wanted = Wanted::from_query(request.query, rules.topics_max)?;
     // The slash in their names stands in no token (RFC 9110 section 5.6.2): the list is taken as it comes.
     let zws = zws::Protocol::choose(request.list("sec-websocket-protocol"));
-    Ok(Upgrade { wanted, accept: derive_accept_key(key), zws })
+    Ok(Upgrade { wanted, accept: derive_accept_key(key), zws, deflate: None })
 }
 
 /// What `request` wants of a path that pages of other origins may ask, or nothing where it only asks whether it may:

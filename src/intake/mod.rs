@@ -184,6 +184,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "compress")]
     #[test]
     fn what_has_no_topic_is_matched_by_its_inflated_body() {
         let mut intake = intake(Decode::Zlib, None);
@@ -193,6 +194,7 @@ mod tests {
         assert_eq!(taken.work_bytes, STREAM_WORK_BYTES + parts[0].len() + 7);
     }
 
+    #[cfg(feature = "compress")]
     #[test]
     fn a_counter_is_read_before_the_body_is_inflated() {
         let mut intake = intake(Decode::Zlib, Some("3:u32be"));
@@ -237,6 +239,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "compress")]
     #[test]
     fn what_cannot_be_inflated_or_counted_is_counted_and_passed_on() {
         let mut intake = intake(Decode::Gzip, Some("2:u32le"));

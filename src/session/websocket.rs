@@ -21,6 +21,8 @@ pub(crate) struct WebSocket {
     /// What the goodbye says that is not ours to say: what the client closed with, which it gets back, or what the host
     /// program gave.
     given_code: Option<u16>,
+    /// Whether the client may deflate what it says.
+    takes_deflated: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,13 @@ impl WebSocket {
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
             given_code: None,
+            takes_deflated: false,
         }
+    }
+
+    /// The same client, which has agreed on deflating, or not.
+    pub(crate) fn taking_deflated(self, takes_deflated: bool) -> Self {
+        Self { takes_deflated, ..self }
     }
 
     /// A client that somebody else pings.
@@ -66,6 +74,7 @@ impl WebSocket {
             heartbeat: Heartbeat::Elsewhere { has_frames: false },
             ping: None,
             given_code: None,
+            takes_deflated: false,
         }
     }
 
@@ -77,7 +86,7 @@ impl WebSocket {
         timing: &Timing,
         message_bytes_max: usize,
     ) {
-        let decoder = Decoder::with_limit(message_bytes_max);
+        let decoder = Decoder::with_limit(message_bytes_max).taking_deflated(self.takes_deflated);
         self.handle_messages(now, input, timing, decoder, |_| Ok(()));
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Published {
     pub(super) topic: String,
     /// What its publisher lost right before it.
     pub(super) lost: Option<Lost>,
-    pub(super) body_bytes: usize,
+    pub(super) body: Vec<u8>,
 }
 
 /// One run of the gateway, as the oracle knows it.
@@ -83,6 +83,8 @@ pub(super) struct Client {
     pub(super) subscriptions: Subscriptions,
     transport: Transport,
     format: Format,
+    /// Whether it offers to have messages deflated.
+    offers_deflate: bool,
     received: Vec<u8>,
     /// How many bytes it reads at a time; 0 while it is stalled.
     appetite: usize,
@@ -102,6 +104,10 @@ pub(super) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first, 0x80 | payload.len() as u8, 1, 2, 3, 4];
     bytes.extend(payload.iter().enumerate().map(|(i, byte)| byte ^ [1, 2, 3, 4][i % 4]));
     bytes
+}
+
+fn offers_deflate(random: &mut Random, transport: Transport) -> bool {
+    cfg!(feature = "compress") && transport == Transport::WebSocket && random.chance(2)
 }
 
 pub(super) fn random_topic(random: &mut Random) -> &'static str {
@@ -126,6 +132,7 @@ impl Client {
             subscriptions: Subscriptions::default(),
             transport,
             format,
+            offers_deflate: offers_deflate(random, transport),
             received: Vec::new(),
             appetite: 1 + random.below(5_000),
             expected_close: None,
@@ -145,11 +152,13 @@ impl Client {
         run: Run,
         since: Since,
     ) -> Self {
+        let transport = Transport::that_resumes(random, self.format);
         let mut client = Self {
             pipe,
             run,
             since: Some(since),
-            transport: Transport::that_resumes(random, self.format),
+            transport,
+            offers_deflate: offers_deflate(random, transport),
             subscriptions: Subscriptions::default(),
             prefixes: self.prefixes.clone(),
             exact: self.exact.clone(),
@@ -235,6 +244,9 @@ impl Client {
         if let Transport::Zws(protocol) = self.transport {
             headers = format!("Sec-WebSocket-Protocol: {}\r\n", protocol.name());
         }
+        if self.offers_deflate {
+            headers += "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+        }
         request += &match self.transport {
             Transport::WebSocket | Transport::Zws(_) => format!(
                 "GET /ws?{query} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -279,6 +291,8 @@ impl Client {
                 self.send(&frame(0x89, b""));
                 self.send(&frame(0x80, b"\xa9"));
             }
+            // Deflated, it is nobody's business what it is.
+            (6, _) if self.offers_deflate => self.send(&frame(0xc1, b"\xff")),
             (6, _) => self.misbehave(&frame(0xc1, b"reserved bit"), 1002),
             (7, _) => self.misbehave(&frame(0x81, b"\xff\xfe"), 1007),
             (8, _) => {

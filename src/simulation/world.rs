@@ -50,7 +50,7 @@ pub(super) struct World {
     clients: Vec<Client>,
     pages: Vec<Page>,
     published: Vec<Published>,
-    waiting: Vec<(Published, Vec<u8>)>,
+    waiting: Vec<Published>,
     /// Whether anybody missed anything in an earlier run.
     has_missed: bool,
 }
@@ -136,12 +136,12 @@ impl World {
     pub(super) fn publish(&mut self, random: &mut Random) {
         let topic = random_topic(random).to_owned();
         let size = [20, 200, 2_000, 30_000][random.below(4)];
-        let filler = "x".repeat(random.below(size));
+        let filler = filler(random, size);
         let number = self.published.len() + self.waiting.len() + 1;
         let missed = random.chance(2).then(|| random.next());
         let lost = random.chance(8).then_some(Lost { missed });
         let body = format!("{number}|{filler}").into_bytes();
-        self.waiting.push((Published { topic, lost, body_bytes: body.len() }, body));
+        self.waiting.push(Published { topic, lost, body });
     }
 
     /// Some clients do something.
@@ -250,13 +250,14 @@ impl World {
     }
 
     fn take_in(&mut self) {
-        for (published, body) in std::mem::take(&mut self.waiting) {
+        for published in std::mem::take(&mut self.waiting) {
             // What waits behind a message that could not be taken in is still in order.
             if !self.waiting.is_empty() || self.connections.context.feeds.is_congested() {
-                self.waiting.push((published, body));
+                self.waiting.push(published);
                 continue;
             }
-            let parts = [Part::from(published.topic.as_bytes()), Part::from(body)];
+            let parts =
+                [Part::from(published.topic.as_bytes()), Part::from(published.body.as_slice())];
             let seq = Seq((self.published.len() + 1 - self.run.begins_after) as u64);
             let mut message = Message::from_parts(seq, &parts, TopicFrom::Part);
             message.lost_upstream = published.lost;
@@ -363,6 +364,15 @@ impl World {
             }
         }
     }
+}
+
+/// Less than `size` letters: all the same, or such that they become half as many bytes when they are deflated.
+fn filler(random: &mut Random, size: usize) -> String {
+    let len = random.below(size);
+    if random.chance(2) {
+        return "x".repeat(len);
+    }
+    random.bytes(len).into_iter().map(|byte| char::from(b'a' + byte % 16)).collect()
 }
 
 /// A run of the gateway, after so many messages.

@@ -52,7 +52,7 @@ pub(crate) fn write_frame_with(
     let payload_len = out.len() - payload_start;
     let opcode = opcode(&out[payload_start..]);
     let mut header = [0; OWN_HEADER_BYTES_MAX];
-    let header_len = format_header(&mut header, opcode, payload_len);
+    let header_len = format_header(&mut header, &header_of(opcode), payload_len);
     out[start..start + header_len].copy_from_slice(&header[..header_len]);
     if header_len < OWN_HEADER_BYTES_MAX {
         out.copy_within(payload_start.., start + header_len);
@@ -62,14 +62,24 @@ pub(crate) fn write_frame_with(
 
 /// Appends what comes before a payload of `payload_len` bytes.
 pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
+    write_header_of(out, &header_of(opcode), payload_len);
+}
+
+/// As [`write_header`], for a payload that is deflated (RFC 7692 section 6).
+#[cfg(feature = "compress")]
+pub(super) fn write_deflated_header(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize) {
+    write_header_of(out, &FrameHeader { rsv1: true, ..header_of(opcode) }, payload_len);
+}
+
+fn write_header_of(out: &mut Vec<u8>, frame: &FrameHeader, payload_len: usize) {
     let mut header = [0; OWN_HEADER_BYTES_MAX];
-    let header_len = format_header(&mut header, opcode, payload_len);
+    let header_len = format_header(&mut header, frame, payload_len);
     out.extend_from_slice(&header[..header_len]);
 }
 
 /// The opcode and the payload of the frame that `frames` begin with, and what is behind it: of frames that we wrote. `None`
 /// where none is whole.
-pub(super) fn split_frame(frames: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
+pub(crate) fn split_frame(frames: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
     let mut head = Cursor::new(frames);
     let (frame, length) = FrameHeader::parse(&mut head).ok()??;
     let rest = &frames[head.position() as usize..];
@@ -77,12 +87,15 @@ pub(super) fn split_frame(frames: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
     Some((frame.opcode, payload, behind))
 }
 
+fn header_of(opcode: OpCode) -> FrameHeader {
+    FrameHeader { opcode, ..FrameHeader::default() }
+}
+
 fn format_header(
     header: &mut [u8; OWN_HEADER_BYTES_MAX],
-    opcode: OpCode,
+    frame: &FrameHeader,
     payload_len: usize,
 ) -> usize {
-    let frame = FrameHeader { opcode, ..FrameHeader::default() };
     let mut rest = header.as_mut_slice();
     frame.format(payload_len as u64, &mut rest).expect("a header without a mask has ten bytes");
     OWN_HEADER_BYTES_MAX - rest.len()
@@ -140,6 +153,8 @@ impl ControlPayload {
 pub(crate) struct Decoder {
     message_bytes_max: usize,
     kept_bytes_max: usize,
+    /// Whether messages may be deflated.
+    takes_deflated: bool,
     /// How the message begins that is under way or ended last.
     kept: Vec<u8>,
     is_text: bool,
@@ -173,6 +188,7 @@ impl Decoder {
         Self {
             message_bytes_max,
             kept_bytes_max: 0,
+            takes_deflated: false,
             kept: Vec::new(),
             is_text: false,
             state: State::START,
@@ -180,6 +196,12 @@ impl Decoder {
             message_bytes: 0,
             utf8: Utf8Validator::default(),
         }
+    }
+
+    /// Lets messages be deflated, where that was agreed on. They are not inflated, since nobody looks at them: framing and
+    /// length are checked, and not what RFC 6455 section 8.1 demands of the text that would come out.
+    pub(crate) fn taking_deflated(self, takes_deflated: bool) -> Self {
+        Self { takes_deflated, ..self }
     }
 
     /// Keeps the first `bytes_max` bytes of each message.
@@ -249,8 +271,11 @@ impl Decoder {
         let Ok(Some((frame, length))) = FrameHeader::parse(&mut Cursor::new(header)) else {
             return violation;
         };
-        // Section 5.2: no extension was agreed on, the shortest length encoding is a must, and so is the mask (5.1).
-        let has_reserved_bits = frame.rsv1 || frame.rsv2 || frame.rsv3;
+        // Section 5.2: the reserved bits are an extension's, the shortest length encoding is a must, and so is the mask
+        // (5.1). A deflated message says so in its first frame, by the first of them (RFC 7692 section 6).
+        let may_be_deflated =
+            self.takes_deflated && matches!(frame.opcode, OpCode::Data(Data::Text | Data::Binary));
+        let has_reserved_bits = (frame.rsv1 && !may_be_deflated) || frame.rsv2 || frame.rsv3;
         let Some(mask) = frame.mask else { return violation };
         if has_reserved_bits || frame.len(length) != header.len() || length >> 63 != 0 {
             return violation;
@@ -276,7 +301,7 @@ impl Decoder {
         };
         if self.message.replace(kind).is_none() {
             self.kept.clear();
-            self.is_text = kind == Kind::Text;
+            self.is_text = kind == Kind::Text && !frame.rsv1;
         }
         self.message_bytes += length;
         self.state =
@@ -403,20 +428,22 @@ impl Mask {
 /// When the events differ, or anything below panics: both are what a fuzzer looks for.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn fuzz_frames(input: &[u8]) {
-    let whole = decode_in_pieces(input, 4096, || usize::MAX);
-    assert_eq!(decode_in_pieces(input, 4096, || 1), whole);
-    let mut sizes = input.iter().map(|&byte| usize::from(byte % 29)).cycle();
-    assert_eq!(decode_in_pieces(input, 4096, || sizes.next().unwrap_or(1)), whole);
+    for takes_deflated in [false, true] {
+        let decoder = || Decoder::with_limit(4096).taking_deflated(takes_deflated);
+        let whole = decode_in_pieces(decoder(), input, || usize::MAX);
+        assert_eq!(decode_in_pieces(decoder(), input, || 1), whole);
+        let mut sizes = input.iter().map(|&byte| usize::from(byte % 29)).cycle();
+        assert_eq!(decode_in_pieces(decoder(), input, || sizes.next().unwrap_or(1)), whole);
+    }
 }
 
 /// All events of `stream` up to the one that ends it.
 #[cfg(any(test, fuzzing))]
 fn decode_in_pieces(
+    mut decoder: Decoder,
     stream: &[u8],
-    message_bytes_max: usize,
     mut piece: impl FnMut() -> usize,
 ) -> Vec<Event> {
-    let mut decoder = Decoder::with_limit(message_bytes_max);
     let mut events = Vec::new();
     let mut rest = stream.to_vec();
     while !rest.is_empty() {

@@ -7,7 +7,7 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 43] = [
+const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
@@ -29,6 +29,8 @@ const SETTINGS: [(&str, &str, Option<&str>); 43] = [
     ("last-value-topics", "1", Some("0")),
     ("slow-client", "conflate", Some("wait")),
     ("max-lag", "64KB", Some("abc")),
+    ("compress", "true", Some("maybe")),
+    ("compress-min", "1", Some("0")),
     ("socket-io-recovery", "true", Some("maybe")),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
@@ -243,7 +245,7 @@ fn unknown_flags_and_keys_are_refused_and_variables_are_not() {
     let output = command().arg("--max-lagg=5").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stderr, b"zmq2ws: --max-lagg: unknown flag; did you mean --max-lag?\n");
-    for later in ["tls-cert", "compress", "token-key", "trust-proxy"] {
+    for later in ["tls-cert", "token-key", "trust-proxy"] {
         let output = command().args([&format!("--{later}"), "x"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let expected = format!("zmq2ws: --{later}: unknown flag");

@@ -4,6 +4,8 @@
 mod browser_client;
 mod clients;
 mod coalesce;
+#[cfg(feature = "compress")]
+mod compress;
 mod demand;
 mod events;
 mod feeds;

@@ -4,6 +4,8 @@
 mod browser;
 mod client;
 mod client_life;
+#[cfg(feature = "compress")]
+mod compress;
 mod events;
 mod gateway;
 mod jszmq;

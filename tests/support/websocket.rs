@@ -4,6 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::http::{Connection, connect};
+use super::test_inflate::inflate;
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
@@ -18,6 +19,16 @@ pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\n\
 pub(crate) fn upgrade_request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}\r\n")
 }
+
+/// As [`upgrade_request`], from who offers extensions, as browsers do.
+pub(crate) fn offering_request(path: &str, offer: &str) -> String {
+    let field = format!("Sec-WebSocket-Extensions: {offer}\r\n");
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{UPGRADE}{field}\r\n")
+}
+
+/// What is agreed on with who offers it.
+pub(crate) const DEFLATE_AGREED: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
 pub(crate) type Tungstenite = tungstenite::WebSocket<TcpStream>;
 
@@ -35,6 +46,8 @@ pub(crate) fn tungstenite(address: SocketAddr, path: &str) -> Tungstenite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) opcode: u8,
+    /// Whether it came deflated. The payload is inflated then.
+    pub(crate) was_deflated: bool,
     pub(crate) payload: Vec<u8>,
 }
 
@@ -56,6 +69,8 @@ pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     input: Vec<u8>,
     taken: usize,
+    /// Whether deflating was agreed on.
+    takes_deflated: bool,
 }
 
 impl Raw {
@@ -65,13 +80,22 @@ impl Raw {
 
     /// A client whose upgrade somebody else has answered.
     pub(crate) fn on(stream: TcpStream) -> Self {
-        Self { stream, input: Vec::new(), taken: 0 }
+        Self { stream, input: Vec::new(), taken: 0, takes_deflated: false }
     }
 
     pub(crate) fn open_on(stream: TcpStream, path: &str) -> Self {
         let mut connection = Connection::on(stream);
         connection.send(upgrade_request(path));
         Self::upgraded(connection)
+    }
+
+    /// As [`Self::open`], with messages deflated.
+    pub(crate) fn open_deflated(address: SocketAddr, path: &str) -> Self {
+        let mut connection = Connection::open(address);
+        connection.send(offering_request(path, "permessage-deflate; client_max_window_bits"));
+        let client = Self::upgraded_with(connection);
+        assert_eq!(client.1.as_deref(), Some(DEFLATE_AGREED));
+        client.0
     }
 
     /// As [`Self::open`], where the gateway may be gone.
@@ -83,16 +107,25 @@ impl Raw {
         let response = connection.response(true).ok()?;
         assert_eq!(response.status, 101);
         let (stream, input) = connection.into_parts();
-        Some(Self { stream, input, taken: 0 })
+        Some(Self { stream, input, taken: 0, takes_deflated: false })
     }
 
     /// Reads the answer to an upgrade that was sent.
-    pub(crate) fn upgraded(mut connection: Connection) -> Self {
+    pub(crate) fn upgraded(connection: Connection) -> Self {
+        let (client, extensions) = Self::upgraded_with(connection);
+        assert_eq!(extensions, None, "nothing is agreed on that was not offered");
+        client
+    }
+
+    /// Reads the answer to an upgrade that was sent, and which extensions were agreed on.
+    pub(crate) fn upgraded_with(mut connection: Connection) -> (Self, Option<String>) {
         let response = connection.response(true).unwrap();
         assert_eq!(response.status, 101);
         assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+        let extensions = response.header("sec-websocket-extensions").map(str::to_owned);
         let (stream, input) = connection.into_parts();
-        Self { stream, input, taken: 0 }
+        let takes_deflated = extensions.is_some();
+        (Self { stream, input, taken: 0, takes_deflated }, extensions)
     }
 
     pub(crate) fn send(&mut self, opcode: u8, payload: &[u8]) {
@@ -106,7 +139,7 @@ impl Raw {
     /// The next frame; `None` at the gateway's FIN. A reset is an error.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame>> {
         loop {
-            if let Some((frame, len)) = parse(&self.input[self.taken..]) {
+            if let Some((frame, len)) = parse(&self.input[self.taken..], self.takes_deflated) {
                 self.taken += len;
                 return Ok(Some(frame));
             }
@@ -154,9 +187,11 @@ impl Raw {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+fn parse(bytes: &[u8], takes_deflated: bool) -> Option<(Frame, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    assert_eq!(first & 0xf0, 0x80, "whole frames without reserved bits: {first:#x}");
+    let meaningless = if takes_deflated && first & 8 == 0 { 0x30 } else { 0x70 };
+    let is_whole = first & (0x80 | meaningless) == 0x80;
+    assert!(is_whole, "whole frames without bits that mean nothing: {first:#x}");
     assert_eq!(second & 0x80, 0, "a server does not mask");
     let (head, len) = match second {
         126 => (4, u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()))),
@@ -164,8 +199,10 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
         len => (2, u64::from(len)),
     };
     let end = head + usize::try_from(len).unwrap();
-    let payload = bytes.get(head..end)?.to_vec();
-    Some((Frame { opcode: first & 15, payload }, end))
+    let payload = bytes.get(head..end)?;
+    let was_deflated = first & 0x40 != 0;
+    let payload = if was_deflated { inflate(payload) } else { payload.to_vec() };
+    Some((Frame { opcode: first & 15, was_deflated, payload }, end))
 }
 
 /// A client's frame, masked.

@@ -1,6 +1,7 @@
 //! What can be measured. A section is a file here and a line in [`SECTIONS`].
 
 mod coalesce;
+mod compress;
 mod fairness;
 mod filters;
 mod flat;
@@ -63,6 +64,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     sse::SECTION,
     gentle::SECTION,
     coalesce::SECTION,
+    compress::SECTION,
     handshakes::SECTION,
     history::SECTION,
     resume::SECTION,

@@ -69,6 +69,7 @@ impl Feeds {
 
     pub(crate) fn begin_turn(&mut self) {
         self.turn_topics_left = self.turn_topics_max;
+        self.replayer.begin_turn();
     }
 
     #[cfg(test)]

@@ -8,7 +8,8 @@ const LOCAL: &str = "127.0.0.1";
 fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
     let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
     let origin = OriginPolicy::SameHost;
-    let rules = Rules { serves, peer: peer.parse().ok(), origin: &origin, topics_max: 4 };
+    let rules =
+        Rules { serves, peer: peer.parse().ok(), origin: &origin, topics_max: 4, deflates: false };
     route(&request, &rules)
 }
 
@@ -134,6 +135,36 @@ fn upgrades() {
 }
 
 #[test]
+fn extensions_are_taken_up_where_messages_are_deflated() {
+    let routed = |fields: &str, deflates| {
+        let head = format!("GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION}{fields}\r\n");
+        let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+        let origin = OriginPolicy::SameHost;
+        let rules =
+            Rules { serves: Serves::All, peer: None, origin: &origin, topics_max: 4, deflates };
+        match route(&request, &rules) {
+            Ok(Route::WebSocket(upgrade)) => Ok(upgrade.deflate),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.status),
+        }
+    };
+    let offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
+    assert_eq!(routed(offer, true), Ok(Some(Deflate::Default)));
+    assert_eq!(routed(offer, false), Ok(None));
+    assert_eq!(routed("", true), Ok(None));
+    let small =
+        "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=9\r\n".to_owned();
+    assert_eq!(routed(&small, true), Ok(None));
+    assert_eq!(routed(&(small + offer), true), Ok(Some(Deflate::Default)));
+    // Who says what it wants by WebSocket says it plainly.
+    let zws = format!("Sec-WebSocket-Protocol: ZWS2.0\r\n{offer}");
+    assert_eq!(routed(&zws, true), Ok(None));
+    let malformed = "Sec-WebSocket-Extensions: permessage-deflate; =\r\n";
+    assert_eq!(routed(malformed, true), Err(Status::BadRequest));
+    assert_eq!(routed(malformed, false), Ok(None));
+}
+
+#[test]
 fn a_zeromq_socket_names_its_protocol() {
     use zws::Protocol::{Null, Plain};
     for (lines, expected) in [
@@ -238,21 +269,22 @@ fn event_streams() {
 
 #[test]
 fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
-    let shared =
-        |line: &str, lines: &str, serves: Serves, list: &[&str]| {
-            let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-            let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
-            let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
-            let rules = Rules { serves, peer: None, origin: &origin, topics_max: 4 };
-            let cors = cors(&request, &rules)?;
-            let mut head = b"\r\n\r\n".to_vec();
-            cors.stamp(&mut head);
-            let text = String::from_utf8(head).unwrap();
-            assert!(text.contains("Vary: Origin\r\n"));
-            Some(text.lines().find_map(|line| {
+    let shared = |line: &str, lines: &str, serves: Serves, list: &[&str]| {
+        let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+        let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+        let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
+        let rules = Rules { serves, peer: None, origin: &origin, topics_max: 4, deflates: false };
+        let cors = cors(&request, &rules)?;
+        let mut head = b"\r\n\r\n".to_vec();
+        cors.stamp(&mut head);
+        let text = String::from_utf8(head).unwrap();
+        assert!(text.contains("Vary: Origin\r\n"));
+        Some(
+            text.lines().find_map(|line| {
                 line.strip_prefix("Access-Control-Allow-Origin: ").map(str::to_owned)
-            }))
-        };
+            }),
+        )
+    };
     let own = "Origin: http://a\r\n";
     let other = "Origin: https://b\r\n";
     let twice = "Origin: http://a\r\nOrigin: http://a\r\n";

@@ -11,9 +11,9 @@ const EPOCH: &str = "00000000";
 fn encoded(data: Data, framing: Framing, parts: &[&[u8]]) -> Vec<u8> {
     let parts: Vec<Part> = parts.iter().map(|part| Part::from(*part)).collect();
     let message = Message::from_parts(Seq(42), &parts, TopicFrom::Part);
-    let encoding = Encoding { epoch: Epoch::from_seed(0), payload: Payload::Auto };
+    let mut encoding = Encoding::new(Epoch::from_seed(0), Payload::Auto);
     let mut out = b"before".to_vec();
-    WireFormat::Sse(data, framing).write_message(&mut out, &encoding, &message);
+    WireFormat::Sse(data, framing).write_message(&mut out, &mut encoding, &message);
     out.drain(..6);
     out
 }

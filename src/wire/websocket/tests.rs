@@ -27,7 +27,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn decode(stream: &[u8]) -> Vec<Event> {
-    decode_in_pieces(stream, 4096, || usize::MAX)
+    decode_in_pieces(Decoder::with_limit(4096), stream, || usize::MAX)
 }
 
 fn violation(reason: CloseReason) -> Vec<Event> {
@@ -58,7 +58,10 @@ fn data_is_skipped_and_control_frames_may_come_between_fragments() {
     assert_eq!(events, expected);
     let mut random = Random::from_env();
     for _ in 0..200 {
-        assert_eq!(decode_in_pieces(&stream, 4096, || 1 + random.below(9)), events);
+        assert_eq!(
+            decode_in_pieces(Decoder::with_limit(4096), &stream, || 1 + random.below(9)),
+            events
+        );
     }
 }
 
@@ -111,13 +114,53 @@ fn text_must_be_utf8_and_fails_early() {
 
 #[test]
 fn messages_above_the_limit_are_refused_when_they_are_announced() {
-    assert_eq!(decode_in_pieces(&masked(0x82, &[0; 16]), 16, || 1), [Event::Message]);
+    assert_eq!(
+        decode_in_pieces(Decoder::with_limit(16), &masked(0x82, &[0; 16]), || 1),
+        [Event::Message]
+    );
     let huge = [0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
     assert_eq!(decode(&huge), violation(CloseReason::TooLarge));
     let fragments = [masked(0x02, &[0; 9]), masked(0x80, &[0; 8])].concat();
-    assert_eq!(decode_in_pieces(&fragments, 16, || 3), violation(CloseReason::TooLarge));
+    assert_eq!(
+        decode_in_pieces(Decoder::with_limit(16), &fragments, || 3),
+        violation(CloseReason::TooLarge)
+    );
     let two = [masked(0x82, &[0; 16]), masked(0x82, &[0; 16])].concat();
-    assert_eq!(decode_in_pieces(&two, 16, || 5), [Event::Message, Event::Message]);
+    assert_eq!(
+        decode_in_pieces(Decoder::with_limit(16), &two, || 5),
+        [Event::Message, Event::Message]
+    );
+}
+
+#[test]
+fn a_deflated_message_says_so_in_its_first_frame_where_that_was_agreed_on() {
+    let decode = |frames: &[Vec<u8>]| {
+        let decoder = Decoder::with_limit(16).taking_deflated(true);
+        decode_in_pieces(decoder, &frames.concat(), || 3)
+    };
+    // What is deflated is no UTF-8, in whatever frames; what is not has to be.
+    let fragments =
+        [masked(0x41, b"\xff"), masked(0x89, b""), masked(0x00, b""), masked(0x80, b"\xfe")];
+    let ping = Event::Ping(ControlPayload::new());
+    assert_eq!(decode(&fragments), [ping, Event::Message]);
+    assert_eq!(decode(&[masked(0xc1, b"\xff"), masked(0xc2, b"\xff")]).len(), 2);
+    assert_eq!(decode(&[masked(0xc1, b"\xff"), masked(0x81, "é".as_bytes())]).len(), 2);
+    let expected = [Event::Message, Event::Violation(CloseReason::InvalidData)];
+    assert_eq!(decode(&[masked(0xc1, b"\xff"), masked(0x81, b"\xff")]), expected);
+    // Never a bit that means nothing, nor on a frame that begins no message.
+    for first in [0xa1, 0x91, 0xe1, 0xc8, 0xc9, 0xca] {
+        let events = decode(&[masked(first, b"")]);
+        assert_eq!(events, violation(CloseReason::Protocol), "{first:x}");
+    }
+    for first in [0xc0, 0x40, 0xc1] {
+        let events = decode(&[masked(0x41, b"\xff"), masked(first, b"\xff")]);
+        assert_eq!(events, violation(CloseReason::Protocol), "{first:x}");
+    }
+    // What counts is what is sent, not what it would become.
+    assert_eq!(decode(&[masked(0xc2, &[0; 16])]), [Event::Message]);
+    assert_eq!(decode(&[masked(0xc2, &[0; 17])]), violation(CloseReason::TooLarge));
+    let fragments = [masked(0x42, &[0; 9]), masked(0x80, &[0; 8])];
+    assert_eq!(decode(&fragments), violation(CloseReason::TooLarge));
 }
 
 #[test]
@@ -142,7 +185,8 @@ fn random_streams_mean_the_same_in_any_segmentation() {
     for _ in 0..3000 {
         let mut stream = Vec::new();
         for _ in 0..random.below(6) {
-            let first = [0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88][random.below(9)];
+            let first = [0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a, 0x88, 0xc1, 0x42]
+                [random.below(11)];
             let payload =
                 if random.chance(3) { random.bytes(3) } else { vec![b'a'; random.below(140)] };
             let key = [random.next() as u8, random.next() as u8, 3, 4];
