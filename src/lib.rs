@@ -93,7 +93,7 @@ pub use gateway::{Gateway, Handle};
 pub use intake::{Counter, CounterType, Decode};
 pub use message::TopicFrom;
 pub use net::ListenAddr;
-pub use source::{Attach, Endpoint, SocketKind};
+pub use source::{Attach, Endpoint, Security, SocketKind};
 pub use wire::{Format, Payload};
 
 /// Compiles and runs the code in the README.

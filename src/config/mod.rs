@@ -3,6 +3,7 @@
 mod layers;
 mod memory;
 mod resolve;
+mod security;
 mod settings;
 mod values;
 
@@ -14,7 +15,7 @@ use crate::feed::LagPolicy;
 use crate::intake::{Counter, Decode};
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
-use crate::source::{Endpoint, SocketKind};
+use crate::source::{Endpoint, Security, SocketKind};
 use crate::wire::{Format, Payload};
 
 #[cfg(fuzzing)]
@@ -46,6 +47,9 @@ pub struct Config {
     pub rcvhwm: i32,
     /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
     pub heartbeat: Duration,
+    /// `--curve-…`, `--plain-…`: the security of all endpoints. [`Gateway::new`](crate::Gateway::new) refuses an endpoint
+    /// that cannot have it.
+    pub security: Security,
     /// `--max-message`: larger upstream messages are dropped, bytes over all parts.
     pub message_bytes_max: usize,
 

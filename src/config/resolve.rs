@@ -42,8 +42,10 @@ impl Settings {
     pub fn into_config(self) -> Result<Config, ConfigError> {
         let memory_bytes_max =
             self.bytes("max-memory", &self.max_memory, 512 << 20, &MEMORY_BYTES)?;
+        let endpoints = self.endpoints()?;
         let config = Config {
-            endpoints: self.endpoints()?,
+            security: self.security(&endpoints)?,
+            endpoints,
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
             subscribe: self.prefixes(),
             on_demand: self.on_demand()?,
@@ -293,7 +295,7 @@ impl Settings {
         Ok(usize::try_from(count).expect("a u32 fits a usize on every host with sockets"))
     }
 
-    fn read_with<T>(
+    pub(super) fn read_with<T>(
         &self,
         name: &str,
         value: &Option<Text>,

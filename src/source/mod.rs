@@ -25,6 +25,7 @@ mod journal;
 mod link;
 mod monitor;
 mod open;
+mod security;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +39,9 @@ use self::ffi::Socket;
 use self::incoming::{Incoming, Received};
 use self::journal::Journal;
 use self::link::Link;
-use self::monitor::{Event, Monitor};
+use self::monitor::{Event, Monitor, Refusal};
+pub use self::security::Security;
+pub(crate) use self::security::{PublicKey, Secret, SecretKey, has_curve, needs_system_libzmq};
 use crate::error::DropReason;
 use crate::message::Part;
 
@@ -77,6 +80,8 @@ pub(crate) struct SourceConfig {
     pub(crate) heartbeat: Duration,
     /// Larger messages, all parts together, are dropped.
     pub(crate) message_bytes_max: usize,
+    /// Who may connect, and what this end shows. Of use to the endpoints that it was [checked](Security::check) with.
+    pub(crate) security: Security,
 }
 
 /// How much one call of [`Source::drain`] may take in. The message that exceeds it is still taken
@@ -112,7 +117,7 @@ pub(crate) struct SourceCounts {
     pub(crate) subscriptions: u64,
     /// Connections that ended.
     pub(crate) disconnects: u64,
-    /// Peers refused in the handshake.
+    /// Handshakes that failed, refused by this end or by the other.
     pub(crate) refused: u64,
     /// Times this source connected anew because libzmq had given the endpoint up.
     pub(crate) revived: u64,
@@ -279,9 +284,11 @@ impl Source {
                     self.counts.disconnects += 1;
                     self.journal.note_disconnect();
                 }
-                Event::Refused => {
+                // Whoever came and left is nobody's concern.
+                Event::Refused(Refusal::HungUp) if self.endpoint.attach() == Attach::Bind => {}
+                Event::Refused(why) => {
                     self.counts.refused += 1;
-                    self.journal.note_refused();
+                    self.journal.note_refused(why);
                 }
             }
             self.counts.connections = self.link.open();

@@ -84,6 +84,7 @@ impl Source {
         };
         let mut socket = Socket::new(context, kind).map_err(no_socket)?;
         set_options(socket.zmq(), config, patience)
+            .and_then(|()| config.security.apply(socket.zmq(), endpoint.attach()))
             .map_err(|error| no_socket(Errno::from(error)))?;
         let monitor = Monitor::start(context, &mut socket).map_err(no_socket)?;
         let now = Instant::now();
@@ -105,6 +106,10 @@ impl Source {
             config.subscribe.iter().for_each(|prefix| source.subscribe(prefix));
         }
         source.attach().map_err(|errno| fail(explain(errno, endpoint)))?;
+        if let (Attach::Bind, Some(key)) = (endpoint.attach(), config.security.own_public_key()) {
+            let address = source.address.escape_debug();
+            log::info!("source {address}: CURVE server; publishers need its public key, {key}");
+        }
         Ok(source)
     }
 
@@ -215,7 +220,11 @@ fn wants_ipv6(endpoint: &Endpoint) -> bool {
 /// What went wrong and what to do.
 fn explain(errno: Errno, endpoint: &Endpoint) -> String {
     let is_tcp = matches!(endpoint.transport(), Transport::Tcp(_));
+    let is_multicast = matches!(endpoint.transport(), Transport::Pgm | Transport::Epgm);
     let advice = match errno.kind() {
+        ErrorKind::InvalidInput | ErrorKind::NotFound if is_multicast => {
+            "no such interface, or not an address of one, on this machine"
+        }
         _ if errno.0 == zmq_sys::errno::ENOCOMPATPROTO => "this transport needs --socket sub",
         _ if errno.0 == zmq_sys::errno::ENODEV => {
             "no such address or interface on this machine: bind an IP address, or * for all"

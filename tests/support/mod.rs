@@ -4,6 +4,7 @@
 
 pub(crate) mod events;
 pub(crate) mod http;
+pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod publisher;

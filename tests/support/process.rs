@@ -10,9 +10,25 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{self, Metrics};
+use super::namespace::Namespace;
 use super::{PATIENCE, wait_for, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_zmq2ws");
+
+/// The binary in an environment without settings.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    remove_settings(&mut command);
+    command
+}
+
+fn remove_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ZMQ2WS_") {
+            command.env_remove(name);
+        }
+    }
+}
 
 /// A gateway in a process of its own; killed when dropped.
 pub(crate) struct Gateway {
@@ -35,6 +51,11 @@ impl Gateway {
         Self::start_as(command, args)
     }
 
+    /// Starts it on another host, where its address is.
+    pub(crate) fn start_on(host: &Namespace, args: &[&str]) -> Self {
+        Self::start_as(host.command(BINARY), args)
+    }
+
     fn start_as(mut command: Command, args: &[&str]) -> Self {
         let has = |name: &str| args.iter().any(|arg| arg.starts_with(name));
         if !has("--listen") {
@@ -43,11 +64,7 @@ impl Gateway {
         if !has("--bind") && !has("--connect") {
             command.arg("--bind=tcp://127.0.0.1:*");
         }
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ZMQ2WS_") {
-                command.env_remove(name);
-            }
-        }
+        remove_settings(&mut command);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::default();
