@@ -113,6 +113,6 @@ impl Drop for Namespace {
 
 fn skip<T>(test: &str, reason: &str) -> Option<T> {
     // Not `eprintln!`, which cargo shows for failed tests only.
-    let _ = writeln!(io::stderr(), "{test} skipped: {reason}");
+    let _ = io::stderr().write_all(format!("{test} skipped: {reason}\n").as_bytes());
     None
 }
