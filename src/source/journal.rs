@@ -117,7 +117,14 @@ impl Journal {
             (Attach::Bind, 1) => "1 publisher connected".to_owned(),
             (Attach::Bind, _) => format!("{open} publishers connected"),
         };
-        let level = if self.has_refusals() || self.revived > 0 { Level::Warn } else { Level::Info };
+        let is_odd = |why: Refusal| match why {
+            // Anybody may come to a bound endpoint and leave at once: a probe, a scan.
+            Refusal::HungUp => self.attach == Attach::Connect,
+            Refusal::Protocol | Refusal::Mechanism | Refusal::Key | Refusal::Denied => true,
+        };
+        let has_odd =
+            Refusal::ALL.into_iter().any(|why| self.refused[why as usize] > 0 && is_odd(why));
+        let level = if has_odd || self.revived > 0 { Level::Warn } else { Level::Info };
         let refusals = Refusal::ALL.map(|why| (self.refused[why as usize], what_was_refused(why)));
         let revivals = "connected anew after a protocol error or a part far above the limit";
         for (count, what) in [(self.disconnects, "disconnected")]
@@ -157,7 +164,7 @@ fn what_was_refused(why: Refusal) -> &'static str {
         Refusal::Key => "peer refused (it does not use the CURVE keys that are known here)",
         Refusal::Denied => "denied by the peer (it does not let in this key, or user and password)",
         Refusal::HungUp => {
-            "closed by the peer in the handshake (not a ZeroMQ publisher, or a wrong CURVE server key)"
+            "closed by the peer in the handshake (not a ZeroMQ publisher, other security, or a wrong CURVE server key)"
         }
     }
 }
@@ -236,5 +243,14 @@ mod tests {
                 assert_ne!(what_was_refused(why), what_was_refused(other));
             }
         }
+    }
+
+    #[test]
+    fn who_comes_to_a_bound_endpoint_and_leaves_is_no_warning() {
+        let (mut journal, now) = journal(Attach::Bind);
+        journal.note_refused(Refusal::HungUp);
+        let (level, line) = journal.next_line(now).unwrap();
+        assert_eq!(level, Level::Info);
+        assert!(line.contains("closed by the peer in the handshake"), "{line}");
     }
 }

@@ -39,7 +39,7 @@ use self::ffi::Socket;
 use self::incoming::{Incoming, Received};
 use self::journal::Journal;
 use self::link::Link;
-use self::monitor::{Event, Monitor, Refusal};
+use self::monitor::{Event, Monitor};
 pub use self::security::Security;
 pub(crate) use self::security::{PublicKey, Secret, SecretKey, has_curve, needs_system_libzmq};
 use crate::error::DropReason;
@@ -284,8 +284,6 @@ impl Source {
                     self.counts.disconnects += 1;
                     self.journal.note_disconnect();
                 }
-                // Whoever came and left is nobody's concern.
-                Event::Refused(Refusal::HungUp) if self.endpoint.attach() == Attach::Bind => {}
                 Event::Refused(why) => {
                     self.counts.refused += 1;
                     self.journal.note_refused(why);

