@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use crate::config::Settings;
 use crate::config::values::Text;
@@ -57,6 +58,13 @@ impl Settings {
     }
 
     fn curve(&self, endpoints: &[Endpoint], given: Given<'_>) -> Result<Security, ConfigError> {
+        if let Some(path) = &self.curve_secret_key_file
+            && SecretKey::parse(path).is_ok()
+            && !Path::new(&**path).exists()
+        {
+            let reason = "expected a file that holds the key, not the key itself, which others see in the list of processes";
+            return Err(self.refuse("curve-secret-key-file", "…", reason));
+        }
         if !has_curve() {
             return Err(self.refuse(given.0, given.1, needs_system_libzmq("CURVE")));
         }
@@ -65,10 +73,6 @@ impl Settings {
             return Err(self.refuse(given.0, given.1, reason));
         };
         let refuse_file = |reason| self.refuse("curve-secret-key-file", path, reason);
-        if SecretKey::parse(path).is_ok() && !std::path::Path::new(&**path).exists() {
-            let reason = "expected a file that holds the key, not the key itself, which others see in the list of processes";
-            return Err(self.refuse("curve-secret-key-file", "…", reason));
-        }
         let file = read_secret(path).map_err(refuse_file)?;
         let secret_key = secret_key(file.text.as_str()).map_err(refuse_file)?;
         let own_public_key = secret_key.public_key().map_err(refuse_file)?;
@@ -89,7 +93,7 @@ impl Settings {
             return Err(self.refuse("curve-server-key", text, reason));
         }
         let security = Security::curve(secret_key, server_key).map_err(refuse_file)?;
-        Ok(if file.is_exposed { security.from_exposed_file(path.to_string()) } else { security })
+        Ok(if file.is_exposed { security.with_exposed_file(path.to_string()) } else { security })
     }
 
     fn plain(&self, given: Given<'_>) -> Result<Security, ConfigError> {
@@ -113,7 +117,7 @@ impl Settings {
                 refuse_file(reason)
             }
         })?;
-        Ok(if file.is_exposed { security.from_exposed_file(path.to_string()) } else { security })
+        Ok(if file.is_exposed { security.with_exposed_file(path.to_string()) } else { security })
     }
 
     /// Names the endpoint that cannot have the security, or the setting that nobody's endpoint goes with.

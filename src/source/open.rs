@@ -111,10 +111,6 @@ impl Source {
             config.subscribe.iter().for_each(|prefix| source.subscribe(prefix));
         }
         source.attach().map_err(|errno| fail(explain(errno, endpoint)))?;
-        if let (Attach::Bind, Some(key)) = (endpoint.attach(), config.security.own_public_key()) {
-            let address = source.address.escape_debug();
-            log::info!("source {address}: CURVE server; publishers need its public key, {key}");
-        }
         Ok(source)
     }
 

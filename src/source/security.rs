@@ -76,7 +76,7 @@ impl Security {
     }
 
     /// The same, with a secret out of a file that everybody can read.
-    pub(crate) fn from_exposed_file(self, file: String) -> Self {
+    pub(crate) fn with_exposed_file(self, file: String) -> Self {
         Self { exposed_file: Some(file), ..self }
     }
 
@@ -130,14 +130,6 @@ impl Security {
             }
         }
     }
-
-    /// What publishers that connect here have to know: their server key.
-    pub(super) fn own_public_key(&self) -> Option<&PublicKey> {
-        match &self.mechanism {
-            Mechanism::Curve { public_key, .. } => Some(public_key),
-            Mechanism::Null | Mechanism::Plain { .. } => None,
-        }
-    }
 }
 
 impl fmt::Debug for Security {
@@ -162,12 +154,6 @@ impl PublicKey {
     /// What was expected, without the text.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         check_key(text).map(|()| Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
