@@ -172,6 +172,10 @@ reasons! {
         TooLarge = "too_large",
         /// More parts than a message may have.
         TooManyParts = "too_many_parts",
+        /// A datagram that no RADIO socket sends.
+        Malformed = "malformed",
+        /// A datagram that the kernel had no room for.
+        Overflow = "overflow",
     }
 }
 

@@ -1,11 +1,15 @@
 //! The gateway as a whole: a configuration becomes sockets, and sockets become a loop that runs.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Budget, Context, Limits, Phase, Site};
+use crate::connection::{Addresses, Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, Parts, Stopper};
 use crate::feed::{self, Feeds};
@@ -16,8 +20,8 @@ use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
-use crate::net::{Directory, Listener, raise_descriptor_limit};
-use crate::session::Timing;
+use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
+use crate::session::{EngineSessions, Timing};
 use crate::source::{Endpoint, Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::Encoding;
@@ -203,7 +207,12 @@ fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
     for (address, serves) in
         addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation)))
     {
-        let listeners = Listener::open(address, config.write_timeout)?;
+        let options = TcpOptions {
+            user_timeout: config.write_timeout,
+            // Metrics are those of one process.
+            shares_port: config.reuse_port && serves != Serves::Operation,
+        };
+        let listeners = Listener::open(address, options)?;
         doors.extend(listeners.into_iter().map(|listener| (listener, serves)));
     }
     Ok(doors)
@@ -258,6 +267,8 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
     Ok(Context {
         feeds,
         metrics: Metrics::default(),
+        engine: EngineSessions::new(random_seed()?, config.socket_io_recovery),
+        session_addresses: Addresses::with_limit(config.clients_per_ip_max),
         request_memory: Memory::with_limit(share_bytes),
         timing: Timing {
             handshake_timeout: config.handshake_timeout,
@@ -266,7 +277,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
             ping_timeout: config.ping_timeout,
         },
         limits: Limits {
-            http: http::Limits::default(),
+            http: http_limits(config.inbound_bytes_max),
             clients_max,
             clients_per_ip_max: config.clients_per_ip_max,
             topics_max: config.topics_max,
@@ -276,6 +287,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         budget: Budget::default(),
         coalesce: config.coalesce,
         site: site(&config.site, share_bytes)?,
+        client: BuiltIn::client(),
         memory,
         origin: config.origin,
         format: config.format,
@@ -283,6 +295,23 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         date: Date::from_system_time(SystemTime::now()),
         refusals: 0,
     })
+}
+
+/// A body may be as large as what Socket.IO's clients may say in one.
+fn http_limits(inbound_bytes_max: usize) -> http::Limits {
+    let limits = http::Limits::default();
+    http::Limits { body_bytes_max: limits.body_bytes_max.max(inbound_bytes_max as u64), ..limits }
+}
+
+/// What ids are made of that nobody may guess.
+fn random_seed() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    let filled = SysRng.try_fill_bytes(&mut seed);
+    let failed = |error| Error::System {
+        action: "cannot get random bytes from the system",
+        source: io::Error::other(error),
+    };
+    filled.map(|()| seed).map_err(failed)
 }
 
 fn history_limits(config: &Config) -> history::Limits {
@@ -295,7 +324,7 @@ fn history_limits(config: &Config) -> history::Limits {
 
 fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {
     Ok(match config {
-        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::new()),
+        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::page()),
         SiteConfig::Directory(path) => {
             Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
                 ConfigError {

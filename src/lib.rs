@@ -80,6 +80,8 @@ mod source;
 #[cfg(test)]
 mod test_events;
 #[cfg(test)]
+mod test_radio;
+#[cfg(test)]
 mod test_random;
 mod timers;
 mod topics;

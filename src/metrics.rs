@@ -16,10 +16,13 @@ pub(crate) enum Transport {
     Sse,
     Zws,
     Poll,
+    /// A session, by whatever connections; those count as HTTP.
+    SocketIo,
 }
 
 impl Transport {
-    const ALL: [Self; 5] = [Self::Http, Self::WebSocket, Self::Sse, Self::Zws, Self::Poll];
+    const ALL: [Self; 6] =
+        [Self::Http, Self::WebSocket, Self::Sse, Self::Zws, Self::Poll, Self::SocketIo];
 
     /// The word for logs and metric labels.
     pub(crate) const fn label(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Transport {
             Self::Sse => "sse",
             Self::Zws => "zws",
             Self::Poll => "poll",
+            Self::SocketIo => "socketio",
         }
     }
 }
@@ -109,6 +113,12 @@ impl Metrics {
     /// Clients connected by `transport` now.
     pub(crate) fn clients(&self, transport: Transport) -> usize {
         self.clients[transport as usize].open
+    }
+
+    /// Clients of `transport` that were closed for `reason` so far.
+    #[cfg(test)]
+    pub(crate) fn closed(&self, transport: Transport, reason: CloseReason) -> u64 {
+        self.clients[transport as usize].closed[reason as usize]
     }
 
     /// Clients that get messages now, by whatever transport.

@@ -17,6 +17,7 @@ mod one_by_one;
 )]
 mod peers;
 mod progress;
+mod proxy;
 mod publisher;
 mod report;
 mod resume;
@@ -25,6 +26,7 @@ mod sections;
 mod server;
 mod stats;
 mod swarm;
+mod transport;
 
 use std::error::Error;
 use std::fs;
@@ -38,6 +40,7 @@ use crate::case::Case;
 use crate::cores::Cores;
 use crate::floor::FloorArgs;
 use crate::peers::Peer;
+use crate::proxy::ProxyArgs;
 use crate::report::CaseReport;
 use crate::rounds::Saturated;
 use crate::sections::{Effort, SECTIONS, Section};
@@ -79,6 +82,8 @@ struct Options {
 enum Role {
     #[command(hide = true)]
     Floor(FloorArgs),
+    #[command(hide = true)]
+    Proxy(ProxyArgs),
     /// Pins itself to a core and becomes another program.
     #[command(hide = true)]
     Launch { core: usize, command: Vec<String> },
@@ -88,6 +93,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.role {
         Some(Role::Floor(args)) => floor::run(args),
+        Some(Role::Proxy(args)) => proxy::run(args),
         Some(Role::Launch { core, command }) => cores::launch(*core, command),
         None if options.list => {
             for Section { name, about, .. } in SECTIONS {

@@ -24,6 +24,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) enum Server {
     /// The real binary with its defaults and these flags.
     Gateway { flags: Vec<String> },
+    /// So many gateways on one port, which a proxy feeds: ZeroMQ's own, on the bench's core.
+    BehindProxy { gateways: usize },
     /// `envelope` is how many bytes stand before each body; `None` is as many as the gateway needed before it.
     Floor { sends: Sends, envelope: Option<usize> },
     /// A program that takes `--zmq ENDPOINT --listen HOST:PORT` and prints `listening on HOST:PORT`.
@@ -42,6 +44,7 @@ impl Server {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Gateway { .. } => "gateway",
+            Self::BehindProxy { .. } => "gateways behind a proxy",
             Self::Floor { sends: Sends::Batch, .. } => "floor, send per batch",
             Self::Floor { sends: Sends::Message, .. } => "floor, send per message",
             Self::Peer { name, .. } => name,
@@ -70,6 +73,10 @@ impl Server {
                     .chain(flags.clone())
                     .collect()
             }
+            Self::BehindProxy { .. } => {
+                let sharing = Self::gateway(&["--reuse-port"]);
+                sharing.command(endpoint, clients)?
+            }
             Self::Floor { sends, envelope } => {
                 let sends = if *sends == Sends::Batch { "batch" } else { "message" };
                 let program = std::env::current_exe()?.to_string_lossy().into_owned();
@@ -86,9 +93,31 @@ impl Server {
 
     /// Starts it on its core, and waits until it listens.
     pub(crate) fn start(&self, cores: Cores, endpoint: &str, clients: usize) -> Result<Running> {
+        let Self::BehindProxy { gateways } = *self else {
+            let (process, address) =
+                self.launch(cores.servers, self.command(endpoint, clients)?)?;
+            return Ok(Running { processes: vec![process], _proxy: None, address });
+        };
+        let program = std::env::current_exe()?.to_string_lossy().into_owned();
+        let proxy = [program, "proxy".into(), "--zmq".into(), endpoint.into()].into();
+        let (proxy, endpoint) = self.launch(cores.bench, proxy)?;
+        let mut command = self.command(&format!("tcp://{endpoint}"), clients)?;
+        let (first, address) = self.launch(cores.servers, command.clone())?;
+        let mut processes = vec![first];
+        command
+            .iter_mut()
+            .filter(|it| *it == "127.0.0.1:0")
+            .for_each(|it| *it = address.to_string());
+        for _ in 1..gateways {
+            processes.push(self.launch(cores.servers, command.clone())?.0);
+        }
+        Ok(Running { processes, _proxy: Some(proxy), address })
+    }
+
+    /// Starts a program on a core, and waits until it says where it listens.
+    fn launch(&self, core: usize, words: Vec<String>) -> Result<(Process, SocketAddr)> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["launch", &cores.servers.to_string(), "--"]);
-        command.args(self.command(endpoint, clients)?);
+        command.args(["launch", &core.to_string(), "--"]).args(words);
         if let Self::Peer { folder, .. } = self {
             command.current_dir(folder);
         }
@@ -99,7 +128,7 @@ impl Server {
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or("a child without standard output")?;
-        let mut running = Running { child, address: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        let process = Process(child);
         let (sender, addresses) = mpsc::channel();
         // It reads to the end, so that no server ever waits to be read.
         thread::spawn(move || {
@@ -110,8 +139,7 @@ impl Server {
             }
         });
         let address = addresses.recv_timeout(START_TIMEOUT);
-        running.address = address.map_err(|_| format!("{} does not listen", self.name()))?;
-        Ok(running)
+        Ok((process, address.map_err(|_| format!("{} does not listen", self.name()))?))
     }
 }
 
@@ -121,15 +149,39 @@ fn listening_address(line: &str) -> Option<SocketAddr> {
     address.split('/').next()?.trim().parse().ok()
 }
 
-/// A server's process; killed when dropped.
+/// A server that runs: its processes, of which most have one.
 pub(crate) struct Running {
-    child: Child,
+    processes: Vec<Process>,
+    _proxy: Option<Process>,
     pub(crate) address: SocketAddr,
 }
 
 impl Running {
     /// The processor time of all its threads so far.
     pub(crate) fn cpu(&self) -> Result<Duration> {
+        self.processes.iter().map(Process::cpu).sum()
+    }
+
+    /// Its proportional set size, bytes: its own memory, and its share of what others use too.
+    pub(crate) fn pss_bytes(&self) -> Result<u64> {
+        self.processes.iter().map(|it| kilobytes(&it.proc("smaps_rollup"), "Pss:")).sum()
+    }
+
+    /// Its largest resident set from now on is what [`Self::peak_bytes`] tells.
+    pub(crate) fn reset_peak(&self) -> Result<()> {
+        self.processes.iter().try_for_each(|it| Ok(fs::write(it.proc("clear_refs"), "5")?))
+    }
+
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        self.processes.iter().map(|it| kilobytes(&it.proc("status"), "VmHWM:")).sum()
+    }
+}
+
+/// Killed when dropped.
+struct Process(Child);
+
+impl Process {
+    fn cpu(&self) -> Result<Duration> {
         let mut nanoseconds = 0;
         for task in fs::read_dir(self.proc("task"))? {
             let text = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -139,22 +191,8 @@ impl Running {
         Ok(Duration::from_nanos(nanoseconds))
     }
 
-    /// Its proportional set size, bytes: its own memory, and its share of what others use too.
-    pub(crate) fn pss_bytes(&self) -> Result<u64> {
-        kilobytes(&self.proc("smaps_rollup"), "Pss:")
-    }
-
-    /// Its largest resident set from now on is what [`Self::peak_bytes`] tells.
-    pub(crate) fn reset_peak(&self) -> Result<()> {
-        Ok(fs::write(self.proc("clear_refs"), "5")?)
-    }
-
-    pub(crate) fn peak_bytes(&self) -> Result<u64> {
-        kilobytes(&self.proc("status"), "VmHWM:")
-    }
-
     fn proc(&self, file: &str) -> String {
-        format!("/proc/{}/{file}", self.child.id())
+        format!("/proc/{}/{file}", self.0.id())
     }
 }
 
@@ -166,9 +204,9 @@ fn kilobytes(path: &str, name: &str) -> Result<u64> {
     Ok(kilobytes.ok_or_else(|| format!("{path} without {name}"))?.parse::<u64>()? * 1024)
 }
 
-impl Drop for Running {
+impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

@@ -254,8 +254,13 @@ fn announcement(
     }
     let socket = settings.socket.as_deref().unwrap_or("sub").to_uppercase();
     for (index, endpoint) in gateway.endpoints().iter().enumerate() {
-        let how = if index < connected { "connected to" } else { "bound to" };
-        text += &format!("zeromq     {socket} {how} {endpoint}\n");
+        let how = match index < connected {
+            // Datagrams know no connection.
+            _ if endpoint.starts_with("udp://") => "DISH listens on".into(),
+            true => format!("{socket} connected to"),
+            false => format!("{socket} bound to"),
+        };
+        text += &format!("zeromq     {how} {endpoint}\n");
     }
     if has_demo {
         text += "demo       publishes 20 messages a second\n";

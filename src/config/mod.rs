@@ -55,6 +55,8 @@ pub struct Config {
 
     /// `--listen`: where clients connect.
     pub listen: Vec<ListenAddr>,
+    /// `--reuse-port`: whether other processes may listen on the TCP ports of [`Self::listen`], too (SO_REUSEPORT).
+    pub reuse_port: bool,
     /// `--format`: the default message format; `None` is [`Format::Raw`] on WebSocket and [`Format::Json`] on `/sse`.
     /// Events have no [`Format::Parts`]: there it is [`Format::Json`] as well.
     pub format: Option<Format>,
@@ -84,6 +86,8 @@ pub struct Config {
     pub clients_per_ip_max: usize,
     /// `--max-topics`: topics that one client may ask for.
     pub topics_max: usize,
+    /// `--socket-io-recovery`: whether a Socket.IO client that comes back goes on where it was.
+    pub socket_io_recovery: bool,
     /// `--handshake-timeout`: for a whole request to arrive.
     pub handshake_timeout: Duration,
     /// `--keepalive-timeout`: between two requests on one connection.

@@ -63,12 +63,14 @@ impl Settings {
             )?,
 
             listen: self.listeners()?,
+            reuse_port: self.switch("reuse-port", &self.reuse_port)?,
             format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
             history_messages_max: self.history_messages()?,
             history_bytes_max: self.history_bytes(memory_bytes_max)?,
             last_value: self.switch("last-value", &self.last_value)?,
             last_value_topics_max: self.last_value_topics()?,
+            socket_io_recovery: self.switch("socket-io-recovery", &self.socket_io_recovery)?,
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
             coalesce: self.pause("coalesce", &self.coalesce, 0, &COALESCE)?,
@@ -158,6 +160,10 @@ impl Settings {
             Ok(endpoint) if endpoint.is_inproc() => {
                 let reason = "inproc:// works only in the library, within one process; \
                               expected tcp:// or ipc://";
+                Err(self.refuse(name, text, reason))
+            }
+            Ok(endpoint) if endpoint.is_udp() && self.socket.as_deref() == Some("pull") => {
+                let reason = "conflicts with --socket pull: RADIO sockets send to everyone who listens, as PUB does";
                 Err(self.refuse(name, text, reason))
             }
             Ok(endpoint) => Ok(endpoint),
@@ -334,10 +340,11 @@ mod tests {
         assert_eq!((config.decode, config.sequence), (Decode::None, None));
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
-        assert_eq!(config.listen.len(), 1);
+        assert_eq!((config.listen.len(), config.reuse_port), (1, false));
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.history_messages_max, config.history_bytes_max), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
+        assert!(!config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!((config.coalesce, config.site), (Duration::ZERO, SiteConfig::BuiltIn));
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -368,12 +375,14 @@ mod tests {
             heartbeat = 0
             max-message = "1KiB"
             listen = ["127.0.0.1:0", "[::1]:0"]
+            reuse-port = true
             format = "json"
             payload = "binary"
             history = 7
             history-bytes = "64KiB"
             last-value = true
             last-value-topics = 8
+            socket-io-recovery = true
             slow-client = "disconnect"
             max-lag = 2048
             coalesce = "1s"
@@ -403,10 +412,11 @@ mod tests {
         assert_eq!(config.sequence, Some(Counter { part: 2, number: CounterType::U32Le }));
         assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));
         assert_eq!(config.message_bytes_max, 1024);
-        assert_eq!(config.listen.len(), 2);
+        assert_eq!((config.listen.len(), config.reuse_port), (2, true));
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
         assert_eq!((config.history_messages_max, config.history_bytes_max), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
+        assert!(config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));
@@ -460,6 +470,10 @@ mod tests {
             "z.toml: max-memory: '32MiB': expected at least 4 times --max-message",
         );
         refused("bind = ['inproc://x']", "z.toml: bind: 'inproc://x': inproc:// works only");
+        refused(
+            "socket = 'pull'\nconnect = ['udp://239.1.1.1:5']",
+            "z.toml: connect: 'udp://239.1.1.1:5': conflicts with --socket pull",
+        );
         refused("www = '/no/such'", "z.toml: www: '/no/such': expected a directory");
         refused("www = '/dev/null'", "z.toml: www: '/dev/null': expected a directory");
     }

@@ -21,7 +21,8 @@ const OPERATION: &str = "Operation";
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Connect to a publisher: tcp://HOST:PORT or ipc://PATH (repeatable)
+    /// Connect to a publisher: tcp://HOST:PORT or ipc://PATH; or listen to what RADIO sockets send to a multicast group
+    /// or to this machine: udp://GROUP:PORT, udp://INTERFACE;GROUP:PORT or udp://ADDRESS:PORT (repeatable)
     #[arg(short, long, value_name = "ENDPOINT", help_heading = UPSTREAM)]
     pub connect: Option<Vec<Text>>,
     /// Bind, so that any number of producers connect here (repeatable) [default:
@@ -82,6 +83,10 @@ pub struct Settings {
     /// for an inherited socket (repeatable) [default: 127.0.0.1:8080]
     #[arg(short, long, value_name = "ADDR", help_heading = DOWNSTREAM)]
     pub listen: Option<Vec<Text>>,
+    /// Share the TCP ports of --listen with other processes that do so, too (SO_REUSEPORT): one per core [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
+    pub reuse_port: Option<Text>,
     /// Default message format; a client may choose with ?format= [default: raw on WebSocket, json
     /// on SSE]
     #[arg(long, value_name = "raw|json|parts", help_heading = DOWNSTREAM)]
@@ -115,6 +120,10 @@ pub struct Settings {
     /// Wait so long for more messages before sending: less CPU for a little latency; up to 1s [default: 0]
     #[arg(long, value_name = "DURATION", help_heading = DOWNSTREAM)]
     pub coalesce: Option<Text>,
+    /// Let a Socket.IO client that comes back go on where it was [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
+    pub socket_io_recovery: Option<Text>,
     /// Serve the files of DIR at / [default: the built-in page]
     #[arg(long, value_name = "DIR", help_heading = DOWNSTREAM)]
     pub www: Option<Text>,

@@ -10,9 +10,16 @@
 mod addresses;
 mod context;
 mod drain;
+mod engine_io;
+#[cfg(test)]
+mod engine_socket_tests;
+#[cfg(test)]
+mod engine_tests;
 mod gathering;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
+#[cfg(test)]
+mod poll_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,6 +27,7 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
+pub(crate) use addresses::Addresses;
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};
 
@@ -148,8 +156,7 @@ impl<S: ByteStream> Connection<S> {
             State::Http(http) if http.wants_input() => Occupant::Waiting,
             State::Http(_) => Occupant::Busy,
             State::Lingering { .. } => Occupant::Leaving,
-            // It comes back to HTTP.
-            State::Session(Session::LongPoll(_)) => Occupant::Busy,
+            State::Session(session) if session.is_held_request() => Occupant::Busy,
             State::Session(_) | State::Closed => Occupant::Gone,
         }
     }
@@ -182,10 +189,9 @@ impl<S: ByteStream> Connection<S> {
             State::Http(http) => http.handle_input(now, context.date, input, &context.timing),
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
-                session.handle_input(now, input, &context.timing, message_bytes_max);
-                if session.charge_input(&context.request_memory) {
-                    session.close(CloseReason::Memory);
-                }
+                let (timing, shared) = (context.timing, context.shared());
+                session.handle_input(now, input, &timing, message_bytes_max, shared);
+                charge_input(session, context);
             }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -215,8 +221,11 @@ impl<S: ByteStream> Connection<S> {
         }
         match &mut self.state {
             State::Http(http) => {
+                let collected_for = http.collects_for();
                 if let Err(reason) = http.handle_timeout(now, context.date) {
                     self.close(reason, context);
+                } else if http.collects_for().is_none() {
+                    context.give_up_body(collected_for, CloseReason::HandshakeTimeout);
                 }
             }
             State::Session(session) => {
@@ -272,18 +281,27 @@ impl<S: ByteStream> Connection<S> {
     fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
         let State::Http(http) = &mut self.state else { return };
         let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
-        let mut serve =
-            |request: &Request<'_>, answer: &mut Answer| context.serve(request, answer, ip, serves);
+        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
+            context.serve(now, request, answer, ip, serves)
+        };
         match http.proceed(&limits, &mut serve) {
             Progress::Waiting => {
                 // Who keeps us waiting with half a request is the one that holds the memory.
                 if http.charge_input(&context.request_memory) && http.wants_input() {
+                    context.give_up_body(http.collects_for(), CloseReason::Memory);
                     http.give_up(&context.turn_down("too many unfinished requests"));
                 }
             }
+            Progress::Collected(session, request, content) => {
+                http.answer_collected(&request, |out, exchange| {
+                    context.take_payload(now, session, content, out, exchange)
+                });
+            }
             Progress::Opened(opening) => {
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
-                    self.state = State::Session(context.open_session(now, opening, http, owner));
+                    let mut session = context.open_session(now, opening, *http, owner);
+                    charge_input(&mut session, context);
+                    self.state = State::Session(session);
                 }
             }
         }
@@ -299,7 +317,10 @@ impl<S: ByteStream> Connection<S> {
         loop {
             let output = match &mut self.state {
                 State::Http(http) => http.output(),
-                State::Session(session) => session.output(&mut context.feeds, context.date),
+                State::Session(session) => {
+                    let date = context.date;
+                    session.output(context.shared(), date)
+                }
                 State::Lingering { .. } | State::Closed => return visit,
             };
             let room = bytes_max - visit.bytes_sent;
@@ -359,16 +380,19 @@ impl<S: ByteStream> Connection<S> {
             self.say_goodbye(now, CloseReason::Shutdown, context);
             return false;
         }
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Session(Session::LongPoll(poll)) => {
-                context.metrics.client_changed(Transport::Poll, Transport::Http);
-                let http = poll.into_http(now, context.date, &context.timing);
+        let State::Session(session) = std::mem::replace(&mut self.state, State::Closed) else {
+            return false;
+        };
+        let counted_as = session.counts_as();
+        match session.into_http(now, context.date, &context.timing) {
+            Ok(http) => {
+                context.metrics.client_changed(counted_as, Transport::Http);
                 let has_request = http.has_unread_input();
                 self.state = State::Http(http);
                 has_request
             }
-            other => {
-                self.state = other;
+            Err(session) => {
+                self.state = State::Session(session);
                 false
             }
         }
@@ -385,7 +409,7 @@ impl<S: ByteStream> Connection<S> {
                 let messages = session.advance(now, &mut context.feeds, sent, &context.timing);
                 context.metrics.delivered(session.transport(), messages, sent);
                 if was_stalled {
-                    session.note_progress(now, &context.timing);
+                    session.note_progress(now, &context.timing, &mut context.engine);
                 }
             }
             State::Lingering { .. } | State::Closed => {}
@@ -439,16 +463,26 @@ impl<S: ByteStream> Connection<S> {
     /// Gives back what the client held and counts its end, once.
     fn leave(&mut self, reason: CloseReason, context: &mut Context) {
         let transport = match &mut self.state {
-            State::Http(_) => Transport::Http,
+            State::Http(http) => {
+                context.give_up_body(http.collects_for(), reason);
+                Transport::Http
+            }
             State::Session(session) => {
-                session.end(&mut context.feeds);
-                session.transport()
+                session.end(reason, context.shared());
+                session.counts_as()
             }
             State::Lingering { .. } | State::Closed => return,
         };
         self.stalled_until = None;
         context.metrics.client_closed(transport, reason);
         log::debug!("{} client closed: {reason}", transport.label());
+    }
+}
+
+/// Who has us keep what it sends cannot do so for long where that is too much.
+fn charge_input(session: &mut Session, context: &Context) {
+    if session.charge_input(&context.request_memory) {
+        session.close(CloseReason::Memory);
     }
 }
 

@@ -16,9 +16,11 @@ use super::{Connection, Context, Interest, SETTLED, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::http::{Exchange, Serves};
+use crate::metrics::Transport;
 use crate::net::ByteStream;
 #[cfg(test)]
 use crate::session::Session;
+use crate::session::engine_io::Ended;
 use crate::timers::Timers;
 
 /// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
@@ -145,6 +147,11 @@ impl<S: ByteStream> Connections<S> {
         self.connections.get(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn timers_len(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Whether the connection has become a client's: what is published from now on is owed to it.
     #[cfg(test)]
     pub(crate) fn is_client(&self, key: ConnectionKey) -> bool {
@@ -179,7 +186,8 @@ impl<S: ByteStream> Connections<S> {
     /// When [`Self::fire_timers`] and [`Self::flush`] are to be called at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let drain = self.drain.as_ref().map(Drain::next_deadline);
-        let timers = self.timers.next_deadline();
+        let timers = [self.timers.next_deadline(), self.context.engine.next_deadline()];
+        let timers = timers.into_iter().flatten().min();
         let timers =
             timers.map(|deadline| self.timers_rest_until.map_or(deadline, |it| it.max(deadline)));
         let deadlines = [timers, drain, self.gathering.next_deadline()];
@@ -189,7 +197,13 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn fire_timers(&mut self, now: Instant) {
         let mut has_fired = false;
         for _ in 0..TURN_TIMERS_MAX {
+            let Context { engine, feeds, timing, .. } = &mut self.context;
+            let has_fired_session = engine.fire_timer(now, feeds, timing);
+            has_fired |= has_fired_session;
             let Some((deadline, key)) = self.timers.pop_due(now) else {
+                if has_fired_session {
+                    continue;
+                }
                 if has_fired {
                     self.timers_rest_until = Some(now + TIMER_SLACK);
                 }
@@ -213,13 +227,14 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn has_work(&self) -> bool {
         let feeds = &self.context.feeds;
         let has_visits = !self.again.is_empty() || feeds.has_work() || feeds.has_expelled();
-        has_visits || !self.closed.is_empty()
+        has_visits || self.context.engine.has_news() || !self.closed.is_empty()
     }
 
     /// Serves those whose visit was cut short and the subscribers of feeds that grew, as many as a turn allows, and
     /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
         self.context.feeds.begin_turn();
+        self.follow_sessions();
         let budget = self.context.budget;
         let mut bytes_left = budget.turn_bytes_max;
         // Each of the two has half of the turn for itself.
@@ -236,6 +251,7 @@ impl<S: ByteStream> Connections<S> {
         }
         for _ in 0..budget.turn_visits_max {
             let Some(owner) = self.next_owner(now) else { break };
+            let Some(owner) = self.context.engine.server_of(owner) else { continue };
             let key = ConnectionKey::of_owner(owner);
             let flush = |it: &mut Connection<S>, context: &mut _| it.flush(now, context);
             bytes_left = bytes_left.saturating_sub(self.visit(key, flush));
@@ -273,11 +289,33 @@ impl<S: ByteStream> Connections<S> {
         is_over
     }
 
+    /// Has connections act for the sessions that they carry, within the turn's bounds, and counts those sessions that ended.
+    fn follow_sessions(&mut self) {
+        while let Some((owner, wake)) = self.context.engine.pop_wake() {
+            self.visit(ConnectionKey::of_owner(owner), |connection, _| {
+                if let State::Session(session) = &mut connection.state {
+                    session.wake(wake);
+                }
+                Visit { bytes_sent: 0, is_cut: true }
+            });
+        }
+        while let Some(Ended { reason, ip }) = self.context.engine.pop_ended() {
+            self.context.metrics.client_closed(Transport::SocketIo, reason);
+            self.context.session_addresses.release(ip);
+            log::debug!("socketio session ended: {reason}");
+        }
+    }
+
     /// Closes those that the feeds gave up.
     fn expel(&mut self, now: Instant) {
         for _ in 0..TURN_CLOSES_MAX {
             let Some((owner, reason)) = self.context.feeds.pop_expelled() else { return };
-            let key = ConnectionKey::of_owner(owner);
+            let Context { engine, feeds, .. } = &mut self.context;
+            let Some(server) = engine.server_of(owner) else {
+                engine.end_unserved(owner, reason, feeds);
+                continue;
+            };
+            let key = ConnectionKey::of_owner(server);
             self.visit(key, |connection, context| match &mut connection.state {
                 // Waiting for it to read a goodbye would keep what is to be freed.
                 _ if reason == CloseReason::Memory => connection.expel(now, context),
@@ -307,12 +345,13 @@ impl<S: ByteStream> Connections<S> {
     /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
     pub(crate) fn stop_serving(&mut self) {
         self.context.phase = Phase::Draining;
+        self.context.engine.stop();
     }
 
     /// Starts to say goodbye to everyone, spread over a part of the time until `until`.
     pub(crate) fn begin_drain(&mut self, now: Instant, until: Instant) {
         let keys: Vec<_> = self.connections.keys().collect();
-        let mut sessions = Vec::new();
+        let mut clients: Vec<_> = self.context.engine.owners().collect();
         for key in keys {
             self.visit(key, |connection, context| {
                 match &mut connection.state {
@@ -320,18 +359,21 @@ impl<S: ByteStream> Connections<S> {
                         connection.close(CloseReason::Shutdown, context);
                     }
                     State::Http(http) => http.close_after_answer(),
-                    State::Session(_) => sessions.push(key),
+                    State::Session(session) if session.is_carrier() => {}
+                    State::Session(_) => clients.push(key.owner()),
                     State::Lingering { .. } | State::Closed => {}
                 }
                 SETTLED
             });
         }
-        self.drain = Some(Drain::new(now, until, sessions));
+        self.drain = Some(Drain::new(now, until, clients));
     }
 
     fn advance_drain(&mut self, now: Instant) {
-        while let Some(key) = self.drain.as_mut().and_then(|drain| drain.pop_due(now)) {
-            self.visit(key, |connection, context| {
+        while let Some(owner) = self.drain.as_mut().and_then(|drain| drain.pop_due(now)) {
+            let Context { engine, feeds, .. } = &mut self.context;
+            let Some(owner) = engine.begin_leaving(owner, feeds) else { continue };
+            self.visit(ConnectionKey::of_owner(owner), |connection, context| {
                 if let State::Session(session) = &mut connection.state {
                     session.close_when_drained(&context.feeds, CloseReason::Shutdown);
                 }

@@ -31,7 +31,7 @@ const TURN_ACCEPTS_MAX: usize = 64;
 /// Messages and bytes that are taken from a source before another one has its turn.
 const DRAIN_STEP: Budget = Budget { messages: 64, bytes: 64 << 10 };
 
-/// Messages taken in in one turn, each counted once and once more for each feed it goes to: about 0.5 ms of small ones.
+/// Messages read in one turn, each counted once and once more for each feed it goes to: about 0.5 ms of small ones.
 const TURN_APPENDS_MAX: usize = 4 << 10;
 
 /// Prefixes that publishers are asked for, or no more, in one turn: 0.3 ms for each source, 10 ms where somebody asks for
@@ -136,7 +136,9 @@ impl EventLoop {
         }
         for (index, source) in (0..).zip(&parts.sources) {
             registry.add(source.fd(), Slot::Source(index), readable)?;
-            registry.add(source.monitor_fd(), Slot::Monitor(index), readable)?;
+            if let Some(monitor) = source.monitor_fd() {
+                registry.add(monitor, Slot::Monitor(index), readable)?;
+            }
         }
         let door = |(listener, serves)| Door { listener: Some(listener), serves };
         Ok(Self {
@@ -360,15 +362,23 @@ impl EventLoop {
     fn drain_step(&mut self, now: Instant, index: usize, appends_left: &mut usize) {
         let Self { sources, connections, intake, .. } = self;
         let feeds = &mut connections.context.feeds;
+        let passed_over = sources[index].counts().passed_over;
         // Whether there is more, the source knows itself.
-        let _ = sources[index].drain(DRAIN_STEP, &mut |parts| {
-            let taken = intake.take_in(now, index, parts);
+        let _ = sources[index].drain(DRAIN_STEP, &mut |arrival| {
+            if arrival.follows_loss {
+                intake.note_loss(index);
+            }
+            let taken = intake.take_in(now, index, arrival.parts);
             // A message that nobody wants costs as much as one append.
             let inflating = taken.work_bytes / WORK_BYTES_PER_APPEND;
             let appends = 1 + feeds.publish(&taken.message) + inflating;
             *appends_left = appends_left.saturating_sub(appends);
             *appends_left > 0 && !feeds.is_congested()
         });
+        // Otherwise a flood of what nobody wants, or of garbage, would hold the turn up for as long as it lasts.
+        let passed_over = sources[index].counts().passed_over - passed_over;
+        *appends_left =
+            appends_left.saturating_sub(usize::try_from(passed_over).unwrap_or(usize::MAX));
     }
 
     fn upstream_metrics(&self) -> UpstreamMetrics {
@@ -463,7 +473,9 @@ impl Drop for EventLoop {
         self.close_listeners(|_| true);
         for source in &self.sources {
             self.registry.remove(source.fd());
-            self.registry.remove(source.monitor_fd());
+            if let Some(monitor) = source.monitor_fd() {
+                self.registry.remove(monitor);
+            }
         }
         self.connections.abandon_all();
         while let Some(stream) = self.connections.pop_closed() {

@@ -5,7 +5,7 @@ mod change;
 #[cfg(test)]
 mod checks;
 
-pub(crate) use answers::{Answer, Answering};
+pub(crate) use answers::{Answer, Answering, Packets};
 pub(crate) use change::Changed;
 
 use std::cmp::Reverse;

@@ -71,6 +71,16 @@ impl Wanted {
     }
 }
 
+/// The first value of the parameter `name`.
+pub(super) fn text_parameter(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    query.split(|&byte| byte == b'&').find_map(|pair| {
+        let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
+        let (own, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());
+        let is_meant = percent_decode(own, Plus::Space).as_deref() == Some(name);
+        is_meant.then(|| percent_decode(value, Plus::Space).map_or_else(Vec::new, Cow::into_owned))
+    })
+}
+
 /// How long a poll waits unless it says so: below the 30 s after which some proxies give up.
 const POLL_SECONDS: u64 = 25;
 

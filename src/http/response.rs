@@ -124,6 +124,8 @@ enum Hint {
     Allow(&'static str),
     RetryAfterSeconds(u32),
     UpgradeToWebSocket,
+    /// The reason comes as JSON, with Engine.IO's number for it.
+    EngineIo(u8),
 }
 
 impl Refusal {
@@ -159,6 +161,11 @@ impl Refusal {
         }
     }
 
+    /// A refusal as Engine.IO words it: `reason` is its message, `code` the number of it.
+    pub(crate) const fn engine_io(status: Status, code: u8, reason: &'static str) -> Self {
+        Self { hint: Hint::EngineIo(code), ..Self::new(status, reason) }
+    }
+
     /// The same refusal, after which the connection ends.
     pub(crate) const fn and_close(self) -> Self {
         Self { after: After::Close, ..self }
@@ -170,7 +177,7 @@ impl Refusal {
         let exchange = Exchange { keep_alive, ..exchange };
         let mut head = Head::start(out, self.status);
         match self.hint {
-            Hint::None => {}
+            Hint::None | Hint::EngineIo(_) => {}
             Hint::Allow(methods) => head.field("Allow", methods),
             Hint::RetryAfterSeconds(seconds) => head.field("Retry-After", &seconds.to_string()),
             Hint::UpgradeToWebSocket => {
@@ -178,10 +185,17 @@ impl Refusal {
                 head.field("Sec-WebSocket-Version", "13");
             }
         }
-        head.field("Content-Type", TEXT);
+        let (content_type, text) = match self.hint {
+            Hint::EngineIo(code) => {
+                // The reasons are constants of ours: nothing in them is to be escaped.
+                let json = format!("{{\"code\":{code},\"message\":\"{}\"}}", self.reason);
+                ("application/json", json)
+            }
+            _ => (TEXT, format!("{}\n", self.reason)),
+        };
+        head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
-        let text = [self.reason.as_bytes(), b"\n"].concat();
-        head.finish(exchange, &text)
+        head.finish(exchange, text.as_bytes())
     }
 }
 
@@ -248,7 +262,7 @@ pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing:
 
 /// Appends the 200 that tells what an answer to a poll would be like: it would have to be waited for.
 pub(crate) fn write_poll_preview(out: &mut Vec<u8>, exchange: Exchange) -> After {
-    let mut head = Head::poll(out);
+    let mut head = Head::late(out, "application/json");
     head.connection_field(exchange);
     head.end();
     exchange.after()
@@ -272,10 +286,10 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// Begins the answer to a poll.
-    pub(super) fn poll(out: &'a mut Vec<u8>) -> Self {
+    /// Begins an answer that was waited for.
+    pub(super) fn late(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
         let mut head = Self::start(out, Status::Ok);
-        head.field("Content-Type", "application/json");
+        head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
         head
     }

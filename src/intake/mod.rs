@@ -4,6 +4,7 @@
 mod decode;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
+mod losses;
 mod sequence;
 mod topic_log;
 
@@ -13,11 +14,12 @@ pub use decode::Decode;
 use decode::Decoder;
 #[cfg(fuzzing)]
 pub(crate) use fuzz::fuzz_intake;
+use losses::Losses;
 use sequence::Sequence;
 pub use sequence::{Counter, CounterType};
 use topic_log::TopicLog;
 
-use crate::message::{Message, Part, Seq, TopicFrom};
+use crate::message::{Lost, Message, Part, Seq, TopicFrom};
 use crate::topics::Filter;
 
 /// How messages are taken in.
@@ -54,6 +56,7 @@ pub(crate) struct Intake {
     topic_from: TopicFrom,
     last_seq: Seq,
     sequence: Option<Sequence>,
+    losses: Losses,
     decoder: Option<Decoder>,
     decode_log: TopicLog,
     counter_log: TopicLog,
@@ -67,6 +70,7 @@ impl Intake {
             topic_from,
             last_seq: Seq(0),
             sequence: counter.map(Sequence::new),
+            losses: Losses::default(),
             decoder: Decoder::new(decode, counter.map(Counter::index), message_bytes_max),
             decode_log: TopicLog::default(),
             counter_log: TopicLog::default(),
@@ -85,6 +89,12 @@ impl Intake {
         }
     }
 
+    /// Messages were lost that the source with the number `source` should have received, of topics that nobody knows. So
+    /// the next message of each topic says that some may be missing, unless it has a counter that knows.
+    pub(crate) fn note_loss(&mut self, source: usize) {
+        self.losses.note(source);
+    }
+
     /// Makes a message of the `parts` that the source with the number `source` received.
     pub(crate) fn take_in<'a>(
         &'a mut self,
@@ -94,15 +104,20 @@ impl Intake {
     ) -> Taken<'a> {
         self.last_seq.0 += 1;
         let mut message = Message::from_parts(self.last_seq, parts, self.topic_from);
-        if let Some(sequence) = &mut self.sequence {
+        let is_counted = self.sequence.as_mut().is_some_and(|sequence| {
             match sequence.lost_before(source, &message) {
                 Ok(lost) => message.lost_upstream = lost,
                 Err(unread) => {
                     self.counts.counters_unread += 1;
                     let complaint = || sequence.complaint(unread);
                     self.counter_log.warn(now, message.topic(), complaint);
+                    return false;
                 }
             }
+            true
+        });
+        if !is_counted && self.losses.may_concern(source, message.topic()) {
+            message.lost_upstream = Some(Lost { missed: None });
         }
         let Some(decoder) = &mut self.decoder else { return Taken { message, work_bytes: 0 } };
         let outcome = decoder.decode(&message);
@@ -122,7 +137,6 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Lost;
     use crate::test_random::Random;
 
     fn intake(decode: Decode, counter: Option<&str>) -> Intake {
@@ -177,6 +191,32 @@ mod tests {
         assert_eq!((lost(5), lost(6)), (None, None));
         assert_eq!(lost(9), Some(Lost { missed: Some(2) }));
         assert_eq!(lost(0), Some(Lost { missed: None }));
+    }
+
+    #[test]
+    fn a_loss_is_told_once_for_each_topic_and_by_counters_where_there_are_any() {
+        let lost_before = |intake: &mut Intake, source: usize, parts: &[&str]| {
+            let parts: Vec<_> = parts.iter().map(|part| Part::from(*part)).collect();
+            intake.take_in(Instant::now(), source, &parts).message.lost_upstream
+        };
+        let unknown = Some(Lost { missed: None });
+        let mut plain = intake(Decode::None, None);
+        assert_eq!(lost_before(&mut plain, 0, &["a", ""]), None);
+        plain.note_loss(0);
+        for (source, topic, lost) in
+            [(1, "a", None), (0, "a", unknown), (0, "a", None), (0, "b", unknown), (0, "b", None)]
+        {
+            assert_eq!(lost_before(&mut plain, source, &[topic, ""]), lost, "{source} {topic}");
+        }
+        plain.note_loss(0);
+        assert_eq!(lost_before(&mut plain, 0, &["a", ""]), unknown);
+        let mut counted = intake(Decode::None, Some("1:u32le"));
+        counted.note_loss(0);
+        for (count, lost) in
+            [("\x01\0\0\0", None), ("\x02\0\0\0", None), ("no counter", unknown), ("?", None)]
+        {
+            assert_eq!(lost_before(&mut counted, 0, &["a", count]), lost, "{count}");
+        }
     }
 
     #[test]

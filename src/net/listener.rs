@@ -83,6 +83,15 @@ enum Place {
     Inherited,
 }
 
+/// What a TCP listener is to be like.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TcpOptions {
+    /// TCP_USER_TIMEOUT of the accepted sockets: for so long may bytes that were sent stay unacknowledged.
+    pub(crate) user_timeout: Duration,
+    /// SO_REUSEPORT: other processes of the same user may listen there, too, and the kernel spreads clients over all.
+    pub(crate) shares_port: bool,
+}
+
 /// A client that was accepted.
 #[derive(Debug)]
 pub(crate) struct Accepted {
@@ -93,10 +102,7 @@ pub(crate) struct Accepted {
 
 impl Listener {
     /// Opens every socket that `address` stands for: a host name may have several addresses.
-    ///
-    /// `user_timeout` is TCP_USER_TIMEOUT of the accepted sockets: for so long may bytes that were sent stay
-    /// unacknowledged.
-    pub(crate) fn open(address: &ListenAddr, user_timeout: Duration) -> Result<Vec<Self>, Error> {
+    pub(crate) fn open(address: &ListenAddr, options: TcpOptions) -> Result<Vec<Self>, Error> {
         let fail = |reason: String| Error::Listen { address: address.to_string(), reason };
         match address {
             ListenAddr::Tcp(text) => {
@@ -106,7 +112,7 @@ impl Listener {
                     .collect();
                 let mut listeners: Vec<Self> = Vec::new();
                 for socket_addr in resolved {
-                    match listen_tcp(socket_addr, user_timeout) {
+                    match listen_tcp(socket_addr, options) {
                         Ok(listener) => listeners.push(listener),
                         // `localhost` names ::1 also where IPv6 is switched off.
                         Err(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) if !listeners.is_empty() => {}
@@ -119,7 +125,7 @@ impl Listener {
                 }
             }
             ListenAddr::Unix(path) => Ok(vec![listen_unix(path).map_err(fail)?]),
-            ListenAddr::Systemd => inherited_listeners(user_timeout).map_err(fail),
+            ListenAddr::Systemd => inherited_listeners(options.user_timeout).map_err(fail),
         }
     }
 
@@ -167,7 +173,7 @@ impl Drop for Listener {
     }
 }
 
-fn listen_tcp(address: SocketAddr, user_timeout: Duration) -> Result<Listener, Errno> {
+fn listen_tcp(address: SocketAddr, options: TcpOptions) -> Result<Listener, Errno> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
@@ -177,7 +183,8 @@ fn listen_tcp(address: SocketAddr, user_timeout: Duration) -> Result<Listener, E
         // [::] is IPv6 only, so that it can be given beside 0.0.0.0, whatever the system's default is.
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    set_client_options(&socket, user_timeout)?;
+    sockopt::set_socket_reuseport(&socket, options.shares_port)?;
+    set_client_options(&socket, options.user_timeout)?;
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
@@ -194,7 +201,9 @@ fn set_client_options(socket: &OwnedFd, user_timeout: Duration) -> Result<(), Er
 
 fn listen_reason(errno: Errno) -> String {
     let hint = match errno {
-        Errno::ADDRINUSE => " (another program listens there)",
+        Errno::ADDRINUSE => {
+            " (another program listens there; several gateways can, each with --reuse-port)"
+        }
         Errno::ACCESS => " (ports below 1024 need CAP_NET_BIND_SERVICE)",
         Errno::ADDRNOTAVAIL => " (this machine does not have that address)",
         _ => "",
@@ -259,7 +268,19 @@ mod tests {
 
     fn open(text: &str) -> Result<Listener, Error> {
         let address = text.parse().unwrap();
-        Listener::open(&address, Duration::from_secs(30)).map(|mut all| all.remove(0))
+        let options = TcpOptions { user_timeout: Duration::from_secs(30), shares_port: false };
+        Listener::open(&address, options).map(|mut all| all.remove(0))
+    }
+
+    #[test]
+    fn a_port_is_shared_by_who_agrees() {
+        let options = TcpOptions { user_timeout: Duration::from_secs(30), shares_port: true };
+        let address = |listener: &Listener| listener.url().replace("http://", "").parse().unwrap();
+        let first = Listener::open(&"127.0.0.1:0".parse().unwrap(), options).unwrap().remove(0);
+        let second = Listener::open(&address(&first), options).unwrap().remove(0);
+        assert_eq!(first.url(), second.url());
+        let error = open(&first.url().replace("http://", "")).unwrap_err().to_string();
+        assert!(error.contains("--reuse-port"), "{error}");
     }
 
     #[test]

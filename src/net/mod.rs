@@ -9,5 +9,5 @@ mod stream;
 pub(crate) use files::{Directory, NoRoom};
 pub(crate) use limits::raise_descriptor_limit;
 pub use listener::ListenAddr;
-pub(crate) use listener::{Accepted, Listener};
+pub(crate) use listener::{Accepted, Listener, TcpOptions};
 pub(crate) use stream::{ByteStream, Stream};

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::security::needs_system_libzmq;
+use super::udp::UdpAddress;
 
 /// Far above any real endpoint; what a log line and a C string can take.
 const ENDPOINT_BYTES_MAX: usize = 1024;
@@ -40,6 +41,7 @@ pub(super) enum Transport {
     Inproc,
     Pgm,
     Epgm,
+    Udp(UdpAddress),
 }
 
 /// The kind of host decides whether the socket is to speak IPv6.
@@ -65,6 +67,7 @@ impl Endpoint {
     /// | `ipc` | a path of up to 107 bytes, or `@NAME` in Linux's abstract namespace; not `*` |
     /// | `inproc` | a name within the ZeroMQ context |
     /// | `pgm`, `epgm` | `INTERFACE;GROUP:PORT`, where libzmq was built with it |
+    /// | `udp` | `GROUP:PORT` or `INTERFACE;GROUP:PORT`, or an address of this machine and a port; to bind also `*` as port |
     ///
     /// # Errors
     ///
@@ -88,6 +91,7 @@ impl Endpoint {
                 if scheme == "pgm" { Transport::Pgm } else { Transport::Epgm }
             }
             "pgm" | "epgm" => return Err(needs_system_libzmq(&format!("{scheme}://"))),
+            "udp" => Transport::Udp(UdpAddress::parse(address, attach)?),
             _ => return Err(format!("unknown transport; supported are {}", supported())),
         };
         Ok(Self { text: text.into(), attach, transport })
@@ -101,6 +105,15 @@ impl Endpoint {
     /// True when it stays within the process: of use to a host program, never on a command line.
     pub fn is_inproc(&self) -> bool {
         self.transport == Transport::Inproc
+    }
+
+    /// True when it receives datagrams, from RADIO sockets and not from [`SocketKind::Sub`]'s or [`SocketKind::Pull`]'s
+    /// peers.
+    ///
+    /// [`SocketKind::Sub`]: crate::SocketKind::Sub
+    /// [`SocketKind::Pull`]: crate::SocketKind::Pull
+    pub fn is_udp(&self) -> bool {
+        matches!(self.transport, Transport::Udp(_))
     }
 
     /// As it was typed. Contains no control character, so no NUL.
@@ -131,9 +144,9 @@ fn has_multicast() -> bool {
 
 fn supported() -> &'static str {
     if has_multicast() {
-        "tcp://, ipc://, inproc://, pgm:// and epgm://"
+        "tcp://, ipc://, inproc://, udp://, pgm:// and epgm://"
     } else {
-        "tcp://, ipc:// and inproc://"
+        "tcp://, ipc://, inproc:// and udp://"
     }
 }
 
@@ -172,7 +185,7 @@ fn parse_host_and_port(address: &str, attach: Attach) -> Result<TcpHost, String>
     parse_host(host, attach)
 }
 
-fn check_port(port: &str, attach: Attach) -> Result<(), String> {
+pub(super) fn check_port(port: &str, attach: Attach) -> Result<(), String> {
     let number = match port {
         "*" => Some(0),
         _ if port.bytes().all(|byte| byte.is_ascii_digit()) => port.parse::<u16>().ok(),
@@ -232,7 +245,7 @@ fn check_ipv6(text: &str) -> Result<(), String> {
 }
 
 /// Letters, digits, `.`, `-` and `_`: the names of hosts and interfaces.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
@@ -319,6 +332,9 @@ mod tests {
             "ipc://@abstract",
             "ipc:///with space/é",
             "inproc://feed",
+            "udp://239.192.1.1:5556",
+            "udp://192.168.1.17;239.192.1.1:5556",
+            "udp://*:5556",
         ] {
             accepts(Attach::Connect, text);
         }
@@ -335,6 +351,9 @@ mod tests {
             "ipc:///run/feed.sock",
             "ipc://@abstract",
             "inproc://feed",
+            "udp://239.192.1.1:*",
+            "udp://eth0;239.192.1.1:5556",
+            "udp://[::1]:0",
         ] {
             accepts(Attach::Bind, text);
         }
@@ -350,7 +369,9 @@ mod tests {
                 ("TCP://127.0.0.1:5556", "supported are tcp://, ipc://"),
                 ("://x", "supported are"),
                 ("norm://239.1.1.1", "supported are"),
-                ("udp://239.1.1.1:5", "supported are"),
+                ("udp://239.1.1.1", "expected GROUP:PORT"),
+                ("udp://239.1.1.1:x", "the port must be a number"),
+                ("udp://eth0;10.0.0.1:5", "for multicast groups only"),
                 ("ws://127.0.0.1:80", "supported are"),
                 ("wss://127.0.0.1:80", "supported are"),
                 ("tipc://{1,2,3}", "supported are"),
@@ -430,6 +451,7 @@ mod tests {
             "ipc",
             "inproc",
             "epgm",
+            "udp",
             "://",
             ":",
             ";",

@@ -62,8 +62,9 @@ impl Journal {
         self.revived += 1;
     }
 
-    pub(super) fn note_dropped(&mut self, reason: DropReason, bytes: usize) {
-        self.dropped[reason as usize] += 1;
+    /// `count` messages of up to `bytes` were dropped; of those that nobody saw, `bytes` is 0.
+    pub(super) fn note_dropped(&mut self, reason: DropReason, count: u64, bytes: usize) {
+        self.dropped[reason as usize] += count;
         self.dropped_bytes_max = self.dropped_bytes_max.max(bytes);
     }
 
@@ -145,12 +146,23 @@ impl Journal {
     fn take_drop_line(&mut self) -> String {
         let dropped = std::mem::take(&mut self.dropped);
         let bytes_max = std::mem::take(&mut self.dropped_bytes_max);
-        format!(
-            "dropped {} too large and {} of more than {PARTS_MAX} parts, \
-             the largest of {bytes_max} bytes",
-            dropped[DropReason::TooLarge as usize],
-            dropped[DropReason::TooManyParts as usize],
-        )
+        let mut line = "dropped".to_owned();
+        let mut separator = "";
+        for reason in DropReason::ALL.into_iter().filter(|it| dropped[*it as usize] > 0) {
+            let what = match reason {
+                DropReason::TooLarge => "too large".to_owned(),
+                DropReason::TooManyParts => format!("of more than {PARTS_MAX} parts"),
+                DropReason::Malformed => "that no RADIO socket sends".to_owned(),
+                DropReason::Overflow => "in the kernel, which kept as many as it may".to_owned(),
+            };
+            let count = dropped[reason as usize];
+            write!(line, "{separator} {count} {what}").expect("a String takes any text");
+            separator = ",";
+        }
+        if bytes_max > 0 {
+            write!(line, "; the largest had {bytes_max} bytes").expect("a String takes any text");
+        }
+        line
     }
 }
 
@@ -220,12 +232,13 @@ mod tests {
     fn drops_are_told_beside_the_state_and_never_with_content() {
         let (mut journal, now) = journal(Attach::Connect);
         journal.note_refused(Refusal::Protocol);
-        journal.note_dropped(DropReason::TooLarge, 7);
-        journal.note_dropped(DropReason::TooLarge, 9);
+        journal.note_dropped(DropReason::TooLarge, 1, 7);
+        journal.note_dropped(DropReason::TooLarge, 1, 9);
+        journal.note_dropped(DropReason::Overflow, 1_000, 0);
         let (level, line) = journal.next_line(now).unwrap();
         assert_eq!(level, Level::Warn);
         assert!(line.contains("peer refused"), "{line}");
-        let expected = "dropped 2 too large and 0 of more than 4096 parts, the largest of 9 bytes";
+        let expected = "dropped 2 too large, 1000 in the kernel, which kept as many as it may; the largest had 9 bytes";
         assert_eq!(journal.next_line(now), Some((Level::Warn, expected.into())));
         assert_eq!(journal.next_line(now), None);
     }

@@ -12,7 +12,8 @@ use super::incoming::Incoming;
 use super::journal::Journal;
 use super::link::Link;
 use super::monitor::Monitor;
-use super::{SocketKind, Source, SourceConfig, SourceCounts, ipc_file};
+use super::zeromq::ZeroMq;
+use super::{SocketKind, SourceConfig, SourceCounts, ipc_file};
 use crate::error::Error;
 
 /// How patient a source is with its peers. One set of values for all; tests have less time.
@@ -54,17 +55,8 @@ const MULTICAST_KBITS_PER_SECOND: i32 = 100_000;
 /// The largest ZMQ_HEARTBEAT_TTL: it travels as 16 bits of tenths of a second.
 const HEARTBEAT_TTL_MS_MAX: i32 = 6_553_599;
 
-impl Source {
-    /// Opens `endpoint`. It needs to be drained before it is waited for.
-    ///
-    /// Blocks only to look up a host name. An inproc name that nobody has bound yet is waited for; a
-    /// source that is closed meanwhile holds its ZeroMQ socket until the context ends, and inproc is
-    /// not connected anew when the publisher goes: ZeroMQ tells nobody.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Endpoint`] when it cannot be bound, or cannot exist. A publisher that is not there
-    /// is no error.
+impl ZeroMq {
+    /// See [`super::Source::open`].
     pub(crate) fn open(
         context: &zmq::Context,
         endpoint: &Endpoint,
@@ -195,7 +187,7 @@ fn set_options(
 fn set_multicast_rate(socket: &zmq::Socket, endpoint: &Endpoint) -> Result<(), zmq::Error> {
     match endpoint.transport() {
         Transport::Pgm | Transport::Epgm => socket.set_rate(MULTICAST_KBITS_PER_SECOND),
-        Transport::Tcp(_) | Transport::Ipc | Transport::Inproc => Ok(()),
+        Transport::Tcp(_) | Transport::Ipc | Transport::Inproc | Transport::Udp(_) => Ok(()),
     }
 }
 

@@ -16,6 +16,26 @@ use crate::{TempFile, command};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
+fn where_no_datagrams_can_come_is_named() {
+    for (endpoint, part_of_reason) in [
+        ("udp://no-such-if0;239.192.1.1:5556", "there is no such interface"),
+        ("udp://192.0.2.77;239.192.1.1:5556", "no interface of this machine has the address"),
+        ("udp://192.0.2.77:5556", "neither a multicast group nor an address of this machine"),
+    ] {
+        for flag in ["--connect", "--bind"] {
+            let args = [flag, endpoint, "--listen", "127.0.0.1:0"];
+            assert!(command().args(args).arg("--check").output().unwrap().status.success());
+            let output = command().args(args).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{stderr}");
+            let start = format!("zmq2ws: cannot use ZeroMQ endpoint '{endpoint}': ");
+            let lines = stderr.lines().filter(|line| line.starts_with(&start)).count();
+            assert!(lines == 1 && stderr.contains(part_of_reason), "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn addresses_that_are_taken_are_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

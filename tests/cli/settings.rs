@@ -7,7 +7,7 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 41] = [
+const SETTINGS: [(&str, &str, Option<&str>); 43] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
@@ -28,6 +28,8 @@ const SETTINGS: [(&str, &str, Option<&str>); 41] = [
     ("last-value-topics", "1", Some("0")),
     ("slow-client", "conflate", Some("wait")),
     ("max-lag", "64KB", Some("abc")),
+    ("reuse-port", "true", Some("maybe")),
+    ("socket-io-recovery", "true", Some("maybe")),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
     ("no-www", "false", Some("maybe")),
@@ -221,6 +223,22 @@ fn a_flag_wins_over_a_variable_and_a_variable_over_the_file() {
             let output = Given::default().with(low, name, good).with(high, name, bad).check();
             assert_refused(&output, &setting(high, name), bad);
         }
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_multicast_endpoint_is_told() {
+    for (endpoint, part_of_reason) in [
+        ("udp://239.192.1.1", "expected GROUP:PORT, such as udp://239.192.1.1:5556"),
+        ("udp://239.192.1.1:0", "a port to connect to is 1 to 65535"),
+        ("udp://eth0;192.168.1.1:5556", "for multicast groups only (224.0.0.0 to 239.255.255.255)"),
+        ("udp://feed.example:5556", "expected a multicast group"),
+        ("udp://[ff02::1]:5556", "take an IPv4 one"),
+    ] {
+        let output = Given::default().with(Layer::Flag, "connect", endpoint).check();
+        assert_refused(&output, "--connect", endpoint);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(part_of_reason), "{stderr}");
     }
 }
 

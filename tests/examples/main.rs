@@ -1,6 +1,7 @@
 //! The programs in `examples/`, run as processes: with each other, and with the gateway between.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod figure;
 mod process;
 
 use std::io::{Read, Write};
@@ -20,9 +21,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 #[track_caller]
 fn example(name: &str, args: &[&str]) -> Process {
     let tests = std::env::current_exe().unwrap();
-    let path: PathBuf = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    let path: PathBuf = tests.ancestors().nth(2).unwrap().join(name);
     let name = path.display();
-    assert!(path.exists(), "{name} is missing: run `cargo build --examples` first");
+    assert!(path.exists(), "{name} is missing: run `cargo build` first");
     Process::start(&path, args)
 }
 
@@ -33,6 +34,14 @@ fn gateway(args: &[&str]) -> (Process, String, String) {
     let address = gateway.printed("page ").replace("http://", "");
     let endpoint = gateway.printed("zeromq ").replace("SUB bound to ", "");
     (gateway, address, endpoint)
+}
+
+/// As [`gateway`], where a producer binds.
+fn gateway_connected_to(endpoint: &str, args: &[&str]) -> (Process, String) {
+    let fixed = ["--listen", "127.0.0.1:0", "--connect", endpoint];
+    let gateway = Process::start(env!("CARGO_BIN_EXE_zmq2ws"), &[&fixed, args].concat());
+    let address = gateway.printed("page ").replace("http://", "");
+    (gateway, address)
 }
 
 /// Waits for a metric of the gateway to have `value`.
@@ -63,59 +72,24 @@ fn assert_ended(end: &End, report: &str) {
 }
 
 #[test]
-fn producer_and_consumer_need_no_gateway_and_either_may_bind() {
-    for consumer_binds in [true, false] {
-        let (consumer, producer);
-        let wait = ["--count=300", "--rate=0", "--topics=a,b,c", "--wait=40"];
-        if consumer_binds {
-            consumer = example("consumer", &["--bind=tcp://127.0.0.1:*", "--count=300"]);
-            let endpoint = consumer.said("consumer: bound to");
-            producer = example("producer", &[&["--connect", &endpoint], &wait[..]].concat());
-        } else {
-            producer = example("producer", &[&["--bind=tcp://127.0.0.1:*"], &wait[..]].concat());
-            let endpoint = producer.said("producer: bound to");
-            assert!(!endpoint.ends_with(":0") && !endpoint.ends_with(":*"), "{endpoint}");
-            consumer = example("consumer", &["--connect", &endpoint, "--count=300"]);
-        }
-        let (consumer, producer) = (consumer.end(), producer.end());
-        assert_ended(&producer, "producer: sent 300 messages, ");
-        assert_ended(&consumer, "consumer: received 300 messages, ");
-        let topic = |line: &String| line.split('\t').next().unwrap().to_owned();
-        let topics: Vec<_> = consumer.stdout.iter().map(topic).collect();
-        assert_eq!(topics, ["a", "b", "c"].repeat(100));
-        let (_, body) = consumer.stdout[299].split_once('\t').unwrap();
-        let body: serde_json::Value = serde_json::from_str(body).unwrap();
-        assert_eq!(body["seq"], 299);
-    }
-}
-
-#[test]
-fn lines_of_standard_input_are_messages_and_cannot_command_a_terminal() {
-    let consumer = example("consumer", &["--bind=tcp://127.0.0.1:*", "--topic=t", "--count=4"]);
-    let endpoint = consumer.said("consumer: bound to");
-    let mut producer = example("producer", &["--stdin", "--wait=40", "--connect", &endpoint]);
-    let mut stdin = producer.stdin.take().unwrap();
-    stdin.write_all(b"t one two  three\nother not wanted\nt\n").unwrap();
-    stdin.write_all(b"t \x1b[2J\xe2\x80\xae\nt \xff").unwrap();
-    drop(stdin);
-    assert_ended(&producer.end(), "producer: sent 5 messages, ");
-    let consumer = consumer.end();
-    assert_ended(&consumer, "consumer: received 4 messages, ");
-    let expected = ["t\tone two  three", "t\t", "t\t\\u{1b}[2J\\u{202e}", "t\t0xff"];
-    assert_eq!(consumer.stdout, expected);
-}
-
-#[test]
 fn the_gateway_between_producer_and_websocket() {
     let (_gateway, address, endpoint) = gateway(&[]);
     let url = format!("ws://{address}/ws?format=json");
     let clients = [
         example("ws_consumer", &[&url, "--count=30"]),
-        example("ws_consumer", &[&url, "--count=10", "--topic=b"]),
+        example("ws_consumer", &[&url, "--count=10", "--topic=h/b"]),
         example("ws_consumer", &[&format!("ws://{address}/"), "--count=30"]),
     ];
     wait_for_metric(&address, WS_CLIENTS, "3");
-    let args = ["--connect", &endpoint, "--count=30", "--rate=0", "--topics=a,b,c", "--wait=40"];
+    let args = [
+        "--connect",
+        &endpoint,
+        "--count=30",
+        "--rate=0",
+        "--host=h",
+        "--topics=a,b,c",
+        "--wait=40",
+    ];
     assert_ended(&example("producer", &args).end(), "producer: sent 30 messages, ");
     let ends = clients.map(Process::end);
     for (end, count) in ends.iter().zip([30, 10, 30]) {
@@ -126,8 +100,8 @@ fn the_gateway_between_producer_and_websocket() {
     let column = |end: &End, index: usize| -> Vec<String> {
         end.stdout.iter().map(|line| line.split('\t').nth(index).unwrap().to_owned()).collect()
     };
-    assert_eq!(column(&ends[0], 1), ["a", "b", "c"].repeat(10));
-    assert_eq!(column(&ends[1], 1), ["b"; 10]);
+    assert_eq!(column(&ends[0], 1), ["h/a", "h/b", "h/c"].repeat(10));
+    assert_eq!(column(&ends[1], 1), ["h/b"; 10]);
     // The same message has the same id for everyone, and the same body in every format.
     assert_eq!(column(&ends[1], 0)[9], column(&ends[0], 0)[28]);
     assert_eq!(column(&ends[0], 2), column(&ends[2], 0));

@@ -1,10 +1,11 @@
 //! A program under test: what it prints, how it ends, and that it does end. Knows no program.
+#![allow(dead_code, reason = "each test target uses a part of this")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -55,6 +56,26 @@ impl Process {
     #[track_caller]
     pub(crate) fn said(&self, label: &str) -> String {
         wait_for(&self.stderr, label)
+    }
+
+    /// Waits until it has read nothing for a while, as one does that waits for somebody.
+    #[track_caller]
+    pub(crate) fn wait_until_it_reads_no_more(&self) {
+        const WHILE: Duration = Duration::from_millis(300);
+        let read = || {
+            let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+            io.lines().next().unwrap().to_owned()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let (mut last, mut since) = (read(), Instant::now());
+        while since.elapsed() < WHILE {
+            assert!(Instant::now() < deadline, "it goes on reading: {last}");
+            thread::yield_now();
+            let now = read();
+            if now != last {
+                (last, since) = (now, Instant::now());
+            }
+        }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

@@ -10,6 +10,8 @@ pub(crate) mod process;
 pub(crate) mod publisher;
 #[path = "../../src/test_events.rs"]
 mod test_events;
+#[path = "../../src/test_radio.rs"]
+pub(crate) mod test_radio;
 pub(crate) mod websocket;
 
 use std::net::SocketAddr;

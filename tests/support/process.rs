@@ -34,6 +34,8 @@ fn remove_settings(command: &mut Command) {
 pub(crate) struct Gateway {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where `/metrics` is: that of the clients, unless `--metrics` says otherwise.
+    metrics_address: Option<SocketAddr>,
     pub(crate) endpoints: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -73,8 +75,13 @@ impl Gateway {
         let is_endpoint = |arg: &&&str| arg.starts_with("--bind") || arg.starts_with("--connect");
         let endpoint_count = args.iter().filter(is_endpoint).count().max(1);
         // From here on it is killed when something fails.
-        let mut gateway =
-            Self { child, address: ([0, 0, 0, 0], 0).into(), endpoints: Vec::new(), log };
+        let mut gateway = Self {
+            child,
+            address: ([0, 0, 0, 0], 0).into(),
+            metrics_address: None,
+            endpoints: Vec::new(),
+            log,
+        };
         gateway.read_announcement(stdout, endpoint_count);
         gateway
     }
@@ -93,6 +100,9 @@ impl Gateway {
             let last = line.rsplit(' ').next().unwrap();
             if line.starts_with("zeromq ") {
                 self.endpoints.push(last.to_owned());
+            } else if line.starts_with("metrics ") {
+                let address = last.strip_prefix("http://").unwrap();
+                self.metrics_address = address.strip_suffix("/metrics").unwrap().parse().ok();
             } else if let Some(address) = last.strip_prefix("ws://") {
                 self.address = address.strip_suffix("/ws").unwrap().parse().unwrap();
             }
@@ -108,13 +118,13 @@ impl Gateway {
     }
 
     pub(crate) fn metrics(&self) -> Metrics {
-        http::metrics(self.address)
+        http::metrics(self.metrics_address.unwrap_or(self.address))
     }
 
     /// Waits until a sample of `/metrics` fulfils a condition.
     #[track_caller]
     pub(crate) fn wait_for_metric(&self, sample: &str, is_so: impl Fn(f64) -> bool) {
-        http::wait_for_metric(self.address, sample, is_so);
+        http::wait_for_metric(self.metrics_address.unwrap_or(self.address), sample, is_so);
     }
 
     /// Everything that it logged so far.

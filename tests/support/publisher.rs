@@ -33,6 +33,13 @@ impl Publisher {
         (publisher, endpoint)
     }
 
+    /// As [`Self::bind`], for several gateways: [`Self::wait_for_subscription`] waits for the next one each time.
+    pub(crate) fn bind_for_many(endpoint: &str) -> (Self, String) {
+        let publisher = Self::bind(endpoint);
+        publisher.0.socket.set_xpub_verbose(true).unwrap();
+        publisher
+    }
+
     /// Connects to a gateway's bound PULL socket.
     pub(crate) fn push(endpoint: &str) -> Self {
         let publisher = Self::of_kind(zmq::PUSH);

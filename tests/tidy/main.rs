@@ -29,15 +29,18 @@ const LAYERS: [&[&str]; 11] = [
 const ROWS_WITHOUT_IO: [usize; 8] = [0, 1, 2, 3, 4, 5, 6, 8];
 
 /// Where `unsafe` is, each time in a wrapper as small as its reason: what the compiler cannot know.
-const UNSAFE_FILES: [&str; 4] = [
+const UNSAFE_FILES: [&str; 6] = [
+    "examples/src/ffi.rs",        // C functions
     "src/event_loop/registry.rs", // a descriptor outlives its place in the poller
     "src/net/inherited.rs",       // a descriptor known by its number only
+    "src/source/datagrams.rs",    // what Linux says of dropped datagrams
     "src/source/ffi.rs",          // C functions
     "tests/support/allocator.rs", // an allocator that counts
 ];
 
 /// Files that may sleep.
-const SLEEPING_FILES: [&str; 2] = [
+const SLEEPING_FILES: [&str; 3] = [
+    "examples/producer/pace.rs", // between two messages, but not through a signal
     "src/cli/output.rs", // on the log's own thread, while whoever reads standard error is slow
     "tests/support/mod.rs", // between two looks at a condition, with a deadline
 ];
@@ -139,6 +142,7 @@ fn every_rule_catches_what_it_forbids() {
         ("leftovers", "src/timers.rs", "dbg!(now);"),
         ("leftovers", "src/cli/mod.rs", "println!();"),
         ("sleep", "tests/a.rs", "std::thread::sleep(delay);"),
+        ("sleep", "examples/consumer/a.rs", "thread::sleep(delay);"),
         ("sleep", "src/gateway.rs", "use std::thread::sleep; fn f() { sleep(delay); }"),
     ];
     for &(rule, path, text) in bad {
@@ -370,7 +374,8 @@ fn leftovers(source: &Source) -> Vec<String> {
 }
 
 fn sleeps(source: &Source) -> Vec<String> {
-    let is_checked = source.path.starts_with("src/") || source.path.starts_with("tests/");
+    let is_checked =
+        ["src/", "tests/", "examples/"].iter().any(|folder| source.path.starts_with(folder));
     if !is_checked || SLEEPING_FILES.contains(&source.path.as_str()) {
         return Vec::new();
     }

@@ -11,7 +11,9 @@ mod handshakes;
 mod history;
 mod idle;
 mod large;
+mod machines;
 mod resume;
+mod sse;
 mod stalled;
 
 use crate::case::{Case, Figure};
@@ -58,6 +60,7 @@ impl Effort {
 pub(crate) const SECTIONS: &[Section] = &[
     flat::SECTION,
     formats::SECTION,
+    sse::SECTION,
     gentle::SECTION,
     coalesce::SECTION,
     handshakes::SECTION,
@@ -68,6 +71,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     large::SECTION,
     fairness::SECTION,
     stalled::SECTION,
+    machines::SECTION,
     growth::CLIENTS,
     growth::RATES,
 ];

@@ -30,7 +30,7 @@ fn options_reach_the_socket() {
         ..sub()
     };
     let text = endpoint("tcp://127.0.0.1:*", Attach::Bind);
-    let source = Source::open(&context, &text, &config).unwrap();
+    let source = ZeroMq::open(&context, &text, &config).unwrap();
     let socket = source.socket.zmq();
     assert_eq!(socket.get_rcvhwm(), Ok(7));
     assert_eq!(socket.get_maxmsgsize(), Ok(64 << 20));
@@ -183,7 +183,7 @@ fn names_bound_twice_are_errors() {
     let context = zmq::Context::new();
     for text in ["inproc://twice".to_owned(), format!("ipc://@{}", socket_path("twice"))] {
         let _first = open(&context, &text, Attach::Bind, &sub());
-        let second = Source::open(&context, &endpoint(&text, Attach::Bind), &sub());
+        let second = ZeroMq::open(&context, &endpoint(&text, Attach::Bind), &sub());
         let error = second.err().unwrap().to_string();
         assert!(error.contains("choose another"), "{error}");
     }
@@ -199,7 +199,7 @@ fn a_failed_bind_leaves_nothing_behind() {
     // A context has 1,023 sockets, and a source takes three. Closed ones come back a little later.
     while refusals < 400 {
         assert!(Instant::now() < end, "after {refusals}: sockets are not given back");
-        let opened = Source::open(&context, &endpoint(&text, Attach::Bind), &sub());
+        let opened = ZeroMq::open(&context, &endpoint(&text, Attach::Bind), &sub());
         let error = opened.err().unwrap().to_string();
         refusals += usize::from(error.contains("stop the other program"));
     }
@@ -212,9 +212,10 @@ fn no_text_that_is_read_brings_the_process_down() {
     let directory = socket_path("fuzz");
     fs::create_dir(&directory).unwrap();
     let absolute = format!("ipc://{directory}/");
-    let schemes = ["tcp://", "inproc://", &absolute, "ipc://@", "epgm://", "pgm://"];
+    let schemes = ["tcp://", "inproc://", &absolute, "ipc://@", "udp://", "epgm://", "pgm://"];
     let pieces = [
         "127.0.0.1",
+        "239.192.1.1",
         "[::1]",
         "[fe80::1%lo]",
         "0.0.0.0",

@@ -374,7 +374,7 @@ fn closing_amid_a_flood_of_connections_ends() {
             let context = zmq::Context::new();
             // The port is still in use for a moment after each end.
             let mut source = std::iter::repeat_with(|| {
-                Source::open(&context, &endpoint(&text, Attach::Bind), &config(SocketKind::Sub))
+                ZeroMq::open(&context, &endpoint(&text, Attach::Bind), &config(SocketKind::Sub))
             })
             .find_map(Result::ok)
             .expect("an endless iterator");

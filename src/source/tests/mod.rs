@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod hostile;
+mod radio;
 mod shapes;
 mod subscriptions;
 
@@ -9,7 +10,9 @@ use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
+use super::monitor::Event;
 use super::open::Patience;
+use super::zeromq::UNSENT_CHANGES_MAX;
 use super::*;
 
 /// Far longer than anything here takes.
@@ -42,13 +45,13 @@ fn endpoint(text: &str, attach: Attach) -> Endpoint {
     Endpoint::parse(text, attach).unwrap_or_else(|reason| panic!("{text}: {reason}"))
 }
 
-fn open(context: &zmq::Context, text: &str, attach: Attach, config: &SourceConfig) -> Source {
-    Source::open_with(context, &endpoint(text, attach), config, HURRY)
+fn open(context: &zmq::Context, text: &str, attach: Attach, config: &SourceConfig) -> ZeroMq {
+    ZeroMq::open_with(context, &endpoint(text, attach), config, HURRY)
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn why_not(text: &str, attach: Attach, config: &SourceConfig) -> String {
-    match Source::open(&zmq::Context::new(), &endpoint(text, attach), config) {
+    match ZeroMq::open(&zmq::Context::new(), &endpoint(text, attach), config) {
         Ok(source) => panic!("{} was opened", source.endpoint()),
         Err(error) => error.to_string(),
     }
@@ -65,10 +68,10 @@ fn sender(context: &zmq::Context, kind: zmq::SocketType) -> zmq::Socket {
 /// Drives `source` as the event loop does, by the calling rule alone, until `done` says so. `step`
 /// runs once a turn.
 fn drive(
-    source: &mut Source,
+    source: &mut ZeroMq,
     on_message: &mut dyn FnMut(&[Part]),
     step: &mut dyn FnMut(),
-    done: &mut dyn FnMut(&Source) -> bool,
+    done: &mut dyn FnMut(&ZeroMq) -> bool,
 ) {
     let end = Instant::now() + PATIENCE_OF_TESTS;
     let mut is_done = false;
@@ -89,8 +92,8 @@ fn drive(
             source.handle_monitor(now);
         }
         if messages || source.needs_drain() {
-            let _ = source.drain(BUDGET, &mut |parts| {
-                on_message(parts);
+            let _ = source.drain(BUDGET, &mut |arrival| {
+                on_message(arrival.parts);
                 true
             });
         }
@@ -102,7 +105,7 @@ fn drive(
 }
 
 /// Drives until `count` messages are there, and returns them.
-fn receive(source: &mut Source, count: usize) -> Vec<Vec<Vec<u8>>> {
+fn receive(source: &mut ZeroMq, count: usize) -> Vec<Vec<Vec<u8>>> {
     let mut messages = Vec::new();
     let goal = source.counts().messages + count as u64;
     drive(
@@ -117,7 +120,7 @@ fn receive(source: &mut Source, count: usize) -> Vec<Vec<Vec<u8>>> {
 
 /// Drives while `socket` publishes, until a message of it has come through; whatever else was on
 /// the way is dropped.
-fn receive_from(source: &mut Source, socket: &zmq::Socket) {
+fn receive_from(source: &mut ZeroMq, socket: &zmq::Socket) {
     let heard = std::cell::Cell::new(false);
     drive(
         source,
@@ -128,7 +131,7 @@ fn receive_from(source: &mut Source, socket: &zmq::Socket) {
 }
 
 /// Drives until `done`, taking messages as they come.
-fn drive_until(source: &mut Source, mut done: impl FnMut(&SourceCounts) -> bool) {
+fn drive_until(source: &mut ZeroMq, mut done: impl FnMut(&SourceCounts) -> bool) {
     drive(source, &mut |_| {}, &mut || {}, &mut |source| done(source.counts()));
 }
 

@@ -23,7 +23,7 @@ fn requests(socket: &zmq::Socket) -> Vec<Vec<u8>> {
 }
 
 /// Drives until `socket` was asked for exactly `prefixes`.
-fn wait_for_prefixes(source: &mut Source, socket: &zmq::Socket, prefixes: &BTreeSet<Vec<u8>>) {
+fn wait_for_prefixes(source: &mut ZeroMq, socket: &zmq::Socket, prefixes: &BTreeSet<Vec<u8>>) {
     let asked = RefCell::new(BTreeSet::new());
     let mut read = || {
         for request in requests(socket) {

@@ -1,9 +1,9 @@
 //! Prints what the gateway broadcasts: a WebSocket client in its simplest form.
 //!
 //! ```sh
-//! cargo run --example ws_consumer                         # ws://127.0.0.1:8080/ws?format=json
-//! cargo run --example ws_consumer -- --topic weather.oslo --topic news --count 10
-//! cargo run --example ws_consumer -- 'ws://127.0.0.1:8080/ws?format=json&since=k3x9-42'
+//! ws_consumer                         # ws://127.0.0.1:8080/ws?format=json
+//! ws_consumer --topic weather.oslo --topic news --count 10
+//! ws_consumer 'ws://127.0.0.1:8080/ws?format=json&since=k3x9-42'
 //! ```
 //!
 //! One line is one message: its id, topic and body, with tabs between. Controls are escaped, so no
@@ -12,31 +12,23 @@
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::TcpStream;
-use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::slice;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
-
-/// How long a signal may go unnoticed.
-const ATTENTION: Duration = Duration::from_millis(100);
+use zmq2ws_examples::process::{self, ATTENTION, is_broken_pipe, stop_flag};
+use zmq2ws_examples::text::{self, escaped as escape};
 
 /// How long the gateway may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How much of a binary message is shown.
-const HEX_BYTES_MAX: usize = 32;
 
 /// Print the messages of a zmq2ws gateway.
 #[derive(Parser)]
@@ -146,14 +138,14 @@ fn receive(
 }
 
 /// Prints one text message and returns how many messages it was: a gap notice is none.
-fn print_text(out: &mut impl Write, text: &str) -> io::Result<u64> {
-    let json: Value = serde_json::from_str(text).unwrap_or_default();
+fn print_text(out: &mut impl Write, message: &str) -> io::Result<u64> {
+    let json: Value = serde_json::from_str(message).unwrap_or_default();
     if let Some(gap) = json.get("gap") {
         say(&format!("gap: {}", escape(&gap.to_string())));
         return Ok(0);
     }
     let Some(data) = json.get("data") else {
-        writeln!(out, "{}", escape(text))?;
+        writeln!(out, "{}", escape(message))?;
         return Ok(1);
     };
     let field = |name: &str| json.get(name).and_then(Value::as_str).map(escape);
@@ -169,34 +161,9 @@ fn print_text(out: &mut impl Write, text: &str) -> io::Result<u64> {
 }
 
 fn print_hex(out: &mut impl Write, bytes: &[u8]) -> io::Result<u64> {
-    out.write_all(b"0x")?;
-    for byte in bytes.iter().take(HEX_BYTES_MAX) {
-        write!(out, "{byte:02x}")?;
-    }
-    match bytes.len() {
-        0..=HEX_BYTES_MAX => writeln!(out)?,
-        length => writeln!(out, "… ({length} bytes)")?,
-    }
+    text::write_hex(out, bytes)?;
+    writeln!(out)?;
     Ok(1)
-}
-
-/// Escapes controls, and the characters that make text read in another order than it was sent.
-fn escape(text: &str) -> String {
-    const REORDERING: [RangeInclusive<char>; 4] = [
-        '\u{61c}'..='\u{61c}',
-        '\u{200e}'..='\u{200f}',
-        '\u{2028}'..='\u{202e}',
-        '\u{2066}'..='\u{2069}',
-    ];
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || REORDERING.iter().any(|range| range.contains(&c)) {
-            escaped.extend(c.escape_default());
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -204,22 +171,6 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), Interrupted | TimedOut | WouldBlock)
 }
 
-/// `ws_consumer | head` is no failure.
-fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// The first signal ends the loop cleanly, a second one ends the process at once.
-fn stop_flag() -> io::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&stop))?;
-        flag::register(signal, Arc::clone(&stop))?;
-    }
-    Ok(stop)
-}
-
-/// Not `eprintln!`, which panics when standard error is closed.
 fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "ws_consumer: {text}");
+    process::say("ws_consumer", text);
 }

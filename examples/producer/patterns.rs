@@ -1,0 +1,196 @@
+//! Finds the files that arguments and glob patterns name, and gives each to one of the threads. Reads no
+//! file.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use glob::{MatchOptions, Pattern};
+
+use crate::claims::{Claims, Identity};
+
+/// As a shell matches: `*` neither crosses a `/` nor begins with a dot; `**` is for folders.
+const MATCHING: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Where a topic comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum TopicFrom {
+    /// HOST/FILENAME
+    Name,
+    /// HOST and the whole path: HOST/var/log/app.log
+    Path,
+}
+
+/// A file to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) path: PathBuf,
+    pub(crate) topic: Vec<u8>,
+    /// It was found by a pattern: once it is gone, nobody waits for it.
+    pub(crate) is_found: bool,
+}
+
+/// All that is followed, and which thread does.
+pub(crate) struct Patterns {
+    literal: Vec<PathBuf>,
+    globs: Vec<String>,
+    claims: Arc<Claims>,
+    host: String,
+    topic_from: TopicFrom,
+    threads: usize,
+    files_max: usize,
+    assigned: HashMap<PathBuf, usize>,
+    /// How many files each thread has.
+    loads: Vec<usize>,
+    topics: HashMap<Vec<u8>, PathBuf>,
+    is_full_told: bool,
+}
+
+/// What a look at the folders brought.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// With the number of the thread that is to follow it.
+    pub(crate) assignments: Vec<(usize, Assignment)>,
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Patterns {
+    /// An argument is a pattern if it has one of `*?[` and no file has that very name.
+    ///
+    /// # Errors
+    ///
+    /// A pattern that cannot be one.
+    pub(crate) fn new(
+        arguments: &[PathBuf],
+        claims: Arc<Claims>,
+        (host, topic_from): (String, TopicFrom),
+        threads: usize,
+        files_max: usize,
+    ) -> Result<Self, String> {
+        let mut patterns = Self {
+            literal: Vec::new(),
+            globs: Vec::new(),
+            claims,
+            host,
+            topic_from,
+            threads,
+            files_max,
+            assigned: HashMap::new(),
+            loads: vec![0; threads],
+            topics: HashMap::new(),
+            is_full_told: false,
+        };
+        for argument in arguments {
+            let has_meta = argument.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte));
+            if !has_meta || argument.symlink_metadata().is_ok() {
+                patterns.literal.push(argument.clone());
+                continue;
+            }
+            let text = argument
+                .to_str()
+                .ok_or_else(|| format!("{}: a pattern must be UTF-8", argument.display()))?;
+            Pattern::new(text).map_err(|error| format!("{text}: {error}"))?;
+            patterns.globs.push(text.to_owned());
+        }
+        Ok(patterns)
+    }
+
+    /// Whether files may come later.
+    pub(crate) fn has_globs(&self) -> bool {
+        !self.globs.is_empty()
+    }
+
+    /// What nobody follows yet. A file that is followed, or was, under another name is none of it: it
+    /// was only renamed.
+    pub(crate) fn look(&mut self) -> Found {
+        let mut found = Found::default();
+        for path in std::mem::take(&mut self.literal) {
+            // Also where it does not exist yet.
+            if !self.assigned.contains_key(&path) {
+                if let Ok(data) = fs::metadata(&path) {
+                    self.claims.is_new(Identity::of(&data));
+                }
+                self.assign(path, false, &mut found);
+            }
+        }
+        let mut present = HashSet::new();
+        for glob in &self.globs.clone() {
+            // What cannot be read (a folder without the right to) is as if it were not there.
+            let paths = glob::glob_with(glob, MATCHING).into_iter().flatten().flatten();
+            for path in paths {
+                if self.assigned.contains_key(&path) {
+                    continue;
+                }
+                let Ok(data) = fs::metadata(&path) else { continue };
+                let identity = Identity::of(&data);
+                let is_known = present.contains(&identity) || !self.claims.is_new(identity);
+                if !data.is_file() {
+                    continue;
+                }
+                present.insert(identity);
+                if !is_known && !self.assign(path, true, &mut found) {
+                    present.remove(&identity);
+                }
+            }
+        }
+        self.claims.forget_all_but(&present);
+        found
+    }
+
+    /// The file that was found at `path` is gone; another one there will be new.
+    pub(crate) fn forget(&mut self, path: &Path) {
+        if let Some(thread) = self.assigned.remove(path) {
+            self.loads[thread] -= 1;
+            let topic = self.topic(path);
+            if self.topics.get(&topic).is_some_and(|first| first == path) {
+                self.topics.remove(&topic);
+            }
+        }
+    }
+
+    fn assign(&mut self, path: PathBuf, is_found: bool, found: &mut Found) -> bool {
+        if self.assigned.len() >= self.files_max {
+            if !std::mem::replace(&mut self.is_full_told, true) {
+                let max = self.files_max;
+                found
+                    .notes
+                    .push(format!("more than {max} files: raise --max-files for the others"));
+            }
+            return false;
+        }
+        let topic = self.topic(&path);
+        match self.topics.get(&topic) {
+            None => drop(self.topics.insert(topic.clone(), path.clone())),
+            Some(first) => found.notes.push(format!(
+                "{} and {} have the same topic; --topic-from path tells them apart",
+                first.display(),
+                path.display()
+            )),
+        }
+        let thread = (0..self.threads).min_by_key(|&thread| self.loads[thread]).unwrap_or(0);
+        self.loads[thread] += 1;
+        self.assigned.insert(path.clone(), thread);
+        found.assignments.push((thread, Assignment { path, topic, is_found }));
+        true
+    }
+
+    fn topic(&self, path: &Path) -> Vec<u8> {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let name = match self.topic_from {
+            TopicFrom::Name => absolute.file_name().unwrap_or(absolute.as_os_str()).as_bytes(),
+            TopicFrom::Path => absolute.as_os_str().as_bytes(),
+        };
+        let name = name.strip_prefix(b"/").unwrap_or(name);
+        [self.host.as_bytes(), name].join(&b'/')
+    }
+}
+
+#[cfg(test)]
+mod tests;

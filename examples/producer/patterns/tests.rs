@@ -1,0 +1,148 @@
+//! Patterns over folders that change between two looks.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(names: &[&str]) -> Self {
+        static FOLDERS: AtomicU32 = AtomicU32::new(0);
+        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("zmq2ws-patterns-{}-{number}", std::process::id());
+        let folder = Self(std::env::temp_dir().join(name));
+        fs::create_dir_all(&folder.0).unwrap();
+        names.iter().for_each(|name| folder.make(name));
+        folder
+    }
+
+    fn make(&self, name: &str) {
+        let path = self.0.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+
+    fn patterns(&self, arguments: &[&str], threads: usize, files_max: usize) -> Patterns {
+        self.patterns_with(arguments, threads, files_max, TopicFrom::Name)
+    }
+
+    fn patterns_with(
+        &self,
+        arguments: &[&str],
+        threads: usize,
+        files_max: usize,
+        topic_from: TopicFrom,
+    ) -> Patterns {
+        let arguments: Vec<_> = arguments.iter().map(|argument| self.0.join(argument)).collect();
+        let topics = ("host".to_owned(), topic_from);
+        Patterns::new(&arguments, Arc::default(), topics, threads, files_max).unwrap()
+    }
+
+    /// The names of what is found, in order.
+    fn names(&self, found: &Found) -> Vec<String> {
+        let name = |(_, it): &(usize, Assignment)| {
+            it.path.strip_prefix(&self.0).unwrap().to_str().unwrap().to_owned()
+        };
+        let mut names: Vec<_> = found.assignments.iter().map(name).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[test]
+fn patterns_find_what_is_there_and_what_comes() {
+    let folder = Folder::new(&["a.log", "b.log", ".hidden.log", "c.txt", "sub/d.log"]);
+    let mut patterns = folder.patterns(&["*.log", "later"], 1, 100);
+    assert_eq!(folder.names(&patterns.look()), ["a.log", "b.log", "later"]);
+    assert_eq!(folder.names(&patterns.look()), NOTHING);
+    folder.make("e.log");
+    assert_eq!(folder.names(&patterns.look()), ["e.log"]);
+    let mut deep = folder.patterns(&["**/*.log"], 1, 100);
+    assert_eq!(folder.names(&deep.look()), ["a.log", "b.log", "e.log", "sub/d.log"]);
+}
+
+#[test]
+fn a_name_with_brackets_is_no_pattern_where_a_file_has_it() {
+    let folder = Folder::new(&["[x].log", "x.log"]);
+    assert_eq!(folder.names(&folder.patterns(&["[x].log"], 1, 9).look()), ["[x].log"]);
+    fs::remove_file(folder.0.join("[x].log")).unwrap();
+    assert_eq!(folder.names(&folder.patterns(&["[x].log"], 1, 9).look()), ["x.log"]);
+    let arguments = [PathBuf::from("/nowhere/***")];
+    let topics = ("host".to_owned(), TopicFrom::Name);
+    assert!(Patterns::new(&arguments, Arc::default(), topics, 1, 9).is_err());
+}
+
+#[test]
+fn a_renamed_file_is_not_found_again_and_its_successor_is_nobody_elses() {
+    let folder = Folder::new(&["app.log"]);
+    let mut patterns = folder.patterns(&["app.log*"], 1, 100);
+    assert_eq!(folder.names(&patterns.look()), ["app.log"]);
+    let rename = |from: &str, to: &str| fs::rename(folder.0.join(from), folder.0.join(to)).unwrap();
+    rename("app.log", "app.log.1");
+    folder.make("app.log");
+    // As the follower says when it opens what it finds.
+    let identity = |name: &str| Identity::of(&fs::metadata(folder.0.join(name)).unwrap());
+    patterns.claims.open(identity("app.log.1"));
+    patterns.claims.open(identity("app.log"));
+    assert_eq!(folder.names(&patterns.look()), NOTHING);
+    // Long after it was closed, the whole chain moves on.
+    patterns.claims.close(identity("app.log.1"));
+    assert_eq!(folder.names(&patterns.look()), NOTHING);
+    rename("app.log.1", "app.log.2");
+    rename("app.log", "app.log.1");
+    folder.make("app.log");
+    assert_eq!(folder.names(&patterns.look()), NOTHING);
+    // A second name is no second file.
+    fs::hard_link(folder.0.join("app.log.2"), folder.0.join("app.log.3")).unwrap();
+    assert_eq!(folder.names(&patterns.look()), NOTHING);
+}
+
+#[test]
+fn a_file_that_was_forgotten_is_found_anew() {
+    let folder = Folder::new(&["a.log"]);
+    let mut patterns = folder.patterns(&["*.log"], 1, 1);
+    patterns.look();
+    fs::remove_file(folder.0.join("a.log")).unwrap();
+    patterns.forget(&folder.0.join("a.log"));
+    patterns.look();
+    folder.make("a.log");
+    assert_eq!(folder.names(&patterns.look()), ["a.log"]);
+}
+
+#[test]
+fn files_are_shared_evenly_among_threads_and_limited() {
+    let names: Vec<_> = (0..10).map(|number| format!("{number}.log")).collect();
+    let folder = Folder::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut patterns = folder.patterns(&["*.log"], 4, 9);
+    let found = patterns.look();
+    assert_eq!(found.assignments.len(), 9);
+    assert!(found.notes[0].contains("--max-files"), "{:?}", found.notes);
+    assert!(patterns.loads.iter().all(|&load| load == 2 || load == 3), "{:?}", patterns.loads);
+    assert_eq!(patterns.look(), Found::default(), "said once");
+    // Room for the one that was left over.
+    patterns.forget(&folder.0.join("0.log"));
+    fs::remove_file(folder.0.join("0.log")).unwrap();
+    assert_eq!(patterns.look().assignments.len(), 1);
+}
+
+#[test]
+fn a_topic_is_the_host_and_the_name_or_the_path() {
+    let folder = Folder::new(&["x/app.log", "y/app.log"]);
+    let mut by_name = folder.patterns(&["*/app.log"], 1, 9);
+    let found = by_name.look();
+    assert!(found.assignments.iter().all(|(_, it)| it.topic == b"host/app.log"), "{found:?}");
+    assert!(found.notes[0].contains("same topic"), "{found:?}");
+    let found = folder.patterns_with(&["*/app.log"], 1, 9, TopicFrom::Path).look();
+    let expected = format!("host{}/x/app.log", folder.0.display());
+    assert_eq!(String::from_utf8_lossy(&found.assignments[0].1.topic), expected);
+    assert_eq!(found.notes, NOTHING);
+}

@@ -1,0 +1,58 @@
+//! Attaches ZeroMQ sockets to endpoints. Knows no messages.
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use crate::endpoint::ZmqEndpoint;
+use crate::ffi;
+
+/// A peer that has been silent for so long is lost, milliseconds: without heartbeats, one whose cable
+/// was cut would be waited for until TCP gives up.
+const HEARTBEAT_MS: i32 = 5_000;
+
+/// Binds and connects `socket`, and says for each endpoint where, or what is done about it.
+///
+/// # Errors
+///
+/// One line that names the endpoint and the reason.
+pub fn attach(
+    socket: &mut zmq::Socket,
+    bind: &[&ZmqEndpoint],
+    connect: &[&ZmqEndpoint],
+) -> Result<Vec<String>, String> {
+    let mut said = Vec::new();
+    socket.set_heartbeat_ivl(HEARTBEAT_MS).map_err(|error| error.to_string())?;
+    // Off, libzmq takes no IPv6 address; on, a name may resolve to one where nobody listens.
+    let is_ipv6 = bind.iter().chain(connect).any(|endpoint| endpoint.is_ipv6());
+    socket.set_ipv6(is_ipv6).map_err(|error| error.to_string())?;
+    for endpoint in bind.iter().map(|endpoint| endpoint.as_str()) {
+        check_ipc_path(endpoint)?;
+        ffi::bind(socket, endpoint)
+            .map_err(|reason| format!("cannot bind {endpoint}: {reason}"))?;
+        // With port 0 or *, the system chose.
+        let bound = socket.get_last_endpoint().ok().and_then(Result::ok);
+        let bound = bound.unwrap_or_else(|| endpoint.to_owned());
+        said.push(format!("bound to {}", bound.trim_end_matches('\0')));
+    }
+    for endpoint in connect.iter().map(|endpoint| endpoint.as_str()) {
+        ffi::connect(socket, endpoint)
+            .map_err(|reason| format!("cannot connect to {endpoint}: {reason}"))?;
+        said.push(format!("connecting to {endpoint}"));
+    }
+    Ok(said)
+}
+
+/// Binding deletes whatever is at an ipc path.
+fn check_ipc_path(endpoint: &str) -> Result<(), String> {
+    let path = endpoint.strip_prefix("ipc://").filter(|path| !path.starts_with('@'));
+    match path.map(|path| Path::new(path).symlink_metadata()) {
+        Some(Ok(found)) if !found.file_type().is_socket() => {
+            Err(format!("cannot bind {endpoint}: something is there that is not a socket"))
+        }
+        Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot bind {endpoint}: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
