@@ -246,6 +246,22 @@ fn a_poll_that_is_given_up_ends_the_session() {
 }
 
 #[test]
+fn who_leaves_and_joins_without_an_end_is_ended_within_the_turn() {
+    let mut pair = Pair::with(true, Rig::with_history());
+    assert_eq!(pair.post("40"), ok("ok"));
+    let (_, welcome) = pair.get();
+    let pid = welcome.split("\"pid\":\"").nth(1).unwrap().trim_end_matches("\"}").to_owned();
+    pair.publish(b"a");
+    // It is welcomed behind what it missed, which it does not wait for.
+    let again = format!("41\x1e40{{\"pid\":\"{pid}\"}}\x1e");
+    assert_eq!(pair.post(&(again.clone() + "3")), ok("ok"));
+    assert_eq!(pair.sessions(), 1, "now and then a page does that");
+    pair.rig.connections.context.feeds.limit_turn_topics(10);
+    assert_eq!(pair.post(&(again.repeat(20) + "3")), ok("ok"));
+    assert_eq!(pair.sessions(), 0);
+}
+
+#[test]
 fn posts_that_end_the_session() {
     for (body, last_word) in
         [("", "1"), ("abc", "1"), ("2", "1"), ("4", "1"), ("42[\"a\"]\x1e", "1"), ("1", "6")]

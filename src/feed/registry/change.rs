@@ -35,8 +35,7 @@ impl Feeds {
             return Changed { before: None, after: before };
         }
         let topics = |wish: Option<&Wish>| wish.map_or(0, |wish| wish.filter.len());
-        let changed = 1 + topics(wish_before) + topics(wish.as_ref());
-        self.turn_topics_left = self.turn_topics_left.saturating_sub(changed);
+        self.count_topics(topics(wish_before) + topics(wish.as_ref()));
         // First the new one, so that publishers are not told to stop what they are to go on with.
         let after = wish.map(|wish| self.add_subscriber(wish, owner, Arrears::default()));
         if let Some(after) = &after {
@@ -52,7 +51,16 @@ impl Feeds {
         Changed { before: Some(before), after }
     }
 
-    /// Whether [`Self::resubscribe`] may be called now, or only after [`Self::begin_turn`].
+    /// Counts that somebody wants what `filter` says, and will not want it any more, among the changes of this turn.
+    pub(crate) fn count_change(&mut self, filter: &Filter) {
+        self.count_topics(2 * filter.len());
+    }
+
+    fn count_topics(&mut self, count: usize) {
+        self.turn_topics_left = self.turn_topics_left.saturating_sub(1 + count);
+    }
+
+    /// Whether changes are welcome now, or only after [`Self::begin_turn`].
     pub(crate) fn has_time_for_changes(&self) -> bool {
         self.turn_topics_left > 0
     }

@@ -20,6 +20,10 @@ pub(crate) use socket::EngineSocket;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use data_encoding::BASE64URL_NOPAD;
+use rand::Rng;
+use rand::rngs::StdRng;
+
 use crate::error::CloseReason;
 use crate::feed::{Answer, Feeds, Owner, Packets, Subscription, Wish};
 use crate::memory::Charge;
@@ -121,9 +125,14 @@ enum Heartbeat {
 /// What joining takes besides the session.
 struct Joining<'a> {
     owner: Owner,
-    sid: &'a str,
-    /// Set while recovery is on: what makes the client's private id another one each time.
-    nonce: Option<&'a str>,
+    random: &'a mut StdRng,
+    has_recovery: bool,
+}
+
+fn new_secret(random: &mut StdRng) -> Secret {
+    let mut secret = [0; SECRET_BYTES];
+    random.fill_bytes(&mut secret);
+    secret
 }
 
 /// Why a session ends, and what a poll that waits is told.
@@ -205,7 +214,7 @@ impl EngineIo {
         &mut self,
         now: Instant,
         packet: &Packet<'_>,
-        joining: &Joining<'_>,
+        joining: Joining<'_>,
         feeds: &mut Feeds,
         timing: &Timing,
     ) -> Result<(), End> {
@@ -234,7 +243,7 @@ impl EngineIo {
     fn hear_client(
         &mut self,
         text: &[u8],
-        joining: &Joining<'_>,
+        joining: Joining<'_>,
         feeds: &mut Feeds,
     ) -> Result<(), End> {
         use socket_io::Packet as Said;
@@ -246,6 +255,8 @@ impl EngineIo {
             (Some(Said::ConnectElsewhere(name)), _) => {
                 self.say(&socket_io::invalid_namespace(name))
             }
+            // Who only leaves and joins holds up the others.
+            (Some(Said::Connect(_)), Client::Left) if !feeds.has_time_for_changes() => violation,
             (Some(Said::Connect(auth)), Client::Expected { .. } | Client::Left) => {
                 self.join(auth, joining, feeds)
             }
@@ -267,20 +278,25 @@ impl EngineIo {
     }
 
     /// Lets the client in: at once, or where it resumes, behind what it missed.
-    fn join(&mut self, auth: &[u8], joining: &Joining<'_>, feeds: &mut Feeds) -> Result<(), End> {
-        let resumed = joining.nonce.and_then(|_| Resumed::from_auth(auth, feeds));
+    fn join(&mut self, auth: &[u8], joining: Joining<'_>, feeds: &mut Feeds) -> Result<(), End> {
+        let Joining { owner, random, has_recovery } = joining;
+        let sid = BASE64URL_NOPAD.encode(&new_secret(random));
+        // Makes the client's private id another one each time.
+        let nonce = has_recovery.then(|| sid[..10].replace('-', "_"));
+        let resumed = nonce.as_ref().and_then(|_| Resumed::from_auth(auth, feeds));
         let since = resumed.as_ref().map(|resumed| resumed.since).or(self.since);
         self.since = None;
         let is_recovered =
             resumed.as_ref().is_some_and(|it| feeds.can_resume(&self.wish.filter, it.since));
-        let subscription = feeds.subscribe(self.wish.clone(), joining.owner, since);
+        feeds.count_change(&self.wish.filter);
+        let subscription = feeds.subscribe(self.wish.clone(), owner, since);
         // A WebSocket sees to it when it serves the cursor: it may be stalled in what the client had before.
         feeds.set_blocked(&subscription, !matches!(self.carrier, Carrier::Poll(_)));
-        let pid = joining.nonce.map(|nonce| match &resumed {
+        let pid = nonce.map(|nonce| match &resumed {
             Some(resumed) if is_recovered => resumed.pid.to_owned(),
             _ => format!("{}-{nonce}", feeds.position(&subscription)),
         });
-        let welcome = socket_io::connected(joining.sid, pid.as_deref());
+        let welcome = socket_io::connected(&sid, pid.as_deref());
         let is_behind = is_recovered && feeds.mark_seam(&subscription);
         self.subscription = Some(subscription);
         self.client = Client::Joined { attachments: 0 };

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use data_encoding::BASE64URL_NOPAD;
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
 use super::{
     Carrier, Client, End, EngineIo, Filling, Heartbeat, Joining, Noop, PROBE_STEP, Probe,
-    SECRET_BYTES, Secret,
+    SECRET_BYTES, new_secret,
 };
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner};
@@ -100,12 +100,6 @@ impl EngineSessions {
         self.has_recovery
     }
 
-    fn new_secret(&mut self) -> Secret {
-        let mut secret = [0; SECRET_BYTES];
-        self.random.fill_bytes(&mut secret);
-        secret
-    }
-
     /// Opens a session that waits for its client to join, and returns its id with it.
     pub(crate) fn open(
         &mut self,
@@ -115,7 +109,7 @@ impl EngineSessions {
         feeds: &Feeds,
         timing: &Timing,
     ) -> (SessionKey, String) {
-        let secret = self.new_secret();
+        let secret = new_secret(&mut self.random);
         let mut wish_charge = feeds.wish_charge();
         wish_charge.resize(size_of::<EngineIo>() + wish.filter.heap_bytes());
         let key = self.sessions.insert(EngineIo {
@@ -145,11 +139,14 @@ impl EngineSessions {
     pub(crate) fn find(&self, sid: &[u8]) -> Option<SessionKey> {
         let bytes = BASE64URL_NOPAD.decode(sid).ok()?;
         let (number, secret) = bytes.split_first_chunk()?;
-        let key = SessionKey::from(KeyData::from_ffi(u64::from_be_bytes(*number)));
+        let number = u64::from_be_bytes(*number);
+        let key = SessionKey::from(KeyData::from_ffi(number));
         let own = &self.sessions.get(key)?.secret;
         // All bytes are compared, so that time does not tell how many were right.
         let differences = own.iter().zip(secret).fold(0, |sum, (a, b)| sum | (a ^ b));
-        (secret.len() == SECRET_BYTES && differences == 0).then_some(key)
+        let is_own = secret.len() == SECRET_BYTES && differences == 0;
+        // A number is read as a key also where it is none that we gave out.
+        (is_own && key.data().as_ffi() == number).then_some(key)
     }
 
     /// Whether a WebSocket carries the session, so that polling is over.
@@ -253,11 +250,10 @@ impl EngineSessions {
         feeds: &mut Feeds,
         timing: &Timing,
     ) -> Result<(), End> {
-        let sid = BASE64URL_NOPAD.encode(&self.new_secret());
-        let nonce = self.has_recovery.then(|| sid[..10].replace('-', "_"));
-        let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        let joining = Joining { owner: key.owner(), sid: &sid, nonce: nonce.as_deref() };
-        session.hear(now, packet, &joining, feeds, timing)?;
+        let Self { sessions, random, has_recovery, .. } = self;
+        let Some(session) = sessions.get_mut(key) else { return Ok(()) };
+        let joining = Joining { owner: key.owner(), random, has_recovery: *has_recovery };
+        session.hear(now, packet, joining, feeds, timing)?;
         self.schedule(key);
         self.look(key);
         Ok(())
@@ -425,7 +421,10 @@ impl EngineSessions {
     }
 
     fn look(&mut self, key: SessionKey) {
-        if let Some(owner) = self.server_of(key.owner()) {
+        // Whoever said many things at once need not look as often.
+        if let Some(owner) = self.server_of(key.owner())
+            && self.wakes.back() != Some(&(owner, Wake::Look))
+        {
             self.wakes.push_back((owner, Wake::Look));
         }
     }

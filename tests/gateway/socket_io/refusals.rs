@@ -157,3 +157,23 @@ fn ambiguous_requests_have_one_answer() {
     assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
     assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
 }
+
+/// An id is a place, which can be guessed, and a secret, of which every bit counts.
+#[test]
+fn an_id_that_differs_anywhere_is_unknown() {
+    let gateway = Gateway::start(&[]);
+    let session = Session::open(gateway.address);
+    let mut other = Session::open(gateway.address);
+    let sid = session.sid.clone();
+    for at in 0..sid.len() {
+        let mut bytes = sid.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        other.sid = String::from_utf8(bytes).unwrap();
+        assert_refused(&other.post("40"), 400, 1, "Session ID unknown");
+    }
+    other.sid = format!("{sid}A");
+    assert_refused(&other.post("40"), 400, 1, "Session ID unknown");
+    other.sid = sid[..sid.len() - 1].to_owned();
+    assert_refused(&other.post("40"), 400, 1, "Session ID unknown");
+    session.connect();
+}
