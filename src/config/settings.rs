@@ -69,7 +69,7 @@ pub struct Settings {
     #[arg(long, allow_hyphen_values = true, value_name = "KEY", help_heading = UPSTREAM)]
     pub curve_public_key: Option<Text>,
     /// CURVE: this gateway's secret key: a file with 40 characters of Z85, or a certificate of CZMQ or pyzmq. With --bind,
-    /// publishers have to connect with CURVE, and with its public key as their server key
+    /// publishers have to connect with CURVE, and with its public key as their server key; whoever knows that may publish
     #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
     pub curve_secret_key_file: Option<Text>,
     /// PLAIN: the user that publishers are told, with --connect; nothing is encrypted

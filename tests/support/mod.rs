@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test target uses a part of this")]
 
 pub(crate) mod events;
+pub(crate) mod hosts;
 pub(crate) mod http;
-pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod publisher;

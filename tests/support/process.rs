@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::http::{self, Metrics};
-use super::namespace::Namespace;
 use super::{PATIENCE, wait_for, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_zmq2ws");
@@ -51,11 +50,6 @@ impl Gateway {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), BINARY]);
         Self::start_as(command, args)
-    }
-
-    /// Starts it on another host, where its address is.
-    pub(crate) fn start_on(host: &Namespace, args: &[&str]) -> Self {
-        Self::start_as(host.command(BINARY), args)
     }
 
     fn start_as(mut command: Command, args: &[&str]) -> Self {

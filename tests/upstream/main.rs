@@ -8,11 +8,15 @@
 mod curve;
 mod multicast;
 mod plain;
+#[path = "../examples/process.rs"]
+mod process;
 mod publishers;
 #[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{self, Write};
+
+use support::PATIENCE;
 
 /// Whether libzmq has a capability; if not, says on standard error that `test` is skipped.
 fn has(capability: &str, test: &str) -> bool {

@@ -1,54 +1,51 @@
-//! Multicast end to end, by epgm: over loopback, and between two hosts. What a build without it says is in `tests/cli/security.rs`.
+//! Multicast end to end, by epgm: over loopback, and between two hosts. What a build without it says is in `tests/cli/security.rs`
+//! and in `examples/tests/programs/show.rs`.
 
 use std::net::UdpSocket;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::has;
-use crate::support::namespace::Namespace;
-use crate::support::pass;
+use crate::process::{Process, example_path};
+use crate::support::hosts::Network;
 use crate::support::process::{Gateway, command};
 use crate::support::websocket::Raw;
+use crate::support::{TempDir, pass};
 
-/// How many messages have to arrive in a row.
-const MESSAGES: u64 = 1000;
+const LINES: u64 = 2000;
 
-/// Publishes numbers by multicast until it is told to stop: nobody says who listens.
-fn publish(endpoint: &str, is_over: &AtomicBool) {
-    let context = zmq::Context::new();
-    let socket = context.socket(zmq::PUB).unwrap();
-    socket.set_linger(0).unwrap();
-    // Kilobits a second; the default is 100.
-    socket.set_rate(10_000).unwrap();
-    socket.connect(endpoint).unwrap();
-    for number in 0u64.. {
-        if is_over.load(Ordering::Relaxed) {
-            return;
-        }
-        socket.send_multipart(["weather.oslo", &number.to_string()], 0).unwrap();
-        socket.send_multipart(["news", "nobody asked for this"], 0).unwrap();
-        pass(Duration::from_millis(2));
+/// What a gateway and a consumer are asked for: the producer's other file is nobody's wish.
+const TOPIC: &str = "h/wanted";
+
+/// The producer of `examples/`, which multicasts the numbers up to `LINES` and goes on following the files.
+fn start_producer(folder: &TempDir, endpoint: &str) -> Process {
+    let lines: String = (0..LINES).map(|number| format!("{number}\n")).collect();
+    let files = ["wanted", "unwanted"].map(|name| folder.file(name));
+    files.iter().for_each(|file| std::fs::write(file, &lines).unwrap());
+    let args = ["--files", &files[0], &files[1], "--lines=all", "--host=h", "--rate=2000"];
+    let args = [&args[..], &["--threads=2", "--connect", endpoint]].concat();
+    Process::start(example_path("producer"), &args)
+}
+
+#[track_caller]
+fn assert_ends(producer: Process) {
+    producer.signal(Signal::INT);
+    let end = producer.end();
+    assert_eq!(end.code, Some(0), "{end:#?}");
+    for report in ["producer: sent ", "producer: dropped 0 messages"] {
+        assert!(end.stderr.iter().any(|line| line.starts_with(report)), "{end:#?}");
     }
 }
 
-/// Reads numbers: from the first that arrives on, none may be missing. In the middle, something may happen.
-fn read_numbers(mut client: Raw, in_the_middle: impl FnOnce()) {
-    let mut next = || client.message().text().parse::<u64>().unwrap();
-    let first = next();
-    let (middle, end) = (first + MESSAGES / 2, first + MESSAGES);
-    (first + 1..middle).for_each(|number| assert_eq!(next(), number));
+/// Reads every line, none missing. In the middle, something may happen.
+fn read_lines(client: &mut Raw, in_the_middle: impl FnOnce()) {
+    let mut assert_next = |number: u64| {
+        assert_eq!(client.message().text(), number.to_string(), "every line once and in order");
+    };
+    (0..LINES / 2).for_each(&mut assert_next);
     in_the_middle();
-    (middle..end).for_each(|number| assert_eq!(next(), number));
-}
-
-/// Stops the publisher also when the reader fails.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+    (LINES / 2..LINES).for_each(&mut assert_next);
 }
 
 /// A port that nobody uses.
@@ -57,23 +54,34 @@ fn free_port() -> u16 {
 }
 
 #[test]
-fn epgm_over_loopback() {
+fn epgm_over_loopback_from_producer_to_websocket() {
     if !has("pgm", "epgm over loopback") {
         return;
     }
+    let folder = TempDir::new();
     let endpoint = format!("epgm://127.0.0.1;239.192.1.1:{}", free_port());
-    let gateway = Gateway::start(&[
-        &format!("--connect={endpoint}"),
-        "--subscribe=weather.",
-        "--max-lag=1MiB",
-    ]);
-    let client = Raw::open(gateway.address, "/ws");
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| publish(&endpoint, &is_over));
-        let _over = Over(&is_over);
-        read_numbers(client, || {});
-    });
+    let connect = format!("--connect={endpoint}");
+    // Any number of processes may listen on one host.
+    let subscribe = format!("--subscribe={TOPIC}");
+    let gateways = [&subscribe, "--on-demand"].map(|arg| Gateway::start(&[&connect, arg]));
+    let count = format!("--count={LINES}");
+    let consumer = Process::start(
+        example_path("consumer"),
+        &["--connect", &endpoint, "--topic", TOPIC, &count],
+    );
+    consumer.said("consumer: connecting to");
+    let path = format!("/ws?topic={TOPIC}");
+    let clients = gateways.each_ref().map(|gateway| Raw::open(gateway.address, &path));
+    let producer = start_producer(&folder, &endpoint);
+    for mut client in clients {
+        read_lines(&mut client, || {});
+    }
+    let lines = consumer.end().stdout;
+    for (number, line) in lines.iter().enumerate() {
+        assert_eq!(*line, format!("{TOPIC}\t{number}"));
+    }
+    assert_eq!(lines.len() as u64, LINES);
+    assert_ends(producer);
 }
 
 #[test]
@@ -82,27 +90,25 @@ fn epgm_between_two_hosts_repairs_what_is_lost() {
     if !has("pgm", TEST) {
         return;
     }
-    let Some([gateway_host, publisher_host]) = Namespace::make(TEST) else { return };
-    gateway_host.connect("10.77.0.1/24", &publisher_host, "10.77.0.2/24");
-    let gateway = Gateway::start_on(
-        &gateway_host,
-        &["--connect=epgm://10.77.0.1;239.192.1.1:5555", "--subscribe=weather."],
-    );
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            publisher_host.run(|| publish("epgm://10.77.0.2;239.192.1.1:5555", &is_over));
-        });
-        let _over = Over(&is_over);
-        gateway_host.run(|| {
-            read_numbers(Raw::open(gateway.address, "/ws"), || {
-                // Some hundred datagrams are lost, and repaired.
-                publisher_host.cut();
-                pass(Duration::from_millis(500));
-                publisher_host.mend();
-            });
-        });
+    let mut network = Network::new();
+    if !network.has_links_for(TEST) {
+        return;
+    }
+    let [gateway_host, producer_host] = [network.add_host(), network.add_host()];
+    let endpoint = |ip| format!("epgm://{ip};239.192.1.1:5555");
+    let connect = format!("--connect={}", endpoint(gateway_host.ip()));
+    let subscribe = format!("--subscribe={TOPIC}");
+    let gateway = gateway_host.run(|| Gateway::start(&[&connect, &subscribe]));
+    let folder = TempDir::new();
+    let mut client = gateway_host.run(|| Raw::open(gateway.address, "/ws"));
+    let producer = producer_host.run(|| start_producer(&folder, &endpoint(producer_host.ip())));
+    read_lines(&mut client, || {
+        // Some hundred datagrams are lost, and repaired.
+        network.set_link(&gateway_host, false);
+        pass(Duration::from_millis(500));
+        network.set_link(&gateway_host, true);
     });
+    assert_ends(producer);
 }
 
 #[test]
