@@ -13,10 +13,10 @@ use crate::{WS_CLIENTS, assert_ended, example, gateway_with, messages, metric, w
 const FILES: usize = 10;
 const CLIENTS: usize = 3;
 
-/// So many lines of each file come one at a time: any system keeps them until they are read.
+/// So many lines of each file, short ones, any system keeps until they are read.
 const CALM_LINES: usize = 15;
 
-/// So many in all come while the gateway stands still: no system keeps them.
+/// So many more of each come while the gateway stands still: no system keeps them.
 const FLOOD_LINES: usize = 2_000;
 
 const RECEIVED: &str = "zmq2ws_messages_received_total";
@@ -68,8 +68,8 @@ impl Account {
     }
 }
 
-fn append(folder: &Folder, lines: std::ops::Range<usize>) {
-    let text: String = lines.map(|line| format!("{line} {}\n", "x".repeat(1000))).collect();
+fn append(folder: &Folder, lines: std::ops::Range<usize>, bytes: usize) {
+    let text: String = lines.map(|line| format!("{line} {}\n", "x".repeat(bytes))).collect();
     (0..FILES).for_each(|file| folder.append(&format!("{file}.log"), &text));
 }
 
@@ -94,7 +94,7 @@ fn assert_consumer_accounts(consumer: Process, sent: usize) {
 #[test]
 fn every_line_by_udp_reaches_every_websocket_or_is_counted_and_told() {
     let folder = Folder::new();
-    append(&folder, 0..CALM_LINES);
+    append(&folder, 0..CALM_LINES, 60);
     let [high, low] = (std::process::id() as u16).to_be_bytes();
     let group = format!("--bind=udp://127.0.0.1;239.251.{high}.{low}:*");
     let (gateway, address, endpoint) = gateway_with(&[&group, "--max-lag=64MiB"]);
@@ -125,7 +125,7 @@ fn every_line_by_udp_reaches_every_websocket_or_is_counted_and_told() {
     assert_eq!(metric(&address, LOST), 0);
 
     gateway.signal(Signal::STOP);
-    append(&folder, CALM_LINES..CALM_LINES + FLOOD_LINES);
+    append(&folder, CALM_LINES..CALM_LINES + FLOOD_LINES, 1000);
     producer.wait_until_it_reads_no_more();
     gateway.signal(Signal::CONT);
     // After the flood there is room for one line of each.
@@ -134,7 +134,7 @@ fn every_line_by_udp_reaches_every_websocket_or_is_counted_and_told() {
         metric(&address, RECEIVED) + metric(&address, LOST) == sent as u64
     });
     let last = CALM_LINES + FLOOD_LINES;
-    append(&folder, last..last + 1);
+    append(&folder, last..last + 1, 60);
 
     let accounts: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     let (received, lost) = (metric(&address, RECEIVED), metric(&address, LOST));
