@@ -8,6 +8,7 @@ use std::str::FromStr;
 /// Which pages in browsers may connect (`--origin`). Requests without an `Origin` come from no
 /// browser and always may.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum OriginPolicy {
     /// Pages that were served under the host and port they connect to.
     #[default]
@@ -28,6 +29,7 @@ pub struct Origin {
 
 /// An entry of an allowlist that is not an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InvalidOrigin {
     /// The entry as it was given.
     pub entry: String,

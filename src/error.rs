@@ -65,8 +65,10 @@ impl From<ConfigError> for Error {
 
 /// A setting that cannot be used: which one, what it was given, and why not.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConfigError {
-    /// The setting as the user wrote it: `--max-lag`, `ZMQ2WS_MAX_LAG` or `zmq2ws.toml: max-lag`.
+    /// The setting as the user wrote it: `max_lag` for [`Builder::max_lag`](crate::Builder::max_lag), `zmq2ws.toml: max-lag`
+    /// for a key in a file, `--max-lag` and `ZMQ2WS_MAX_LAG` for the command.
     pub setting: String,
     /// The value it was given.
     pub value: String,
@@ -84,10 +86,10 @@ impl std::error::Error for ConfigError {}
 
 /// Declares a closed set of reasons with the word that logs and metrics use for each.
 macro_rules! reasons {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
+    ($(#[$meta:meta])* $visibility:vis $name:ident { $($(#[$doc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub(crate) enum $name { $($(#[$doc])* $variant,)+ }
+        $visibility enum $name { $($(#[$doc])* $variant,)+ }
 
         impl $name {
             /// Every reason, in the order of declaration: `ALL[reason as usize] == reason`.
@@ -108,8 +110,10 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Why a client's connection was closed.
-    CloseReason {
+    /// Why a client's connection ended. As text it is the word that logs and metrics use; the numbers are the close codes
+    /// that a WebSocket is told, where it is told one.
+    #[non_exhaustive]
+    pub CloseReason {
         /// The client said goodbye: a close frame, or the end of its stream.
         Client = "client",
         /// An HTTP exchange ended and the connection was not to be kept.
@@ -138,6 +142,14 @@ reasons! {
         KeepaliveTimeout = "keepalive_timeout",
         /// It waited without becoming a client, and there was no room for newcomers.
         Evicted = "evicted",
+        /// It asked for topics that `authorize` does not allow it, or was not allowed at all, after the handshake (1008).
+        Denied = "denied",
+        /// There was no room for a client whose handshake the host had answered already (1013).
+        Refused = "refused",
+        /// The host program closed it (`Handle::disconnect`), with a code of its own.
+        Host = "host",
+        /// A hook of the host program panicked (1011).
+        Hook = "hook",
         /// The gateway stops (1001).
         Shutdown = "shutdown",
     }
@@ -151,10 +163,12 @@ impl CloseReason {
             Self::Shutdown => Some(1001),
             Self::Protocol => Some(1002),
             Self::InvalidData => Some(1007),
-            Self::Topics => Some(1008),
+            Self::Topics | Self::Denied => Some(1008),
             Self::TooLarge => Some(1009),
-            Self::Lag | Self::Memory => Some(1013),
+            Self::Hook => Some(1011),
+            Self::Lag | Self::Memory | Self::Refused => Some(1013),
             Self::Done
+            | Self::Host
             | Self::Reset
             | Self::Evicted
             | Self::WriteTimeout
@@ -167,11 +181,13 @@ impl CloseReason {
 
 reasons! {
     /// Why an upstream message was not taken in.
-    DropReason {
+    pub(crate) DropReason {
         /// Larger than `--max-message`.
         TooLarge = "too_large",
         /// More parts than a message may have.
         TooManyParts = "too_many_parts",
+        /// The host program's `map` dropped it, or panicked.
+        Map = "map",
         /// A datagram that no RADIO socket sends.
         Malformed = "malformed",
         /// A datagram that the kernel had no room for.
@@ -181,7 +197,7 @@ reasons! {
 
 reasons! {
     /// Why messages that a client asked for did not reach it.
-    GapReason {
+    pub(crate) GapReason {
         /// The client lagged more than `--max-lag`, or memory ran out.
         Lag = "lag",
         /// What the client asked to resume from is no longer kept.

@@ -14,10 +14,39 @@
 //! what lies between the cursor and the end. Nothing per client is allocated when a message passes. A message is also
 //! kept for a while: a client that comes back is sent what it missed, piece by piece, before its cursor goes on.
 //!
-//! # Running it
+//! # Which way to run
 //!
-//! [`Gateway`] is the whole thing. [`Gateway::run`] takes a thread; [`Gateway::turn`] does a step at a time inside a
-//! loop of the host's own. [`Settings`] reads what users write, [`Config`] is what it means.
+//! [`Gateway::builder`] says everything that the command line can say. Then there are three ways:
+//!
+//! | the host | does this | and |
+//! |---|---|---|
+//! | has something else to do | [`Builder::spawn`] | a [`Running`] is joined, or says goodbye to everybody when it is dropped |
+//! | has a thread to give | [`Builder::build`], [`Gateway::run`] | it returns after [`Handle::shutdown`] |
+//! | has a loop of its own | [`Builder::build`], [`Gateway::turn`] | [`AsFd`](std::os::fd::AsFd) nests in its poller, [`Gateway::next_deadline`] in its timers |
+//!
+//! The first is right unless there is a reason: the gateway has its thread anyway, and the host speaks to it by its
+//! [`Handle`] in all three. Take the last where the host is a loop already, and wants no second thread; then no turn of
+//! either waits for the other, so neither should take long.
+//!
+//! ```
+//! use zmq2ws::Gateway;
+//!
+//! let running = Gateway::builder()
+//!     .bind("tcp://127.0.0.1:*")       // producers connect here,
+//!     .listen(([127, 0, 0, 1], 0))     // and browsers here
+//!     .spawn()?;
+//! let handle = running.handle();
+//! handle.publish("weather.oslo", ["4.5"])?; // without ZeroMQ
+//! println!("{} clients at {}", handle.stats()?.clients, running.listen_addresses()[0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a host with an HTTP server of its own does with a request for messages: [`Handle::adopt`] hands the connection
+//! over, with what was read of it; [`Handle::adopt_websocket`] does so after the host has answered the handshake. Who may
+//! connect, and to which topics, [`Builder::authorize`] decides; [`Builder::map`] changes messages, [`Builder::on_event`]
+//! hears of clients. These hooks are called on the gateway's thread, so they should be quick.
+//!
+//! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook.
 //!
 //! # Layers
 //!
@@ -30,7 +59,7 @@
 //! | 2 | `wire` | encoders and decoders: bytes in, bytes out |
 //! | 3 | `topics`, `intake` | filters, the index from topics to feeds, what publishers are asked for; counters, inflating |
 //! | 4 | `history`, `feed` | what is kept to be sent again; shared bytes, cursors, lag |
-//! | 5 | `http`, `access` | requests with limits, routes, the page; who may connect |
+//! | 5 | `http`, `access`, `hooks` | requests with limits, routes, the page; who may connect; what a host has a say in |
 //! | 6 | `session` | protocols as state machines without socket and clock |
 //! | 7 | `net`, `source` | sockets, files, ZeroMQ |
 //! | 8 | `connection` | one accepted socket from first byte to last, and the table of all |
@@ -39,7 +68,9 @@
 //!
 //! # Invariants
 //!
-//! - One thread does everything; there is no lock, no async runtime, and nothing waits but the poller.
+//! - One thread does everything; there is no async runtime, and nothing waits but the poller. The only lock is that of the
+//!   inbox of [`Handle`]s, held to move pointers.
+//! - Gateways of one process share nothing. A gateway that ends, however that is, leaves no thread, descriptor or file.
 //! - Time and randomness are handed in from the event loop on down, so that a seeded simulation drives everything above
 //!   the sockets (`src/simulation`).
 //! - Every queue, buffer, count and time has a limit. Memory belongs to feeds, not to clients: a client that stalls
@@ -67,6 +98,7 @@ mod event_loop;
 mod feed;
 mod gateway;
 mod history;
+mod hooks;
 mod http;
 mod intake;
 mod memory;
@@ -88,15 +120,25 @@ mod topics;
 mod wire;
 
 pub use access::{InvalidOrigin, Origin, OriginPolicy};
-pub use config::{Config, DEFAULT_BIND, Settings, SiteConfig, Text};
-pub use error::{ConfigError, Error};
+pub use error::{CloseReason, ConfigError, Error};
 pub use feed::LagPolicy;
-pub use gateway::{Gateway, Handle};
-pub use intake::{Counter, CounterType, Decode};
+pub use gateway::{
+    AdoptError, AskError, Builder, ClientStream, Gateway, Handle, PublishError, Running, Stats,
+    TransportStats,
+};
+pub use hooks::{Access, ClientId, ClientInfo, CloseCode, Denial, Event, Message, Request, Topics};
+pub use intake::{CounterType, Decode};
 pub use message::TopicFrom;
+pub use metrics::Transport;
 pub use net::ListenAddr;
-pub use source::{Attach, Endpoint, Security, SocketKind};
+pub use source::SocketKind;
 pub use wire::{Format, Payload};
+
+/// What the command of this package needs besides: settings as they are typed. It changes without notice.
+#[doc(hidden)]
+pub mod command {
+    pub use crate::config::{DEFAULT_BIND, Settings, Text};
+}
 
 /// Compiles and runs the code in the README.
 #[cfg(doctest)]

@@ -82,6 +82,7 @@ impl FromStr for Id {
 
 /// Where the topic of a message is (`--topic-from`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TopicFrom {
     /// The first of several parts; a message of one part is all body.
     Part,

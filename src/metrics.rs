@@ -1,27 +1,38 @@
 //! What the gateway counts, and the text of `/metrics`. Labels come from closed sets: never a topic, client or address.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use crate::error::{CloseReason, DropReason, GapReason};
 
 /// Upper bounds of the buckets of `zmq2ws_turn_seconds`, seconds.
 const TURN_BUCKETS: [f64; 10] = [1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0];
 
-/// How a client is connected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
+/// How a client is connected. As text it is the word that metrics use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
     /// An HTTP connection that has not become anything else.
     Http,
+    /// WebSocket.
     WebSocket,
+    /// Server-Sent Events.
     Sse,
+    /// A ZeroMQ socket over WebSocket.
     Zws,
+    /// A long-poll: one request that waits for messages.
     Poll,
-    /// A session, by whatever connections; those count as HTTP.
+    /// A Socket.IO session, by whatever connections; those count as HTTP.
     SocketIo,
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
 impl Transport {
-    const ALL: [Self; 6] =
+    pub(crate) const ALL: [Self; 6] =
         [Self::Http, Self::WebSocket, Self::Sse, Self::Zws, Self::Poll, Self::SocketIo];
 
     /// The word for logs and metric labels.
@@ -67,6 +78,8 @@ struct ClientMetrics {
 pub(crate) struct UpstreamMetrics {
     pub(crate) received_messages: u64,
     pub(crate) received_bytes: u64,
+    /// Messages of the host program's own.
+    pub(crate) published_messages: u64,
     pub(crate) dropped_messages: [u64; DropReason::ALL.len()],
     pub(crate) connections: u64,
     pub(crate) subscriptions: u64,
@@ -105,6 +118,16 @@ impl Metrics {
         metrics.delivered_bytes += bytes as u64;
     }
 
+    /// Messages sent to clients of `transport` so far.
+    pub(crate) fn delivered_messages(&self, transport: Transport) -> u64 {
+        self.clients[transport as usize].delivered_messages
+    }
+
+    /// Connections of `transport` that were closed so far.
+    pub(crate) fn closed(&self, transport: Transport) -> u64 {
+        self.clients[transport as usize].closed.iter().sum()
+    }
+
     /// Bytes sent to clients of `transport` so far.
     pub(crate) fn delivered_bytes(&self, transport: Transport) -> u64 {
         self.clients[transport as usize].delivered_bytes
@@ -117,7 +140,7 @@ impl Metrics {
 
     /// Clients of `transport` that were closed for `reason` so far.
     #[cfg(test)]
-    pub(crate) fn closed(&self, transport: Transport, reason: CloseReason) -> u64 {
+    pub(crate) fn closed_for(&self, transport: Transport, reason: CloseReason) -> u64 {
         self.clients[transport as usize].closed[reason as usize]
     }
 
@@ -153,7 +176,7 @@ impl Metrics {
         let name = "zmq2ws_messages_delivered_total";
         text.family(name, "counter", "Messages sent to clients.");
         for transport in Transport::ALL {
-            let value = self.clients[transport as usize].delivered_messages;
+            let value = self.delivered_messages(transport);
             text.sample(name, &[("transport", transport.label())], value);
         }
         let name = "zmq2ws_bytes_delivered_total";
@@ -225,6 +248,12 @@ impl Metrics {
             "counter",
             "Bytes of those messages, all parts.",
             upstream.received_bytes,
+        );
+        text.single(
+            "zmq2ws_messages_published_total",
+            "counter",
+            "Messages taken in from the program that the gateway is a part of.",
+            upstream.published_messages,
         );
         let name = "zmq2ws_messages_dropped_total";
         text.family(name, "counter", "Messages not taken in, and why.");

@@ -42,6 +42,16 @@ impl Filter {
         self.prefixes.iter().chain(&self.exact).map(|topic| 2 * topic.len() + INDEXED_BYTES).sum()
     }
 
+    /// The prefixes, sorted; an empty one is everything.
+    pub(crate) fn prefixes(&self) -> impl Iterator<Item = &[u8]> {
+        self.prefixes.iter().map(|prefix| &**prefix)
+    }
+
+    /// The whole topics that no prefix matches, sorted.
+    pub(crate) fn exact(&self) -> impl Iterator<Item = &[u8]> {
+        self.exact.iter().map(|topic| &**topic)
+    }
+
     /// How many topics it has.
     pub(crate) fn len(&self) -> usize {
         self.prefixes.len() + self.exact.len()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use allocator::allocations;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use zmq2ws::{Gateway, Settings};
+use zmq2ws::{Builder, Gateway};
 
 const CLIENTS: usize = 60;
 const MESSAGES_PER_ROUND: usize = 20;
@@ -106,8 +106,7 @@ fn count(
     let settings = format!(
         "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']\nmax-clients = 200\n{settings}"
     );
-    let settings = Settings::from_toml(&settings, "test.toml");
-    let mut gateway = Gateway::new(settings.unwrap().into_config().unwrap()).unwrap();
+    let mut gateway = Builder::from_toml(&settings, "test.toml").unwrap().build().unwrap();
     let publisher = zmq::Context::new().socket(zmq::XPUB).unwrap();
     publisher.connect(&gateway.endpoints()[0]).unwrap();
     publisher.set_rcvtimeo(0).unwrap();

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use allocator::live_bytes;
-use zmq2ws::{Gateway, Settings};
+use zmq2ws::Gateway;
 
 /// Tables double when they are full: at a number right below a power of two they are used well, so that twice as many
 /// clients take twice as much.
@@ -25,11 +25,8 @@ const POLL: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n\
     Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en,de;q=0.5\r\n\r\n";
 
 fn gateway() -> (Gateway, String) {
-    let settings = Settings::from_toml(
-        "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']\nmax-clients = 1100",
-        "test.toml",
-    );
-    let gateway = Gateway::new(settings.unwrap().into_config().unwrap()).unwrap();
+    let builder = Gateway::builder().bind("tcp://127.0.0.1:*").listen(([127, 0, 0, 1], 0));
+    let gateway = builder.max_clients(1_100).build().unwrap();
     let address = gateway.listen_addresses()[0].replace("http://", "");
     (gateway, address)
 }

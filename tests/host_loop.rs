@@ -6,16 +6,12 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use zmq2ws::{Gateway, Settings};
+use zmq2ws::Gateway;
 
 #[test]
 fn a_host_that_waits_for_the_descriptor_and_the_deadline_neither_spins_nor_stops_the_clock() {
-    let settings = Settings::from_toml(
-        "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']\nhandshake-timeout = '2s'",
-        "test.toml",
-    )
-    .unwrap();
-    let mut gateway = Gateway::new(settings.into_config().unwrap()).unwrap();
+    let builder = Gateway::builder().bind("tcp://127.0.0.1:*").listen(([127, 0, 0, 1], 0));
+    let mut gateway = builder.handshake_timeout(Duration::from_secs(2)).build().unwrap();
     let address = gateway.listen_addresses()[0].replace("http://", "");
     let mut client = TcpStream::connect(address).unwrap();
     client.set_nonblocking(true).unwrap();

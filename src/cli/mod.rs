@@ -15,7 +15,8 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use zmq2ws::{Config, ConfigError, DEFAULT_BIND, Error, Gateway, Settings};
+use zmq2ws::command::{DEFAULT_BIND, Settings};
+use zmq2ws::{Builder, ConfigError, Error, Gateway};
 
 use demo::Demo;
 use log_line::LogFormat;
@@ -73,7 +74,8 @@ fn run() -> Result<(), Failure> {
     if is_demo {
         add_demo_bind(&mut settings);
     }
-    let config = settings.clone().into_config()?;
+    let builder = Builder::from_settings(settings.clone().or_default_addresses())?;
+    builder.check()?;
     if is_check {
         say("configuration is valid\n".into());
         return Ok(());
@@ -82,14 +84,14 @@ fn run() -> Result<(), Failure> {
     for unknown in unknown_variables {
         log::warn!("{unknown}");
     }
-    let result = serve(config, &settings, is_demo, sources, &logger);
+    let result = serve(builder, &settings, is_demo, sources, &logger);
     logger.flush(OUTPUT_TIMEOUT);
     Ok(result?)
 }
 
 /// Runs a gateway until it was told to stop.
 fn serve(
-    config: Config,
+    builder: Builder,
     settings: &Settings,
     is_demo: bool,
     sources: Sources,
@@ -99,7 +101,7 @@ fn serve(
         Some("pull") => zmq::PUSH,
         _ => zmq::PUB,
     };
-    let gateway = Gateway::new(config).map_err(|error| with_advice(error, settings))?;
+    let gateway = builder.build().map_err(|error| with_advice(error, settings))?;
     // Endpoints keep their order: what is connected comes first.
     let connected = settings.connect.as_ref().map_or(0, Vec::len);
     let endpoints = gateway.endpoints();
@@ -274,7 +276,7 @@ fn say(text: String) {
 
 #[cfg(test)]
 mod tests {
-    use zmq2ws::Text;
+    use zmq2ws::command::Text;
 
     use super::*;
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use zmq2ws::Settings;
+use zmq2ws::command::Settings;
 
 /// Broadcasts every ZeroMQ message to browsers over WebSocket
 #[derive(Parser)]

@@ -131,6 +131,12 @@ impl Settings {
         refusal(setting, value, reason)
     }
 
+    /// What was typed for the setting `name`, unless it is a list.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let value = self.clone().into_table().remove(name)?;
+        value.as_str().map(str::to_owned)
+    }
+
     fn into_table(self) -> toml::Table {
         toml::Table::try_from(self).expect("texts and lists of texts are TOML")
     }
@@ -169,7 +175,7 @@ pub(crate) fn fuzz_config(input: &[u8]) {
     if let Ok(text) = std::str::from_utf8(input)
         && let Ok(settings) = Settings::from_toml(text, "fuzz.toml")
     {
-        let _ = settings.into_config();
+        let _ = settings.to_config().map(|config| config.check(false));
     }
 }
 

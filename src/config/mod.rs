@@ -1,7 +1,8 @@
 //! Everything that can be set, typed, with its defaults and their bounds. Knows nothing of flags, files or variables.
 
+mod bounds;
+mod check;
 mod layers;
-mod memory;
 mod resolve;
 mod security;
 mod settings;
@@ -18,109 +19,104 @@ use crate::net::ListenAddr;
 use crate::source::{Endpoint, Security, SocketKind};
 use crate::wire::{Format, Payload};
 
+pub(crate) use bounds::Invalid;
 #[cfg(fuzzing)]
 pub(crate) use layers::fuzz_config;
 pub use resolve::DEFAULT_BIND;
 pub use settings::Settings;
 pub use values::Text;
 
-/// A validated configuration. Each field names the flag that sets it.
+/// What a gateway is to be. Each field names the flag that sets it.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Config {
+pub(crate) struct Config {
     /// `--connect`, `--bind`: the upstream endpoints, each served by a socket of its own.
-    pub endpoints: Vec<Endpoint>,
+    pub(crate) endpoints: Vec<Endpoint>,
     /// `--socket`: the ZeroMQ socket type.
-    pub socket: SocketKind,
+    pub(crate) socket: SocketKind,
     /// `--subscribe`: prefixes to ask publishers for; never empty, the empty prefix is everything.
-    pub subscribe: Vec<Vec<u8>>,
+    pub(crate) subscribe: Vec<Vec<u8>>,
     /// `--on-demand`: to ask publishers only for what some client wants, within [`Self::subscribe`]. Needs
     /// [`SocketKind::Sub`].
-    pub on_demand: bool,
+    pub(crate) on_demand: bool,
     /// `--topic-from`: where the topic is.
-    pub topic_from: TopicFrom,
+    pub(crate) topic_from: TopicFrom,
     /// `--decode`: what the parts of a body are inflated from.
-    pub decode: Decode,
+    pub(crate) decode: Decode,
     /// `--sequence`: where a message has the counter that tells what was lost upstream.
-    pub sequence: Option<Counter>,
+    pub(crate) sequence: Option<Counter>,
     /// `--rcvhwm`: ZeroMQ's receive high-water mark, messages, per peer; 1 or more.
-    pub rcvhwm: i32,
+    pub(crate) rcvhwm: usize,
     /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
-    pub heartbeat: Duration,
-    /// `--curve-…`, `--plain-…`: the security of all endpoints. [`Gateway::new`](crate::Gateway::new) refuses an endpoint
-    /// that cannot have it.
-    pub security: Security,
+    pub(crate) heartbeat: Duration,
+    /// `--curve-…`, `--plain-…`: the security of all endpoints.
+    pub(crate) security: Security,
     /// `--max-message`: larger upstream messages are dropped, bytes over all parts.
-    pub message_bytes_max: usize,
+    pub(crate) message_bytes_max: usize,
 
     /// `--listen`: where clients connect.
-    pub listen: Vec<ListenAddr>,
+    pub(crate) listen: Vec<ListenAddr>,
     /// `--reuse-port`: whether other processes may listen on the TCP ports of [`Self::listen`], too (SO_REUSEPORT).
-    pub reuse_port: bool,
+    pub(crate) reuse_port: bool,
     /// `--format`: the default message format; `None` is [`Format::Raw`] on WebSocket and [`Format::Json`] on `/sse`.
     /// Events have no [`Format::Parts`]: there it is [`Format::Json`] as well.
-    pub format: Option<Format>,
+    pub(crate) format: Option<Format>,
     /// `--payload`: the opcode of raw messages.
-    pub payload: Payload,
+    pub(crate) payload: Payload,
     /// `--history`: messages kept for clients that come back; 0 keeps none.
-    pub history_messages_max: usize,
-    /// `--history-bytes`: bytes of messages kept for them, and as many again of last values where those are kept
-    /// ([`Self::keeps_last_values`]); at most an eighth of [`Self::memory_bytes_max`], which they are a part of.
-    pub history_bytes_max: usize,
+    pub(crate) history_messages_max: usize,
+    /// `--history-bytes`: [`Self::history_bytes`], where given.
+    pub(crate) history_bytes_max: Option<usize>,
     /// `--last-value`: whether a new client first gets the last message of each topic.
-    pub last_value: bool,
+    pub(crate) last_value: bool,
     /// `--last-value-topics`: topics whose last message is kept; 1 or more.
-    pub last_value_topics_max: usize,
+    pub(crate) last_value_topics_max: usize,
     /// `--slow-client`: what happens to a client that lags more than [`Self::lag_bytes_max`].
-    pub lag_policy: LagPolicy,
+    pub(crate) lag_policy: LagPolicy,
     /// `--max-lag`: how far one client may lag, bytes.
-    pub lag_bytes_max: usize,
+    pub(crate) lag_bytes_max: usize,
     /// `--coalesce`: how long a message waits for more before they are sent together; zero sends at once.
-    pub coalesce: Duration,
+    pub(crate) coalesce: Duration,
     /// `--www`, `--no-www`: the static files.
-    pub site: SiteConfig,
+    pub(crate) site: SiteConfig,
 
     /// `--max-clients`: more get 503.
-    pub clients_max: usize,
+    pub(crate) clients_max: usize,
     /// `--max-clients-per-ip`: connections from one address; 0 is no limit.
-    pub clients_per_ip_max: usize,
+    pub(crate) clients_per_ip_max: usize,
     /// `--max-topics`: topics that one client may ask for.
-    pub topics_max: usize,
+    pub(crate) topics_max: usize,
     /// `--socket-io-recovery`: whether a Socket.IO client that comes back goes on where it was.
-    pub socket_io_recovery: bool,
+    pub(crate) socket_io_recovery: bool,
     /// `--handshake-timeout`: for a whole request to arrive.
-    pub handshake_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     /// `--keepalive-timeout`: between two requests on one connection.
-    pub keepalive_timeout: Duration,
+    pub(crate) keepalive_timeout: Duration,
     /// `--ping-interval`: between two pings to a client.
-    pub ping_interval: Duration,
+    pub(crate) ping_interval: Duration,
     /// `--ping-timeout`: for the answer to a ping.
-    pub ping_timeout: Duration,
+    pub(crate) ping_timeout: Duration,
     /// `--write-timeout`: a client that accepts no byte for so long is closed.
-    pub write_timeout: Duration,
+    pub(crate) write_timeout: Duration,
     /// `--max-memory`: all feeds, history and sessions together, bytes.
-    pub memory_bytes_max: usize,
+    pub(crate) memory_bytes_max: usize,
     /// `--max-inbound`: a client's message, bytes.
-    pub inbound_bytes_max: usize,
+    pub(crate) inbound_bytes_max: usize,
     /// `--drain`: how long stopping may take.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
 
     /// `--origin`: which browsers' pages may connect.
-    pub origin: OriginPolicy,
+    pub(crate) origin: OriginPolicy,
     /// `--metrics`: a listener of its own for metrics and health.
-    pub metrics: Option<ListenAddr>,
-}
+    pub(crate) metrics: Option<ListenAddr>,
 
-impl Config {
-    /// Whether somebody may need the last message of each topic.
-    pub fn keeps_last_values(&self) -> bool {
-        self.last_value || self.lag_policy == LagPolicy::Conflate
-    }
+    /// Messages, and their bytes, that the host program may publish ahead of the loop.
+    pub(crate) inbox_messages_max: usize,
+    pub(crate) inbox_bytes_max: usize,
 }
 
 /// Where the page comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SiteConfig {
+pub(crate) enum SiteConfig {
     /// The page inside the program.
     BuiltIn,
     /// The files of a directory (`--www`).
@@ -130,8 +126,8 @@ pub enum SiteConfig {
 }
 
 impl Default for Config {
-    /// What `zmq2ws` without flags does.
+    /// Nothing is opened; everything else is what `zmq2ws` without flags does.
     fn default() -> Self {
-        Settings::default().into_config().expect("the defaults are valid")
+        Settings::default().to_config().expect("the defaults can be read")
     }
 }

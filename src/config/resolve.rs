@@ -1,12 +1,11 @@
-//! Gives settings their meaning: defaults, bounds, and what excludes what. Knows not how they were
-//! given.
+//! Reads what was typed, and takes the default where nothing was. Knows not how it was given.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::access::OriginPolicy;
+use crate::config::bounds::{self, Count, Invalid, Size, Span};
 use crate::config::values::{self, Text};
 use crate::config::{Config, Settings, SiteConfig};
 use crate::error::ConfigError;
@@ -17,97 +16,87 @@ use crate::net::ListenAddr;
 use crate::source::{Attach, Endpoint, SocketKind};
 use crate::wire::Payload;
 
-/// Bound when neither `--connect` nor `--bind` is given.
+/// Bound by the command when neither `--connect` nor `--bind` is given.
 pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
-/// Timeouts: below a millisecond nothing can be kept, above a day nobody waits.
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
-/// Heartbeats: three of them must fit ZMTP's time to live, 16 bits of tenths of a second.
-const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(1_800);
-/// Coalescing: below 100 µs the poller's own timer is no finer, and above a second it is no live feed any more.
-const COALESCE: RangeInclusive<Duration> = Duration::from_micros(100)..=Duration::from_secs(1);
-/// One message, or what one client may lag: far inside the 32 bits in which `parts` counts.
-const MESSAGE_BYTES: RangeInclusive<u64> = 1..=1 << 30;
-/// All memory: 64 KiB is one small feed; a terabyte is more than any host has to give.
-const MEMORY_BYTES: RangeInclusive<u64> = 64 << 10..=1 << 40;
-
 impl Settings {
-    /// Applies the defaults and validates every value, alone and against the others. Opens nothing;
-    /// looks only whether the directory of `--www` exists.
+    /// The addresses that the command uses where none are given, in their place: a library opens nothing that nobody
+    /// asked for.
+    #[must_use]
+    pub fn or_default_addresses(mut self) -> Self {
+        if list(&self.connect).is_empty() && list(&self.bind).is_empty() {
+            self.bind = Some(vec![DEFAULT_BIND.into()]);
+        }
+        if list(&self.listen).is_empty() {
+            self.listen = Some(vec![DEFAULT_LISTEN.into()]);
+        }
+        self
+    }
+
+    /// Reads every value and takes the default where none is given. What a value must be, alone and against others,
+    /// [`Config::check`] says.
     ///
     /// # Errors
     ///
-    /// The first value that cannot be used, with the flag, variable or key that gave it.
-    pub fn into_config(self) -> Result<Config, ConfigError> {
-        let memory_bytes_max =
-            self.bytes("max-memory", &self.max_memory, 512 << 20, &MEMORY_BYTES)?;
+    /// The first text that cannot be read, with the flag, variable or key that gave it.
+    pub(crate) fn to_config(&self) -> Result<Config, ConfigError> {
         let endpoints = self.endpoints()?;
-        let config = Config {
+        Ok(Config {
             security: self.security(&endpoints)?,
             endpoints,
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
             subscribe: self.prefixes(),
-            on_demand: self.on_demand()?,
+            on_demand: self.switch("on-demand", &self.on_demand)?,
             topic_from: self.read("topic-from", &self.topic_from, TopicFrom::Part)?,
             decode: self.read("decode", &self.decode, Decode::None)?,
             sequence: self
                 .read_with("sequence", &self.sequence, None, |it| it.parse().map(Some))?,
-            rcvhwm: self.rcvhwm()?,
-            heartbeat: self.pause("heartbeat", &self.heartbeat, 5, &HEARTBEAT)?,
-            message_bytes_max: self.bytes(
-                "max-message",
-                &self.max_message,
-                16 << 20,
-                &MESSAGE_BYTES,
-            )?,
+            rcvhwm: self.count(&bounds::RCVHWM, &self.rcvhwm)?,
+            heartbeat: self.span(&bounds::HEARTBEAT, &self.heartbeat)?,
+            message_bytes_max: self.size(&bounds::MAX_MESSAGE, &self.max_message)?,
 
             listen: self.listeners()?,
             reuse_port: self.switch("reuse-port", &self.reuse_port)?,
             format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
-            history_messages_max: self.history_messages()?,
-            history_bytes_max: self.history_bytes(memory_bytes_max)?,
+            history_messages_max: self.count(&bounds::HISTORY, &self.history)?,
+            history_bytes_max: self.history_bytes()?,
             last_value: self.switch("last-value", &self.last_value)?,
-            last_value_topics_max: self.last_value_topics()?,
+            last_value_topics_max: self
+                .count(&bounds::LAST_VALUE_TOPICS, &self.last_value_topics)?,
             socket_io_recovery: self.switch("socket-io-recovery", &self.socket_io_recovery)?,
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
-            lag_bytes_max: self.bytes("max-lag", &self.max_lag, 1 << 20, &MESSAGE_BYTES)?,
-            coalesce: self.pause("coalesce", &self.coalesce, 0, &COALESCE)?,
+            lag_bytes_max: self.size(&bounds::MAX_LAG, &self.max_lag)?,
+            coalesce: self.span(&bounds::COALESCE, &self.coalesce)?,
             site: self.site()?,
 
-            clients_max: self.count(
-                "max-clients",
-                &self.max_clients,
-                100_000,
-                &(1..=10_000_000),
-            )?,
-            clients_per_ip_max: self.count(
-                "max-clients-per-ip",
-                &self.max_clients_per_ip,
-                0,
-                &(0..=10_000_000),
-            )?,
-            topics_max: self.count("max-topics", &self.max_topics, 128, &(1..=65_536))?,
-            handshake_timeout: self.timeout("handshake-timeout", &self.handshake_timeout, 10)?,
-            keepalive_timeout: self.timeout("keepalive-timeout", &self.keepalive_timeout, 60)?,
-            ping_interval: self.timeout("ping-interval", &self.ping_interval, 25)?,
-            ping_timeout: self.timeout("ping-timeout", &self.ping_timeout, 20)?,
-            write_timeout: self.timeout("write-timeout", &self.write_timeout, 30)?,
-            memory_bytes_max,
-            inbound_bytes_max: self.bytes(
-                "max-inbound",
-                &self.max_inbound,
-                4 << 10,
-                &MESSAGE_BYTES,
-            )?,
-            drain: self.pause("drain", &self.drain, 5, &TIMEOUT)?,
+            clients_max: self.count(&bounds::MAX_CLIENTS, &self.max_clients)?,
+            clients_per_ip_max: self
+                .count(&bounds::MAX_CLIENTS_PER_IP, &self.max_clients_per_ip)?,
+            topics_max: self.count(&bounds::MAX_TOPICS, &self.max_topics)?,
+            handshake_timeout: self.span(&bounds::HANDSHAKE_TIMEOUT, &self.handshake_timeout)?,
+            keepalive_timeout: self.span(&bounds::KEEPALIVE_TIMEOUT, &self.keepalive_timeout)?,
+            ping_interval: self.span(&bounds::PING_INTERVAL, &self.ping_interval)?,
+            ping_timeout: self.span(&bounds::PING_TIMEOUT, &self.ping_timeout)?,
+            write_timeout: self.span(&bounds::WRITE_TIMEOUT, &self.write_timeout)?,
+            memory_bytes_max: self.size(&bounds::MAX_MEMORY, &self.max_memory)?,
+            inbound_bytes_max: self.size(&bounds::MAX_INBOUND, &self.max_inbound)?,
+            drain: self.span(&bounds::DRAIN, &self.drain)?,
 
             origin: self.origin_policy()?,
             metrics: self.metrics()?,
-        };
-        self.check_memory(&config)?;
-        Ok(config)
+
+            inbox_messages_max: bounds::INBOX_MESSAGES.default,
+            inbox_bytes_max: bounds::INBOX_BYTES.default,
+        })
+    }
+
+    /// The error for a value that was read and cannot be used.
+    pub(crate) fn refuse_invalid(&self, invalid: &Invalid) -> ConfigError {
+        let text = self.text(invalid.name);
+        let value = text.as_deref().unwrap_or(&invalid.value);
+        self.refuse(invalid.name, value, &*invalid.reason)
     }
 
     /// Whether `--check` was given.
@@ -148,26 +137,11 @@ impl Settings {
         for text in list(&self.bind) {
             endpoints.push(self.endpoint("bind", text, Attach::Bind)?);
         }
-        if endpoints.is_empty() {
-            endpoints.push(self.endpoint("bind", DEFAULT_BIND, Attach::Bind)?);
-        }
         Ok(endpoints)
     }
 
     fn endpoint(&self, name: &str, text: &str, attach: Attach) -> Result<Endpoint, ConfigError> {
-        match Endpoint::parse(text, attach) {
-            Err(reason) => Err(self.refuse(name, text, reason)),
-            Ok(endpoint) if endpoint.is_inproc() => {
-                let reason = "inproc:// works only in the library, within one process; \
-                              expected tcp:// or ipc://";
-                Err(self.refuse(name, text, reason))
-            }
-            Ok(endpoint) if endpoint.is_udp() && self.socket.as_deref() == Some("pull") => {
-                let reason = "conflicts with --socket pull: RADIO sockets send to everyone who listens, as PUB does";
-                Err(self.refuse(name, text, reason))
-            }
-            Ok(endpoint) => Ok(endpoint),
-        }
+        Endpoint::parse(text, attach).map_err(|reason| self.refuse(name, text, reason))
     }
 
     fn prefixes(&self) -> Vec<Vec<u8>> {
@@ -177,45 +151,15 @@ impl Settings {
         }
     }
 
-    fn on_demand(&self) -> Result<bool, ConfigError> {
-        let is_on = self.switch("on-demand", &self.on_demand)?;
-        let inflates = self.decode.as_deref().is_some_and(|decode| decode != "none");
-        let conflict = match (self.socket.as_deref(), self.topic_from.as_deref()) {
-            (Some("pull"), _) => "--socket pull: a PULL socket cannot ask for anything",
-            // With topics in messages of several parts it works.
-            (_, Some("none")) if inflates => {
-                "--decode and --topic-from none: clients ask for inflated bodies, publishers send others"
-            }
-            _ => return Ok(is_on),
-        };
-        let text = self.on_demand.as_deref().unwrap_or("true");
-        match is_on {
-            true => Err(self.refuse("on-demand", text, format!("conflicts with {conflict}"))),
-            false => Ok(false),
-        }
-    }
-
-    fn rcvhwm(&self) -> Result<i32, ConfigError> {
-        // ZeroMQ takes an int, and 0 would be "no limit".
-        let rcvhwm = self.count("rcvhwm", &self.rcvhwm, 10_000, &(1..=i32::MAX.unsigned_abs()))?;
-        Ok(i32::try_from(rcvhwm).expect("the range ends at i32::MAX"))
-    }
-
     fn listeners(&self) -> Result<Vec<ListenAddr>, ConfigError> {
         let parse =
-            |text: &str| text.parse().map_err(|why: String| self.refuse("listen", text, why));
-        match list(&self.listen) {
-            [] => Ok(vec![parse(DEFAULT_LISTEN)?]),
-            texts => {
-                for (index, text) in texts.iter().enumerate() {
-                    // Port 0 is a new port each time.
-                    if !text.ends_with(":0") && texts[..index].contains(text) {
-                        return Err(self.refuse("listen", text, "is given twice"));
-                    }
-                }
-                texts.iter().map(|text| parse(text)).collect()
-            }
-        }
+            |text: &Text| text.parse().map_err(|why: String| self.refuse("listen", text, why));
+        list(&self.listen).iter().map(parse).collect()
+    }
+
+    fn history_bytes(&self) -> Result<Option<usize>, ConfigError> {
+        let bound = bounds::HISTORY_BYTES;
+        self.read_with(bound.name, &self.history_bytes, None, |text| bound.read(text).map(Some))
     }
 
     fn site(&self) -> Result<SiteConfig, ConfigError> {
@@ -226,12 +170,7 @@ impl Settings {
         if is_off {
             return Err(self.refuse("www", dir, "conflicts with --no-www: give one of the two"));
         }
-        let path = PathBuf::from(&**dir);
-        match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => Ok(SiteConfig::Directory(path)),
-            Ok(_) => Err(self.refuse("www", dir, "expected a directory, and this is none")),
-            Err(error) => Err(self.refuse("www", dir, format!("expected a directory: {error}"))),
-        }
+        Ok(SiteConfig::Directory(PathBuf::from(&**dir)))
     }
 
     fn origin_policy(&self) -> Result<OriginPolicy, ConfigError> {
@@ -240,65 +179,23 @@ impl Settings {
     }
 
     fn metrics(&self) -> Result<Option<ListenAddr>, ConfigError> {
-        let Some(text) = self.metrics.as_ref() else { return Ok(None) };
-        let address: ListenAddr =
-            text.parse().map_err(|why: String| self.refuse("metrics", text, why))?;
-        // Port 0 is a new port each time.
-        let listen = list(&self.listen);
-        let is_default = listen.is_empty() && &**text == DEFAULT_LISTEN;
-        if is_default || (!text.ends_with(":0") && listen.contains(text)) {
-            let reason = "is also an address to listen on; expected another, \
-                          or none to serve metrics there to loopback peers";
-            return Err(self.refuse("metrics", text, reason));
-        }
-        Ok(Some(address))
+        self.read_with("metrics", &self.metrics, None, |text| text.parse().map(Some))
     }
 
     fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
         self.read_with(name, value, false, values::switch)
     }
 
-    fn timeout(
-        &self,
-        name: &str,
-        value: &Option<Text>,
-        seconds: u64,
-    ) -> Result<Duration, ConfigError> {
-        let read = |text: &str| values::duration(text, &TIMEOUT, false);
-        self.read_with(name, value, Duration::from_secs(seconds), read)
+    fn span(&self, bound: &Span, value: &Option<Text>) -> Result<Duration, ConfigError> {
+        self.read_with(bound.name, value, bound.default, |text| bound.read(text))
     }
 
-    /// A duration that may be zero, or within the range.
-    fn pause(
-        &self,
-        name: &str,
-        value: &Option<Text>,
-        seconds: u64,
-        range: &RangeInclusive<Duration>,
-    ) -> Result<Duration, ConfigError> {
-        let read = |text: &str| values::duration(text, range, true);
-        self.read_with(name, value, Duration::from_secs(seconds), read)
+    fn size(&self, bound: &Size, value: &Option<Text>) -> Result<usize, ConfigError> {
+        self.read_with(bound.name, value, bound.default, |text| bound.read(text))
     }
 
-    pub(super) fn bytes(
-        &self,
-        name: &str,
-        value: &Option<Text>,
-        default: usize,
-        range: &RangeInclusive<u64>,
-    ) -> Result<usize, ConfigError> {
-        self.read_with(name, value, default, |text| values::bytes(text, range))
-    }
-
-    pub(super) fn count(
-        &self,
-        name: &str,
-        value: &Option<Text>,
-        default: u32,
-        range: &RangeInclusive<u32>,
-    ) -> Result<usize, ConfigError> {
-        let count = self.read_with(name, value, default, |text| values::count(text, range))?;
-        Ok(usize::try_from(count).expect("a u32 fits a usize on every host with sockets"))
+    fn count(&self, bound: &Count, value: &Option<Text>) -> Result<usize, ConfigError> {
+        self.read_with(bound.name, value, bound.default, |text| bound.read(text))
     }
 
     pub(super) fn read_with<T>(
@@ -325,12 +222,23 @@ mod tests {
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
-        settings.into_config().map_err(|error| error.to_string())
+        let settings = settings.or_default_addresses();
+        let config = settings.to_config().map_err(|error| error.to_string())?;
+        let checked = config.check(false);
+        checked.map_err(|invalid| settings.refuse_invalid(&invalid).to_string())?;
+        Ok(config)
+    }
+
+    #[test]
+    fn a_library_opens_nothing_that_nobody_asked_for() {
+        let config = Config::default();
+        assert!(config.endpoints.is_empty() && config.listen.is_empty());
+        assert_eq!(config.check(false), Ok(()));
     }
 
     #[test]
     fn defaults_are_those_of_the_help() {
-        let config = Settings::default().into_config().unwrap();
+        let config = config("").unwrap();
         let seconds = Duration::from_secs;
         assert_eq!(config.endpoints.len(), 1);
         assert_eq!(config.socket, SocketKind::Sub);
@@ -342,7 +250,7 @@ mod tests {
         assert_eq!(config.message_bytes_max, 16 << 20);
         assert_eq!((config.listen.len(), config.reuse_port), (1, false));
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
-        assert_eq!((config.history_messages_max, config.history_bytes_max), (1_000, 8 << 20));
+        assert_eq!((config.history_messages_max, config.history_bytes()), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
         assert!(!config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
@@ -414,7 +322,7 @@ mod tests {
         assert_eq!(config.message_bytes_max, 1024);
         assert_eq!((config.listen.len(), config.reuse_port), (2, true));
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
-        assert_eq!((config.history_messages_max, config.history_bytes_max), (7, 64 << 10));
+        assert_eq!((config.history_messages_max, config.history_bytes()), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
         assert!(config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));

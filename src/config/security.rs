@@ -130,10 +130,11 @@ impl Settings {
         let is_given = |texts: &Option<Vec<Text>>| texts.as_ref().is_some_and(|it| !it.is_empty());
         match endpoint.attach() {
             Attach::Connect => self.refuse("connect", &endpoint.to_string(), reason),
-            Attach::Bind if is_given(&self.bind) => {
-                self.refuse("bind", &endpoint.to_string(), reason)
+            // Perhaps nobody asked for this endpoint: it is the default.
+            Attach::Bind if name.starts_with("plain") && !is_given(&self.connect) => {
+                self.refuse(name, value, "needs --connect")
             }
-            Attach::Bind => self.refuse(name, value, "needs --connect"),
+            Attach::Bind => self.refuse("bind", &endpoint.to_string(), reason),
         }
     }
 }

@@ -15,8 +15,7 @@ const ACCESS: &str = "Access";
 const OPERATION: &str = "Operation";
 
 /// Every setting as it was typed: each field is a flag (`--max-lag`), a variable (`ZMQ2WS_MAX_LAG`)
-/// and a key in the TOML file (`max-lag`). [`Self::into_config`] gives the texts their meaning;
-/// `None` is the default.
+/// and a key in the TOML file (`max-lag`). `None` is the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]

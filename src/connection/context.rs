@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use super::addresses::Addresses;
 use super::engine_io::Asking;
 use crate::access::OriginPolicy;
+use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
+use crate::hooks::{Allowed, Hooks};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
     self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Upgrade,
@@ -102,6 +104,8 @@ pub(crate) struct Context {
     pub(crate) phase: Phase,
     /// The time of day, to the second.
     pub(crate) date: Date,
+    /// What the host program has a say in.
+    pub(crate) hooks: Hooks,
     /// Spreads when refused clients come back; only that.
     pub(crate) refusals: u64,
 }
@@ -118,7 +122,14 @@ impl Context {
     ) -> Reply {
         let rules =
             Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
-        let (route, cors) = (http::route(request, &rules), http::cors(request, &rules));
+        let (mut route, cors) = (http::route(request, &rules), http::cors(request, &rules));
+        let mut allowed = None;
+        if let Ok(wanted) = &mut route {
+            match self.authorize(request, wanted, ip) {
+                Ok(limit) => allowed = limit,
+                Err(refusal) => route = Err(refusal),
+            }
+        }
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
         let mut reply = match route {
@@ -126,7 +137,7 @@ impl Context {
                 let asking = Asking { now, ip, body: request.body, exchange };
                 self.engine_step(asked, &asking, &mut answer.head)
             }
-            Ok(route) => self.answer(route, request, exchange, answer),
+            Ok(route) => self.answer(route, request, exchange, answer, allowed),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
         if let Some(cors) = cors {
@@ -146,6 +157,7 @@ impl Context {
         request: &Request<'_>,
         exchange: Exchange,
         answer: &mut Answer,
+        allowed: Option<Allowed>,
     ) -> Reply {
         let out = &mut answer.head;
         let after = match route {
@@ -155,7 +167,7 @@ impl Context {
                     response::write_switching_protocols(out, &accept, subprotocol);
                     let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
                     return Reply::Session(match zws {
-                        Some(protocol) => Opening::Zws(protocol),
+                        Some(protocol) => Opening::Zws(protocol, allowed),
                         None => Opening::WebSocket(asked(wanted, WireFormat::WebSocket(format))),
                     });
                 }
@@ -260,7 +272,8 @@ impl Context {
         after
     }
 
-    fn metrics_text(&mut self) -> String {
+    /// The counters, those included that are found by looking at everything.
+    pub(crate) fn metrics(&mut self) -> &Metrics {
         let counts = self.feeds.counts();
         self.metrics.gaps = counts.gaps;
         self.metrics.history_messages = counts.history_messages;
@@ -268,9 +281,21 @@ impl Context {
         self.metrics.feeds = self.feeds.len();
         (self.metrics.lagging_clients, self.metrics.lag_bytes_max) = self.feeds.lag();
         self.metrics.feed_bytes = self.memory.used_bytes() + self.request_memory.used_bytes();
+        &self.metrics
+    }
+
+    fn metrics_text(&mut self) -> String {
         let mut text = String::with_capacity(8 << 10);
-        self.metrics.write_text(&mut text);
+        self.metrics().write_text(&mut text);
         text
+    }
+
+    /// A WebSocket that is closed at once, for `reason`.
+    pub(super) fn open_refused(&mut self, now: Instant, reason: CloseReason) -> Session {
+        let mut session = Session::WebSocket(WebSocket::new(now, Vec::new(), None));
+        session.close(reason);
+        self.metrics.client_changed(Transport::Http, session.transport());
+        session
     }
 
     /// Starts the session of a client that may have one, and asked for it by `http`.
@@ -292,9 +317,10 @@ impl Context {
                 let subscription = subscribe(asked);
                 Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
             }
-            Opening::Zws(protocol) => {
+            Opening::Zws(protocol, allowed) => {
                 protocol.write_greeting(&mut head);
-                let topics = Topics::with_limit(self.limits.topics_max, self.feeds.wish_charge());
+                let charge = self.feeds.wish_charge();
+                let topics = Topics::with_limit(self.limits.topics_max, charge, allowed);
                 Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
             }
             Opening::Poll(asked, held, timeout) => {

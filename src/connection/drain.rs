@@ -36,6 +36,13 @@ impl Drain {
         Self { begun, spread, until, waiting: clients, count, next_step: begun, has_ended: false }
     }
 
+    /// There is less time than it seemed.
+    pub(super) fn hurry(&mut self, until: Instant) {
+        self.until = self.until.min(until);
+        self.spread = self.spread.min(self.until.saturating_duration_since(self.begun) / 2);
+        self.next_step = self.begun;
+    }
+
     /// Takes one client whose time has come.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<Owner> {
         let elapsed = now.saturating_duration_since(self.begun);

@@ -1,17 +1,20 @@
-//! What requests do for Engine.IO's sessions: open them, wait for packets, bring some, become their WebSockets. Knows no
-//! socket.
+//! What requests do for Engine.IO's sessions: open them, wait for packets, bring some, become their WebSockets; and what
+//! connections do for them. Knows no socket.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::Context;
 use super::context::asked;
+use super::{ConnectionKey, Connections, Context, State, Visit};
 use crate::error::CloseReason;
+use crate::feed::Owner;
+use crate::hooks::{Happened, Panicked, Topics};
 use crate::http::{
     self, After, BodyLength, EngineIo, EngineStep, Exchange, Refusal, Status, Upgrade, response,
 };
 use crate::metrics::Transport;
-use crate::session::engine_io::{Heard, PACKETS, SessionKey};
+use crate::net::ByteStream;
+use crate::session::engine_io::{Ended, Heard, PACKETS, SessionKey};
 use crate::session::http::{HeldRequest, Opening, Reply};
 use crate::wire::socket_io::Arguments;
 use crate::wire::{Format, WireFormat, engine_io, websocket};
@@ -76,6 +79,7 @@ impl Context {
         let (session, sid) =
             self.engine.open(asking.now, asking.ip, asked, &self.feeds, &self.timing);
         self.metrics.client_opened(Transport::SocketIo);
+        self.announce_session(session, asking.ip)?;
         let open = engine_io::Open {
             sid: &sid,
             has_upgrades: accept.is_none(),
@@ -95,6 +99,31 @@ impl Context {
                 Reply::Session(Opening::EngineSocket { session, begins: true })
             }
         })
+    }
+
+    /// Tells that a session is there; where that panics, it ends.
+    fn announce_session(&mut self, session: SessionKey, ip: Option<IpAddr>) -> Result<(), Refusal> {
+        let client = session.owner().0;
+        self.hooks.hand_tag_to(client);
+        let told = self.hooks.tell_of(client, Transport::SocketIo, ip, Happened::Connected);
+        told.map_err(|Panicked| {
+            self.engine.end_session(session, CloseReason::Hook, &mut self.feeds);
+            Refusal::closing(Status::ServiceUnavailable, "this client cannot be served")
+        })
+    }
+
+    /// Tells that a session misses something, or else what topics it gets from now on. Where that panics, it ends.
+    pub(super) fn tell_of_session(&mut self, session: SessionKey, has_lagged: bool) {
+        let Self { engine, hooks, feeds, .. } = self;
+        let Some((ip, filter)) = engine.told(session) else { return };
+        let happened = match has_lagged {
+            true => Happened::Lagged,
+            false => Happened::Subscribed(Topics::new(filter)),
+        };
+        let told = hooks.tell_of(session.owner().0, Transport::SocketIo, ip, happened);
+        if told == Err(Panicked) {
+            engine.end_session(session, CloseReason::Hook, feeds);
+        }
     }
 
     fn go_on_with(
@@ -160,6 +189,30 @@ impl Context {
     pub(super) fn give_up_body(&mut self, session: Option<SessionKey>, reason: CloseReason) {
         if let Some(session) = session {
             self.engine.end_session(session, reason, &mut self.feeds);
+        }
+    }
+}
+
+impl<S: ByteStream> Connections<S> {
+    /// Has connections act for the sessions that they carry, within the turn's bounds, and counts those sessions that ended.
+    pub(super) fn follow_sessions(&mut self) {
+        while let Some((owner, wake)) = self.context.engine.pop_wake() {
+            self.visit(ConnectionKey::of_owner(owner), |connection, _| {
+                if let State::Session(session) = &mut connection.state {
+                    session.wake(wake);
+                }
+                Visit { bytes_sent: 0, is_cut: true }
+            });
+        }
+        while let Some(Ended { owner: Owner(client), reason, ip }) = self.context.engine.pop_ended()
+        {
+            let Context { metrics, session_addresses, hooks, .. } = &mut self.context;
+            metrics.client_closed(Transport::SocketIo, reason);
+            session_addresses.release(ip);
+            // Whether that panics makes no difference to it.
+            let _ = hooks.tell_of(client, Transport::SocketIo, ip, Happened::Closed(reason));
+            hooks.forget(client);
+            log::debug!("socketio session ended: {reason}");
         }
     }
 }

@@ -443,7 +443,8 @@ fn goodbyes_reach_polls_and_sockets_with_what_is_owed() {
     pair.rig.connections.stop_serving();
     pair.rig.connections.begin_drain(pair.rig.now, until);
     assert_eq!(pair.hear(socket), [r#"42["message","b","t"]"#, "88:\\x03\\xe9"]);
-    let closed = |reason| pair.rig.connections.context.metrics.closed(Transport::SocketIo, reason);
+    let closed =
+        |reason| pair.rig.connections.context.metrics.closed_for(Transport::SocketIo, reason);
     assert_eq!((closed(CloseReason::Shutdown), pair.sessions()), (1, 0));
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::{Addresses, Budget, Context, Limits, Phase, Site};
 use crate::access::OriginPolicy;
 use crate::feed::{self, Feeds};
+use crate::hooks::Hooks;
 use crate::http::Date;
 use crate::http::assets::BuiltIn;
 use crate::memory::Memory;
@@ -105,6 +106,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         client: BuiltIn::client(),
         phase: Phase::Serving,
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),
+        hooks: Hooks::default(),
         refusals: 0,
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 
 mod addresses;
+mod census;
 mod context;
 mod drain;
 mod engine_io;
@@ -15,7 +16,10 @@ mod engine_io;
 mod engine_socket_tests;
 #[cfg(test)]
 mod engine_tests;
+mod flushing;
 mod gathering;
+mod goodbyes;
+mod guests;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 #[cfg(test)]
@@ -28,6 +32,7 @@ mod turn_tests;
 mod waiting_room;
 
 pub(crate) use addresses::Addresses;
+pub(crate) use census::{Newcomer, Upgraded};
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};
 
@@ -37,11 +42,12 @@ use std::time::{Duration, Instant};
 
 use crate::error::CloseReason;
 use crate::feed::Owner;
+use crate::hooks::Panicked;
 use crate::http::{Request, Serves};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::session::http::{Answer, Progress};
-use crate::session::{Http, Output, Session};
+use crate::session::{Http, Session};
 use waiting_room::Occupant;
 
 /// Pipelined requests that one visit answers.
@@ -92,6 +98,8 @@ struct Connection<S> {
     registered: Interest,
     /// Whether the table means to come back after a visit that was cut.
     is_queued: bool,
+    /// Whether the table means to read without being told that there is something.
+    is_unread: bool,
 }
 
 #[derive(Debug)]
@@ -124,6 +132,7 @@ impl<S: ByteStream> Connection<S> {
             scheduled: None,
             registered: Interest { readable: true, writable: false },
             is_queued: false,
+            is_unread: false,
         }
     }
 
@@ -173,18 +182,28 @@ impl<S: ByteStream> Connection<S> {
         scratch: &mut [u8],
         context: &mut Context,
     ) -> Visit {
-        let input = match self.stream.read(scratch) {
+        match self.stream.read(scratch) {
             Ok(0) => {
                 self.handle_end_of_input(context);
-                return SETTLED;
+                SETTLED
             }
-            Ok(len) => &mut scratch[..len],
-            Err(error) if is_transient(error.kind()) => return SETTLED,
+            Ok(len) => self.handle_input(now, owner, &mut scratch[..len], context),
+            Err(error) if is_transient(error.kind()) => SETTLED,
             Err(error) => {
                 self.close(reason_of(error.kind()), context);
-                return SETTLED;
+                SETTLED
             }
-        };
+        }
+    }
+
+    /// Takes what the client sent.
+    fn handle_input(
+        &mut self,
+        now: Instant,
+        owner: Owner,
+        input: &mut [u8],
+        context: &mut Context,
+    ) -> Visit {
         match &mut self.state {
             State::Http(http) => http.handle_input(now, context.date, input, &context.timing),
             State::Session(session) => {
@@ -298,135 +317,17 @@ impl<S: ByteStream> Connection<S> {
                 });
             }
             Progress::Opened(opening) => {
+                let announced = self.announce(&opening, context);
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
                     let mut session = context.open_session(now, opening, *http, owner);
                     charge_input(&mut session, context);
+                    if let Err(Panicked) = announced {
+                        session.close(CloseReason::Hook);
+                    }
                     self.state = State::Session(session);
                 }
             }
         }
-    }
-
-    /// Writes until there is nothing more, the socket is full, or others should come first.
-    fn flush(&mut self, now: Instant, context: &mut Context) -> Visit {
-        self.flush_within(now, context, context.budget.visit_bytes_max)
-    }
-
-    fn flush_within(&mut self, now: Instant, context: &mut Context, bytes_max: usize) -> Visit {
-        let mut visit = SETTLED;
-        loop {
-            let output = match &mut self.state {
-                State::Http(http) => http.output(),
-                State::Session(session) => {
-                    let date = context.date;
-                    session.output(context.shared(), date)
-                }
-                State::Lingering { .. } | State::Closed => return visit,
-            };
-            let room = bytes_max - visit.bytes_sent;
-            let bytes = match output {
-                Output::Bytes(bytes) if room > 0 => &bytes[..bytes.len().min(room)],
-                Output::Bytes(_) | Output::Later => {
-                    // It is our budget that ended, not the socket's room: that is nobody's lag.
-                    self.set_stalled(None, context);
-                    return Visit { is_cut: true, ..visit };
-                }
-                Output::Idle => {
-                    self.set_stalled(None, context);
-                    return visit;
-                }
-                Output::Finished(reason) => {
-                    self.say_goodbye(now, reason, context);
-                    return visit;
-                }
-                Output::NextRequest => {
-                    self.set_stalled(None, context);
-                    let is_cut = self.go_on_with_http(now, context);
-                    return Visit { is_cut, ..visit };
-                }
-            };
-            let wanted = bytes.len();
-            match self.stream.write(bytes) {
-                Ok(sent) => {
-                    visit.bytes_sent += sent;
-                    self.note_sent(now, sent, context);
-                    // A short write means that the socket is full; asking it again would only say so.
-                    if sent < wanted {
-                        self.stall(now, context);
-                        return visit;
-                    }
-                    if let Some(until) = &mut self.stalled_until {
-                        *until = now + context.limits.write_timeout;
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if self.stalled_until.is_none() {
-                        self.stall(now, context);
-                    }
-                    return visit;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.close(reason_of(error.kind()), context);
-                    return visit;
-                }
-            }
-        }
-    }
-
-    /// A poll is answered, and its connection is one for requests again. Returns whether there is one already.
-    fn go_on_with_http(&mut self, now: Instant, context: &mut Context) -> bool {
-        if context.phase == Phase::Draining {
-            self.say_goodbye(now, CloseReason::Shutdown, context);
-            return false;
-        }
-        let State::Session(session) = std::mem::replace(&mut self.state, State::Closed) else {
-            return false;
-        };
-        let counted_as = session.counts_as();
-        match session.into_http(now, context.date, &context.timing) {
-            Ok(http) => {
-                context.metrics.client_changed(counted_as, Transport::Http);
-                let has_request = http.has_unread_input();
-                self.state = State::Http(http);
-                has_request
-            }
-            Err(session) => {
-                self.state = State::Session(session);
-                false
-            }
-        }
-    }
-
-    fn note_sent(&mut self, now: Instant, sent: usize, context: &mut Context) {
-        let was_stalled = self.stalled_until.is_some();
-        match &mut self.state {
-            State::Http(http) => {
-                http.advance(now, sent, &context.timing);
-                context.metrics.delivered(Transport::Http, 0, sent);
-            }
-            State::Session(session) => {
-                let messages = session.advance(now, &mut context.feeds, sent, &context.timing);
-                context.metrics.delivered(session.transport(), messages, sent);
-                if was_stalled {
-                    session.note_progress(now, &context.timing, &mut context.engine);
-                }
-            }
-            State::Lingering { .. } | State::Closed => {}
-        }
-    }
-
-    fn stall(&mut self, now: Instant, context: &mut Context) {
-        self.set_stalled(Some(now + context.limits.write_timeout), context);
-    }
-
-    fn set_stalled(&mut self, until: Option<Instant>, context: &mut Context) {
-        if self.stalled_until.is_some() != until.is_some()
-            && let State::Session(session) = &mut self.state
-        {
-            session.set_blocked(&mut context.feeds, until.is_some());
-        }
-        self.stalled_until = until;
     }
 
     /// Everything is written: ends our side, and waits a moment for the client's end. FIN, not RST, so that the client
@@ -448,9 +349,8 @@ impl<S: ByteStream> Connection<S> {
     /// Gives the client up to free what is held for it. It is told where that can be done at once.
     fn expel(&mut self, now: Instant, context: &mut Context) -> Visit {
         let reason = CloseReason::Memory;
-        if let State::Session(session) = &mut self.state
-            && session.is_between_frames(&context.feeds)
-        {
+        if let State::Session(session) = &mut self.state {
+            // Nothing is begun any more, which would take memory again.
             session.close(reason);
         }
         let visit = self.flush(now, context);
@@ -475,6 +375,7 @@ impl<S: ByteStream> Connection<S> {
         };
         self.stalled_until = None;
         context.metrics.client_closed(transport, reason);
+        self.announce_end(transport, reason, context);
         log::debug!("{} client closed: {reason}", transport.label());
     }
 }

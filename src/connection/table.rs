@@ -16,17 +16,18 @@ use super::{Connection, Context, Interest, SETTLED, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::http::{Exchange, Serves};
-use crate::metrics::Transport;
 use crate::net::ByteStream;
 #[cfg(test)]
 use crate::session::Session;
-use crate::session::engine_io::Ended;
 use crate::timers::Timers;
 
 /// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
 /// visits: each costs a system call or two.
 const TURN_TIMERS_MAX: usize = 64;
 const TURN_CLOSES_MAX: usize = 64;
+
+/// Connections that one turn reads though their descriptors are silent: as many as may be ready besides.
+const TURN_UNREAD_MAX: usize = 128;
 
 /// How late a deadline may be for the sake of others: those of thousands of pings are met together instead of one by one,
 /// which would wake the loop for each. No timeout is meant to a twentieth of a second.
@@ -48,30 +49,32 @@ impl ConnectionKey {
         KeyData::from_ffi(number).into()
     }
 
-    fn owner(self) -> Owner {
+    pub(super) fn owner(self) -> Owner {
         Owner(self.to_number())
     }
 
-    fn of_owner(Owner(number): Owner) -> Self {
+    pub(super) fn of_owner(Owner(number): Owner) -> Self {
         Self::from_number(number)
     }
 }
 
 /// Every connection.
 pub(crate) struct Connections<S> {
-    connections: SlotMap<ConnectionKey, Connection<S>>,
+    pub(super) connections: SlotMap<ConnectionKey, Connection<S>>,
     pub(crate) context: Context,
     timers: Timers<ConnectionKey>,
     /// Nobody wakes up for a deadline before this.
     timers_rest_until: Option<Instant>,
     /// Connections whose visit was cut short, each once.
     again: VecDeque<ConnectionKey>,
+    /// Connections that may have input which the poller does not tell of, each once.
+    unread: VecDeque<ConnectionKey>,
     /// Connections that wait for something else than the poller was told.
     changed: Vec<ConnectionKey>,
     closed: Vec<ConnectionKey>,
     addresses: Addresses,
     waiting_room: WaitingRoom,
-    drain: Option<Drain>,
+    pub(super) drain: Option<Drain>,
     gathering: Gathering,
 }
 
@@ -82,6 +85,7 @@ impl<S: ByteStream> Connections<S> {
             timers: Timers::new(),
             timers_rest_until: None,
             again: VecDeque::new(),
+            unread: VecDeque::new(),
             changed: Vec::new(),
             closed: Vec::new(),
             addresses: Addresses::with_limit(context.limits.clients_per_ip_max),
@@ -105,16 +109,32 @@ impl<S: ByteStream> Connections<S> {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Option<ConnectionKey> {
-        if !self.addresses.admit(counted_address(ip, serves)) {
+        if !self.admits(ip, serves) {
             self.turn_away(&mut stream, "too many connections from this address");
             return None;
         }
+        Some(self.insert(now, stream, ip, serves))
+    }
+
+    /// Counts one more connection of an address, if it may have one.
+    pub(super) fn admits(&mut self, ip: Option<IpAddr>, serves: Serves) -> bool {
+        self.addresses.admit(counted_address(ip, serves))
+    }
+
+    /// Takes a client that was let in.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        stream: S,
+        ip: Option<IpAddr>,
+        serves: Serves,
+    ) -> ConnectionKey {
         let connection = Connection::new(now, stream, ip, serves, &mut self.context);
         let key = self.connections.insert(connection);
         let (count, connections) = (self.connections.len(), &self.connections);
         self.waiting_room.enter(key, count, |key| occupant(connections, key));
         self.settle(key, SETTLED);
-        Some(key)
+        key
     }
 
     /// Tells a client that is not let in, as well as that can be done without waiting for its request.
@@ -178,6 +198,18 @@ impl<S: ByteStream> Connections<S> {
         });
     }
 
+    /// Reads what streams hold of which their descriptors do not tell.
+    pub(crate) fn read_unread(&mut self, now: Instant, scratch: &mut [u8]) {
+        for _ in 0..self.unread.len().min(TURN_UNREAD_MAX) {
+            let Some(key) = self.unread.pop_front() else { return };
+            let Some(connection) = self.connections.get_mut(key) else { continue };
+            connection.is_unread = false;
+            if connection.interest().readable {
+                self.handle_readable(now, key, scratch);
+            }
+        }
+    }
+
     /// Writing is done by [`Self::flush`], within the turn's bounds.
     pub(crate) fn handle_writable(&mut self, key: ConnectionKey) {
         self.visit(key, |_, _| Visit { bytes_sent: 0, is_cut: true });
@@ -227,7 +259,9 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn has_work(&self) -> bool {
         let feeds = &self.context.feeds;
         let has_visits = !self.again.is_empty() || feeds.has_work() || feeds.has_expelled();
-        has_visits || self.context.engine.has_news() || !self.closed.is_empty()
+        let has_news =
+            !self.unread.is_empty() || feeds.has_news() || self.context.engine.has_news();
+        has_visits || has_news || !self.closed.is_empty()
     }
 
     /// Serves those whose visit was cut short and the subscribers of feeds that grew, as many as a turn allows, and
@@ -259,7 +293,10 @@ impl<S: ByteStream> Connections<S> {
                 break;
             }
         }
+        // Who has to go already makes room first: only then it shows whether anybody else has to.
+        self.expel(now);
         self.context.feeds.keep_within_memory();
+        self.tell_news(now);
         self.expel(now);
         // Who came in this turn has had a chance to say something before it has to make room.
         self.waiting_room.open();
@@ -287,23 +324,6 @@ impl<S: ByteStream> Connections<S> {
             feeds.release();
         }
         is_over
-    }
-
-    /// Has connections act for the sessions that they carry, within the turn's bounds, and counts those sessions that ended.
-    fn follow_sessions(&mut self) {
-        while let Some((owner, wake)) = self.context.engine.pop_wake() {
-            self.visit(ConnectionKey::of_owner(owner), |connection, _| {
-                if let State::Session(session) = &mut connection.state {
-                    session.wake(wake);
-                }
-                Visit { bytes_sent: 0, is_cut: true }
-            });
-        }
-        while let Some(Ended { reason, ip }) = self.context.engine.pop_ended() {
-            self.context.metrics.client_closed(Transport::SocketIo, reason);
-            self.context.session_addresses.release(ip);
-            log::debug!("socketio session ended: {reason}");
-        }
     }
 
     /// Closes those that the feeds gave up.
@@ -336,61 +356,6 @@ impl<S: ByteStream> Connections<S> {
         });
     }
 
-    /// Drops all connections where they are.
-    pub(crate) fn abandon_all(&mut self) {
-        let keys: Vec<_> = self.connections.keys().collect();
-        keys.into_iter().for_each(|key| self.abandon(key));
-    }
-
-    /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
-    pub(crate) fn stop_serving(&mut self) {
-        self.context.phase = Phase::Draining;
-        self.context.engine.stop();
-    }
-
-    /// Starts to say goodbye to everyone, spread over a part of the time until `until`.
-    pub(crate) fn begin_drain(&mut self, now: Instant, until: Instant) {
-        let keys: Vec<_> = self.connections.keys().collect();
-        let mut clients: Vec<_> = self.context.engine.owners().collect();
-        for key in keys {
-            self.visit(key, |connection, context| {
-                match &mut connection.state {
-                    State::Http(http) if http.is_idle() => {
-                        connection.close(CloseReason::Shutdown, context);
-                    }
-                    State::Http(http) => http.close_after_answer(),
-                    State::Session(session) if session.is_carrier() => {}
-                    State::Session(_) => clients.push(key.owner()),
-                    State::Lingering { .. } | State::Closed => {}
-                }
-                SETTLED
-            });
-        }
-        self.drain = Some(Drain::new(now, until, clients));
-    }
-
-    fn advance_drain(&mut self, now: Instant) {
-        while let Some(owner) = self.drain.as_mut().and_then(|drain| drain.pop_due(now)) {
-            let Context { engine, feeds, .. } = &mut self.context;
-            let Some(owner) = engine.begin_leaving(owner, feeds) else { continue };
-            self.visit(ConnectionKey::of_owner(owner), |connection, context| {
-                if let State::Session(session) = &mut connection.state {
-                    session.close_when_drained(&context.feeds, CloseReason::Shutdown);
-                }
-                connection.flush(now, context)
-            });
-        }
-        if self.drain.as_mut().is_some_and(|drain| drain.ends(now)) {
-            let keys: Vec<_> = self.connections.keys().collect();
-            for key in keys {
-                self.visit(key, |connection, context| {
-                    connection.close(CloseReason::Shutdown, context);
-                    SETTLED
-                });
-            }
-        }
-    }
-
     /// Takes one change of what a connection waits for, to be told to the poller.
     pub(crate) fn pop_changed(&mut self) -> Option<(ConnectionKey, &S, Interest)> {
         while let Some(key) = self.changed.pop() {
@@ -409,13 +374,14 @@ impl<S: ByteStream> Connections<S> {
         loop {
             let key = self.closed.pop()?;
             let Some(connection) = self.connections.remove(key) else { continue };
+            self.context.hooks.forget(key.to_number());
             self.addresses.release(counted_address(connection.ip, connection.serves));
             return Some(connection.stream);
         }
     }
 
     /// Lets a connection act, and returns how many bytes it sent.
-    fn visit(
+    pub(super) fn visit(
         &mut self,
         key: ConnectionKey,
         act: impl FnOnce(&mut Connection<S>, &mut Context) -> Visit,
@@ -423,6 +389,7 @@ impl<S: ByteStream> Connections<S> {
         let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_closed()) else {
             return 0;
         };
+        self.context.hooks.visited = key.to_number();
         let visit = act(connection, &mut self.context);
         self.settle(key, visit);
         visit.bytes_sent
@@ -438,8 +405,15 @@ impl<S: ByteStream> Connections<S> {
         if visit.is_cut && !std::mem::replace(&mut connection.is_queued, true) {
             self.again.push_back(key);
         }
-        if connection.interest() != connection.registered {
+        let interest = connection.interest();
+        if interest != connection.registered {
             self.changed.push(key);
+        }
+        if interest.readable
+            && connection.stream.may_hold_input()
+            && !std::mem::replace(&mut connection.is_unread, true)
+        {
+            self.unread.push_back(key);
         }
         if let Some(deadline) = connection.next_deadline()
             && connection.scheduled.is_none_or(|scheduled| deadline < scheduled)

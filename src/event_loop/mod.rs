@@ -1,58 +1,37 @@
 //! The loop: one thread, one poller, one turn after the other. Knows sources, listeners and connections, and nothing of
 //! what they speak.
 
+mod accept;
 mod clock;
+mod inbox;
 mod registry;
+mod upstream;
+
+pub(crate) use inbox::{InboxLimits, Mailbox, Post, Stop, Unposted};
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clock::Clock;
-use registry::{Ready, Registry, Slot, Waker};
+use inbox::Inbox;
+use registry::{Ready, Registry, Slot};
 
 use crate::connection::{Connections, Context, Interest};
+use crate::error::DropReason;
+use crate::hooks::Mapper;
 use crate::http::{Date, Serves};
-use crate::intake::{Intake, IntakeCounts};
-use crate::metrics::UpstreamMetrics;
-use crate::net::{Accepted, Listener, Stream};
-use crate::source::{Budget, Source};
-use crate::topics::{Change, Demand, Filter};
+use crate::intake::Intake;
+use crate::net::{Listener, Stream};
+use crate::source::Source;
+use crate::topics::Demand;
 
 /// The loop's one read buffer: what one client may say in a turn. Clients say little; more than this would only let one
 /// of them hold up the others.
 const SCRATCH_BYTES: usize = 16 << 10;
 
-/// Clients that one listener may bring in a turn: about 1 ms of accepting.
-const TURN_ACCEPTS_MAX: usize = 64;
-
-/// Messages and bytes that are taken from a source before another one has its turn.
-const DRAIN_STEP: Budget = Budget { messages: 64, bytes: 64 << 10 };
-
-/// Messages read in one turn, each counted once and once more for each feed it goes to: about 0.5 ms of small ones.
-const TURN_APPENDS_MAX: usize = 4 << 10;
-
-/// Prefixes that publishers are asked for, or no more, in one turn: 0.3 ms for each source, 10 ms where somebody asks for
-/// the longest.
-const TURN_DEMANDS_MAX: usize = 256;
-
-/// Reading or writing so many bytes to inflate them takes as long as appending a small message: JSON of 64 KiB takes
-/// 120 to 150 µs.
-const WORK_BYTES_PER_APPEND: usize = 64;
-
-/// Connections to the listener for metrics and health that are let in when clients have taken everything else.
-const OPERATION_CONNECTIONS: usize = 16;
-
 /// Connections that are closed in one turn.
 const TURN_CLOSES_MAX: usize = 512;
-
-/// How long nobody is accepted after the descriptors ran out, unless a connection ends sooner.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// How often it is said that nobody is accepted: a full process can be full for days.
-const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a gateway does at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +66,10 @@ pub(crate) struct Parts {
     pub(crate) drain: Duration,
     /// Connections of any kind, clients or not.
     pub(crate) connections_max: usize,
+    pub(crate) inbox: InboxLimits,
+    pub(crate) mapper: Mapper,
+    /// What connections are served that the host accepted.
+    pub(crate) adopted_serves: Serves,
 }
 
 /// One gateway's loop.
@@ -108,23 +91,14 @@ pub(crate) struct EventLoop {
     next_source: usize,
     drain: Duration,
     phase: Phase,
-    stop: Arc<AtomicBool>,
-}
-
-/// Asks a loop to stop, from any thread.
-#[derive(Debug, Clone)]
-pub(crate) struct Stopper {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Stopper {
-    pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
-        if let Err(error) = self.waker.wake() {
-            log::error!("cannot wake the loop: {error}");
-        }
-    }
+    inbox: Inbox,
+    mapper: Mapper,
+    /// Messages of the host's own that were published.
+    published: u64,
+    /// Messages that were taken in and kept from clients by the host, or by what it made of them.
+    unmapped: [u64; DropReason::ALL.len()],
+    /// What connections are served that the host accepted.
+    adopted_serves: Serves,
 }
 
 impl EventLoop {
@@ -140,6 +114,7 @@ impl EventLoop {
                 registry.add(monitor, Slot::Monitor(index), readable)?;
             }
         }
+        let waker = registry.waker();
         let door = |(listener, serves)| Door { listener: Some(listener), serves };
         Ok(Self {
             registry,
@@ -156,17 +131,27 @@ impl EventLoop {
             next_source: 0,
             drain: parts.drain,
             phase: Phase::Serving,
-            stop: Arc::default(),
+            inbox: Inbox::new(parts.inbox, waker),
+            mapper: parts.mapper,
+            published: 0,
+            unmapped: [0; DropReason::ALL.len()],
+            adopted_serves: parts.adopted_serves,
         })
     }
 
-    pub(crate) fn stopper(&self) -> Stopper {
-        Stopper { stop: Arc::clone(&self.stop), waker: self.registry.waker() }
+    /// Something to speak to the loop with.
+    pub(crate) fn mailbox(&self) -> Mailbox {
+        self.inbox.mailbox()
     }
 
     /// The listeners that are open, with what they serve.
     pub(crate) fn listeners(&self) -> impl Iterator<Item = (&Listener, Serves)> {
         self.doors.iter().filter_map(|door| Some((door.listener.as_ref()?, door.serves)))
+    }
+
+    /// Everyone who is connected.
+    pub(crate) fn connections(&mut self) -> &mut Connections<Stream> {
+        &mut self.connections
     }
 
     pub(crate) fn sources(&self) -> &[Source] {
@@ -179,8 +164,10 @@ impl EventLoop {
         self.poll(timeout)?;
         let now = self.clock.now();
         self.dispatch(now);
+        self.handle_inbox(now);
         self.follow_demand(now);
         self.drain_sources(now);
+        self.do_jobs();
         self.fire_timers(now);
         self.connections.flush(now);
         self.reap();
@@ -216,7 +203,10 @@ impl EventLoop {
     /// Whether something can go on without waiting: the poller will not say so.
     fn has_work(&self) -> bool {
         let has_demands = self.connections.context.feeds.demand().is_some_and(Demand::has_work);
-        has_demands || self.connections.has_work() || self.sources.iter().any(Source::needs_drain)
+        has_demands
+            || self.inbox.has_work()
+            || self.connections.has_work()
+            || self.sources.iter().any(Source::needs_drain)
     }
 
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
@@ -236,6 +226,7 @@ impl EventLoop {
     /// Hands out what became ready: those who are connected first, then newcomers.
     fn dispatch(&mut self, now: Instant) {
         let ready = std::mem::take(&mut self.ready);
+        self.connections.read_unread(now, &mut self.scratch);
         for Ready { slot, readable, writable } in &ready {
             match *slot {
                 Slot::Connection(key) => {
@@ -259,147 +250,6 @@ impl EventLoop {
         self.ready = ready;
     }
 
-    fn accept(&mut self, now: Instant, index: usize) {
-        for _ in 0..TURN_ACCEPTS_MAX {
-            let Some(Door { listener: Some(listener), serves }) = self.doors.get(index) else {
-                return;
-            };
-            let serves = *serves;
-            let Accepted { mut stream, ip } = match listener.accept() {
-                Ok(Some(accepted)) => accepted,
-                Ok(None) => return,
-                Err(error) => return self.pause_accepting(now, &error.to_string()),
-            };
-            if !self.has_room(serves) {
-                self.connections.turn_away(&mut stream, "too many connections");
-                return self.pause_accepting(now, "there are as many connections as allowed");
-            }
-            let Some(key) = self.connections.accept(now, stream, ip, serves) else { continue };
-            let Some(stream) = self.connections.stream(key) else { continue };
-            let readable = Interest { readable: true, writable: false };
-            if let Err(error) = self.registry.add(stream, Slot::Connection(key), readable) {
-                self.connections.abandon(key);
-                return self.pause_accepting(now, &error.to_string());
-            }
-            // Most clients have sent their request by now: that saves a turn for each of them.
-            self.connections.handle_readable(now, key, &mut self.scratch);
-        }
-    }
-
-    /// Whether one more may come in, perhaps in the place of somebody who only waits.
-    fn has_room(&mut self, serves: Serves) -> bool {
-        let reserve = if serves == Serves::Operation { OPERATION_CONNECTIONS } else { 0 };
-        self.connections.len() < self.connections_max + reserve || self.connections.evict()
-    }
-
-    /// Stops accepting until a connection ends or some time has passed. Those inside are served on; those outside wait
-    /// in the listener's queue.
-    fn pause_accepting(&mut self, now: Instant, reason: &str) {
-        if self.accept_warned_until.is_none_or(|until| until <= now) {
-            log::warn!("nobody is accepted until connections end: {reason}");
-            self.accept_warned_until = Some(now + ACCEPT_WARNING_INTERVAL);
-        }
-        self.accept_again = Some(now + ACCEPT_PAUSE);
-        self.set_accepting(false);
-    }
-
-    fn resume_accepting(&mut self) {
-        if self.accept_again.take().is_some() {
-            self.set_accepting(true);
-        }
-    }
-
-    fn set_accepting(&self, readable: bool) {
-        for (index, door) in (0..).zip(&self.doors) {
-            let Some(listener) = &door.listener else { continue };
-            let interest = Interest { readable, writable: false };
-            if let Err(error) = self.registry.modify(listener, Slot::Listener(index), interest) {
-                log::error!("{}: cannot change what is waited for: {error}", listener.url());
-            }
-        }
-    }
-
-    /// Asks publishers for what clients want, where that is not the same all the time.
-    fn follow_demand(&mut self, now: Instant) {
-        let Some(demand) = self.connections.context.feeds.demand_mut() else { return };
-        demand.advance(now);
-        let mut begun = Vec::new();
-        for change in std::iter::from_fn(|| demand.pop_change()).take(TURN_DEMANDS_MAX) {
-            if let Change::Subscribe(prefix) = &change {
-                begun.push(prefix.to_vec());
-            }
-            for source in &mut self.sources {
-                match &change {
-                    Change::Subscribe(prefix) => source.subscribe(prefix),
-                    Change::Unsubscribe(prefix) => source.unsubscribe(prefix),
-                }
-            }
-        }
-        if !begun.is_empty() {
-            // What nobody asked for meanwhile is not lost. All at once: it takes a look at every topic.
-            self.intake.forget(&Filter::new(begun, Vec::new()));
-        }
-    }
-
-    /// Takes in messages, a step of each source after the other, as long as clients with room keep up.
-    fn drain_sources(&mut self, now: Instant) {
-        let count = self.sources.len();
-        let mut appends_left = TURN_APPENDS_MAX;
-        let mut idle = 0;
-        while idle < count && appends_left > 0 && !self.connections.context.feeds.is_congested() {
-            let index = self.next_source;
-            self.next_source = (index + 1) % count;
-            if self.sources[index].needs_drain() {
-                self.drain_step(now, index, &mut appends_left);
-                idle = 0;
-            } else {
-                idle += 1;
-            }
-        }
-        self.connections.context.metrics.upstream = self.upstream_metrics();
-    }
-
-    fn drain_step(&mut self, now: Instant, index: usize, appends_left: &mut usize) {
-        let Self { sources, connections, intake, .. } = self;
-        let feeds = &mut connections.context.feeds;
-        let passed_over = sources[index].counts().passed_over;
-        // Whether there is more, the source knows itself.
-        let _ = sources[index].drain(DRAIN_STEP, &mut |arrival| {
-            if arrival.follows_loss {
-                intake.note_loss(index);
-            }
-            let taken = intake.take_in(now, index, arrival.parts);
-            // A message that nobody wants costs as much as one append.
-            let inflating = taken.work_bytes / WORK_BYTES_PER_APPEND;
-            let appends = 1 + feeds.publish(&taken.message) + inflating;
-            *appends_left = appends_left.saturating_sub(appends);
-            *appends_left > 0 && !feeds.is_congested()
-        });
-        // Otherwise a flood of what nobody wants, or of garbage, would hold the turn up for as long as it lasts.
-        let passed_over = sources[index].counts().passed_over - passed_over;
-        *appends_left =
-            appends_left.saturating_sub(usize::try_from(passed_over).unwrap_or(usize::MAX));
-    }
-
-    fn upstream_metrics(&self) -> UpstreamMetrics {
-        let &IntakeCounts { decode_failures, counters_unread } = self.intake.counts();
-        let mut sum = UpstreamMetrics { decode_failures, counters_unread, ..Default::default() };
-        for source in &self.sources {
-            let counts = source.counts();
-            sum.received_messages += counts.messages;
-            sum.received_bytes += counts.bytes;
-            sum.connections += counts.connections;
-            // Every source asks for the same.
-            sum.subscriptions = counts.subscriptions;
-            sum.reconnects += counts.revived;
-            sum.refused += counts.refused;
-            for (sum, count) in sum.dropped_messages.iter_mut().zip(counts.dropped) {
-                *sum += count;
-            }
-        }
-        sum
-    }
-
     fn fire_timers(&mut self, now: Instant) {
         for source in &mut self.sources {
             if source.next_deadline().is_some_and(|deadline| deadline <= now) {
@@ -415,18 +265,36 @@ impl EventLoop {
 
     /// Stops in order: nobody new, then what waits upstream, then goodbyes.
     fn advance_phase(&mut self, now: Instant) {
-        if self.phase == Phase::Serving && self.stop.load(Ordering::Acquire) {
-            self.close_listeners(|serves| serves != Serves::Operation);
-            self.connections.stop_serving();
-            let (take_in_until, until) = (now + self.drain / 4, now + self.drain);
-            self.phase = Phase::Stopping { take_in_until, until };
-        }
         if let Phase::Stopping { take_in_until, until } = self.phase {
-            let is_taken_in = !self.sources.iter().any(Source::needs_drain);
+            let is_taken_in =
+                !self.inbox.has_posts() && !self.sources.iter().any(Source::needs_drain);
             if is_taken_in || take_in_until <= now {
+                self.take_in_all_posts();
                 self.connections.begin_drain(now, until);
                 self.phase = Phase::Draining { until };
             }
+        }
+    }
+
+    /// Begins to stop, or has less time for it than before.
+    fn stop(&mut self, now: Instant, stop: Stop) {
+        let end = now + stop.within.unwrap_or(self.drain);
+        match &mut self.phase {
+            Phase::Serving => {
+                self.close_listeners(|serves| serves != Serves::Operation);
+                self.connections.stop_serving();
+                let take_in_until = now + (end - now) / 4;
+                self.phase = Phase::Stopping { take_in_until, until: end };
+            }
+            Phase::Stopping { take_in_until, until } => {
+                *until = end.min(*until);
+                *take_in_until = (now + (*until - now.min(*until)) / 4).min(*take_in_until);
+            }
+            Phase::Draining { until } => {
+                *until = end.min(*until);
+                self.connections.hurry(*until);
+            }
+            Phase::Stopped => {}
         }
     }
 
@@ -457,6 +325,7 @@ impl EventLoop {
         }
         if matches!(self.phase, Phase::Draining { .. }) && self.connections.len() == 0 {
             self.phase = Phase::Stopped;
+            self.inbox.close();
         }
     }
 }
@@ -470,6 +339,7 @@ impl AsFd for EventLoop {
 impl Drop for EventLoop {
     /// Whatever was added to the poller is removed before its descriptor is closed.
     fn drop(&mut self) {
+        self.inbox.close();
         self.close_listeners(|_| true);
         for source in &self.sources {
             self.registry.remove(source.fd());

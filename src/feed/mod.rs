@@ -18,7 +18,7 @@ mod resubscribe_tests;
 mod tests;
 
 pub(crate) use limits::Limits;
-pub(crate) use registry::{Answer, Answering, Changed, Feeds, Packets, Subscription, Wish};
+pub(crate) use registry::{Answer, Answering, Changed, Feeds, News, Packets, Subscription, Wish};
 
 use std::rc::Rc;
 use std::str::FromStr;
@@ -163,6 +163,8 @@ struct Overrun {
     gaps: u64,
     /// Who is to be disconnected.
     owners: Vec<Owner>,
+    /// Whose gaps these are, where somebody wants to know.
+    news: Option<Vec<Owner>>,
 }
 
 #[derive(Debug)]
@@ -274,13 +276,16 @@ impl Feed {
             if let Some(first_missed) = first_missed
                 && !arrears.extend_replay(rule.first_seq, last_seq)
             {
+                let is_new = !std::mem::replace(&mut subscriber.is_in_gap, true);
+                if let Some(news) = overrun.news.as_mut().filter(|_| is_new) {
+                    news.push(subscriber.owner);
+                }
                 match rule.policy {
                     LagPolicy::Conflate => {
                         arrears.conflate_missed(missed, first_missed, last_seq);
                     }
                     LagPolicy::Skip | LagPolicy::Disconnect => {
-                        overrun.gaps += u64::from(!subscriber.is_in_gap);
-                        subscriber.is_in_gap = true;
+                        overrun.gaps += u64::from(is_new);
                         if self.wire.tells_gaps() {
                             arrears.tell_missed(missed);
                         }
@@ -317,8 +322,12 @@ impl Feed {
         replayer: &'a mut Replayer,
     ) -> Pending<'a> {
         let subscriber = &mut self.subscribers[slot];
+        let gaps = replayer.lag_gaps();
         let due =
             subscriber.arrears.as_mut().map_or(Due::Nothing, |it| it.due(key, wish, replayer));
+        if replayer.lag_gaps() > gaps {
+            replayer.note_lag_of(subscriber.owner);
+        }
         let bytes = match due {
             Due::Later => return Pending::Later,
             Due::Piece(span) => replayer.piece(span),

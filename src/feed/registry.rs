@@ -4,9 +4,11 @@ mod answers;
 mod change;
 #[cfg(test)]
 mod checks;
+mod news;
 
 pub(crate) use answers::{Answer, Answering, Packets};
 pub(crate) use change::Changed;
+pub(crate) use news::News;
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -94,6 +96,8 @@ pub(crate) struct Feeds {
     congested: usize,
     matches: Vec<FeedKey>,
     overrun: Overrun,
+    /// Who wants something else since, where somebody wants to know.
+    changes: Option<VecDeque<(Owner, Option<Rc<Wish>>)>>,
     /// Owners to be closed, with the reason.
     expelled: Vec<(Owner, CloseReason)>,
     /// How many of them are to free memory.
@@ -132,6 +136,7 @@ impl Feeds {
             congested: 0,
             matches: Vec::new(),
             overrun: Overrun::default(),
+            changes: None,
             expelled: Vec::new(),
             memory_expulsions: 0,
             counts: FeedCounts::default(),
@@ -245,6 +250,11 @@ impl Feeds {
             self.by_wish.remove(&entry.wish);
             self.feeds.remove(key);
         }
+    }
+
+    /// A message that told of a loss upstream is told to nobody.
+    pub(crate) fn note_untold_loss(&mut self) {
+        self.counts.gaps[GapReason::Upstream as usize] += 1;
     }
 
     /// Appends `message` to every feed that wants it, and returns how many there are.
@@ -441,10 +451,13 @@ impl Feeds {
             })
             .chain(self.answers.keepers(is_blocked))
             .collect();
-        keepers.sort_unstable_by_key(|(frame, _)| (Reverse(frame.len()), Rc::as_ptr(frame)));
+        keepers.sort_by_key(|(frame, _)| Rc::as_ptr(frame));
+        let mut by_frame: Vec<_> = keepers.chunk_by(|a, b| Rc::ptr_eq(a.0, b.0)).collect();
+        // By the first owner among equals: addresses must not decide who goes.
+        by_frame.sort_by_key(|keepers| (Reverse(keepers[0].0.len()), keepers[0].1.0));
         let excess = self.memory.used_bytes().saturating_sub(self.memory.relief_bytes());
         let mut freed = 0;
-        for keepers in keepers.chunk_by(|a, b| Rc::ptr_eq(a.0, b.0)) {
+        for keepers in by_frame {
             if freed >= excess {
                 break;
             }

@@ -8,7 +8,7 @@ use slotmap::Key;
 
 use super::arrears::{Arrears, Gap, Replay, Span, Store};
 use super::log::{FrameRest, LARGE_FRAME_BYTES, SharedFrame};
-use super::{FeedKey, Wish};
+use super::{FeedKey, Owner, Wish};
 use crate::error::GapReason;
 use crate::history::{self, History, LastValues};
 use crate::memory::Memory;
@@ -35,6 +35,8 @@ pub(super) struct Replayer {
     piece: Piece,
     shared: SharedFrames,
     lag_gaps: u64,
+    /// Whose these are, where somebody wants to know.
+    news: Option<Vec<Owner>>,
 }
 
 /// How far a subscriber got.
@@ -64,6 +66,7 @@ impl Replayer {
             piece: Piece::new(),
             shared: SharedFrames::default(),
             lag_gaps: 0,
+            news: None,
         }
     }
 
@@ -81,6 +84,27 @@ impl Replayer {
     /// Gaps because somebody lagged that were noticed here.
     pub(super) fn lag_gaps(&self) -> u64 {
         self.lag_gaps
+    }
+
+    /// From now on [`Self::pop_news`] has something to say.
+    pub(super) fn tell_lag(&mut self) {
+        self.news = Some(Vec::new());
+    }
+
+    pub(super) fn news(&self) -> &Option<Vec<Owner>> {
+        &self.news
+    }
+
+    /// Takes one of those whose gaps were noticed here.
+    pub(super) fn pop_news(&mut self) -> Option<Owner> {
+        self.news.as_mut().and_then(Vec::pop)
+    }
+
+    /// The gap that was noticed last is that of `owner`.
+    pub(super) fn note_lag_of(&mut self, owner: Owner) {
+        if let Some(news) = &mut self.news {
+            news.push(owner);
+        }
     }
 
     pub(super) fn count_lag(&mut self) {

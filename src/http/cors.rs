@@ -77,7 +77,7 @@ pub(crate) fn write_late_head(
     origin: Option<&[u8]>,
 ) {
     // Whether another request follows is the session's to know: it may have to end meanwhile.
-    let _ = Head::late(out, content_type).finish_before(exchange, content_len);
+    let _ = Head::uncached(out, content_type).finish_before(exchange, content_len);
     Cors::new(origin).stamp(out);
 }
 

@@ -1,6 +1,8 @@
 //! What a request to Engine.IO asks for, and the refusals that its clients know, in the reference server's order.
 
-use super::query::text_parameter;
+use std::borrow::Cow;
+
+use super::query::parameter;
 use super::route::{Upgrade, upgrade};
 use super::{BodyLength, Method, Refusal, Request, Rules, Status, Wanted};
 use crate::wire::Format;
@@ -47,12 +49,12 @@ const fn bad_request(reason: &'static str) -> Refusal {
 /// The step that `request` asks for; its origin was checked.
 pub(super) fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refusal> {
     let refusal = |code, reason| Err(Refusal::engine_io(Status::BadRequest, code, reason));
-    let is_websocket = match text_parameter(request.query, b"transport").as_deref() {
+    let is_websocket = match parameter(request.query, "transport").as_deref() {
         Some(b"polling") => false,
         Some(b"websocket") => true,
         _ => return refusal(0, "Transport unknown"),
     };
-    let sid = text_parameter(request.query, b"sid").filter(|sid| !sid.is_empty());
+    let sid = parameter(request.query, "sid").filter(|sid| !sid.is_empty());
     let is_upgrade = super::route::asks_for_web_socket(request);
     if sid.is_none() {
         if request.method != Method::Get {
@@ -62,7 +64,7 @@ pub(super) fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<Engi
             return Err(BAD_REQUEST);
         }
     }
-    if text_parameter(request.query, b"EIO").as_deref() != Some(b"4") {
+    if parameter(request.query, "EIO").as_deref() != Some(b"4") {
         return refusal(5, "Unsupported protocol version");
     }
     let step = match (request.method, is_websocket, is_upgrade) {
@@ -88,7 +90,7 @@ pub(super) fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<Engi
     {
         return Err(bad_request("Socket.IO has no format parts: expected raw or json"));
     }
-    Ok(EngineIo { sid, step })
+    Ok(EngineIo { sid: sid.map(Cow::into_owned), step })
 }
 
 #[cfg(test)]

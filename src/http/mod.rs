@@ -33,11 +33,12 @@ pub(crate) use cors::{Cors, write_late_head, write_preflight};
 pub(crate) use date::Date;
 pub(crate) use engine_io::{BAD_REQUEST, EngineIo, EngineStep, UNKNOWN_SESSION};
 pub(crate) use headers::Field;
-pub(crate) use query::Wanted;
+pub(crate) use query::{Wanted, decode_path, parameter};
 pub(crate) use request::{Method, Request, Version, parse_head};
 pub(crate) use response::{After, Exchange, Refusal, Status};
 pub(crate) use route::{Events, Poll, Route, Rules, Serves, Upgrade, cors, route};
 pub(crate) use scanner::HeadScanner;
+pub(crate) use target::Target;
 
 /// Header lines in one request; more are refused with 431. Browsers send about 20.
 pub(crate) const HEADERS_MAX: usize = 100;

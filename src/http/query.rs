@@ -71,14 +71,19 @@ impl Wanted {
     }
 }
 
-/// The first value of the parameter `name`.
-pub(super) fn text_parameter(query: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+/// The value of the first parameter `name`; `None` where it is not there, or has a broken percent escape.
+pub(crate) fn parameter<'a>(query: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
     query.split(|&byte| byte == b'&').find_map(|pair| {
         let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
-        let (own, value) = (&pair[..equals], pair.get(equals + 1..).unwrap_or_default());
-        let is_meant = percent_decode(own, Plus::Space).as_deref() == Some(name);
-        is_meant.then(|| percent_decode(value, Plus::Space).map_or_else(Vec::new, Cow::into_owned))
-    })
+        let key = percent_decode(&pair[..equals], Plus::Space)?;
+        let value = pair.get(equals + 1..).unwrap_or_default();
+        (*key == *name.as_bytes()).then(|| percent_decode(value, Plus::Space))
+    })?
+}
+
+/// A path with its percent escapes replaced; `None` where one is broken.
+pub(crate) fn decode_path(path: &[u8]) -> Option<Cow<'_, [u8]>> {
+    percent_decode(path, Plus::Plus)
 }
 
 /// How long a poll waits unless it says so: below the 30 s after which some proxies give up.

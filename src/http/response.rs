@@ -23,6 +23,8 @@ pub(crate) enum Status {
     NotModified,
     /// 400
     BadRequest,
+    /// 401
+    Unauthorized,
     /// 403
     Forbidden,
     /// 404
@@ -37,6 +39,8 @@ pub(crate) enum Status {
     UriTooLong,
     /// 426
     UpgradeRequired,
+    /// 429
+    TooManyRequests,
     /// 431
     HeaderFieldsTooLarge,
     /// 501
@@ -56,6 +60,7 @@ impl Status {
             Self::NoContent => "204 No Content",
             Self::NotModified => "304 Not Modified",
             Self::BadRequest => "400 Bad Request",
+            Self::Unauthorized => "401 Unauthorized",
             Self::Forbidden => "403 Forbidden",
             Self::NotFound => "404 Not Found",
             Self::MethodNotAllowed => "405 Method Not Allowed",
@@ -63,6 +68,7 @@ impl Status {
             Self::ContentTooLarge => "413 Content Too Large",
             Self::UriTooLong => "414 URI Too Long",
             Self::UpgradeRequired => "426 Upgrade Required",
+            Self::TooManyRequests => "429 Too Many Requests",
             Self::HeaderFieldsTooLarge => "431 Request Header Fields Too Large",
             Self::NotImplemented => "501 Not Implemented",
             Self::ServiceUnavailable => "503 Service Unavailable",
@@ -124,6 +130,8 @@ enum Hint {
     Allow(&'static str),
     RetryAfterSeconds(u32),
     UpgradeToWebSocket,
+    /// How to say who one is (RFC 9110 section 11.6.1).
+    AuthenticateBearer,
     /// The reason comes as JSON, with Engine.IO's number for it.
     EngineIo(u8),
 }
@@ -137,6 +145,11 @@ impl Refusal {
     /// A refusal after which nobody knows, or wants to know, where the next request starts.
     pub(crate) const fn closing(status: Status, reason: &'static str) -> Self {
         Self { status, reason, after: After::Close, hint: Hint::None }
+    }
+
+    /// 401: the client is to say who it is.
+    pub(crate) const fn unauthorized(reason: &'static str) -> Self {
+        Self { hint: Hint::AuthenticateBearer, ..Self::new(Status::Unauthorized, reason) }
     }
 
     /// 405: the path exists, but for the methods in `allow` only.
@@ -180,6 +193,7 @@ impl Refusal {
             Hint::None | Hint::EngineIo(_) => {}
             Hint::Allow(methods) => head.field("Allow", methods),
             Hint::RetryAfterSeconds(seconds) => head.field("Retry-After", &seconds.to_string()),
+            Hint::AuthenticateBearer => head.field("WWW-Authenticate", "Bearer"),
             Hint::UpgradeToWebSocket => {
                 head.field("Upgrade", "websocket");
                 head.field("Sec-WebSocket-Version", "13");
@@ -216,10 +230,7 @@ pub(crate) fn write_text(
     content_type: &'static str,
     text: &[u8],
 ) -> After {
-    let mut head = Head::start(out, Status::Ok);
-    head.field("Content-Type", content_type);
-    head.field("Cache-Control", "no-store");
-    head.finish(exchange, text)
+    Head::uncached(out, content_type).finish(exchange, text)
 }
 
 /// Appends the 101 that turns the connection into a WebSocket (RFC 6455 section 4.2.2). `accept` is
@@ -242,9 +253,7 @@ pub(crate) fn write_switching_protocols(
 /// Appends the 200 that turns the connection into an event stream, or only tells what it would be like: after HEAD the
 /// next request may follow. A stream ends with its connection.
 pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing: Framing) -> After {
-    let mut head = Head::start(out, Status::Ok);
-    head.field("Content-Type", "text/event-stream");
-    head.field("Cache-Control", "no-store");
+    let mut head = Head::uncached(out, "text/event-stream");
     // For nginx and those that learned from it: pass on each event as it comes.
     head.field("X-Accel-Buffering", "no");
     if exchange.head_only {
@@ -262,7 +271,7 @@ pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing:
 
 /// Appends the 200 that tells what an answer to a poll would be like: it would have to be waited for.
 pub(crate) fn write_poll_preview(out: &mut Vec<u8>, exchange: Exchange) -> After {
-    let mut head = Head::late(out, "application/json");
+    let mut head = Head::uncached(out, "application/json");
     head.connection_field(exchange);
     head.end();
     exchange.after()
@@ -286,8 +295,8 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// Begins an answer that was waited for.
-    pub(super) fn late(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
+    /// Begins a 200 that must not be cached.
+    pub(super) fn uncached(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
         let mut head = Self::start(out, Status::Ok);
         head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");

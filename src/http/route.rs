@@ -9,7 +9,7 @@ use tungstenite::handshake::derive_accept_key;
 
 use super::cors::{Cors, METHODS};
 use super::engine_io::{self, EngineIo};
-use super::query::{Plus, percent_decode, poll_timeout};
+use super::query::{decode_path, poll_timeout};
 use super::{
     BodyLength, Field, Method, Refusal, Request, Status, Version, Wanted, assets::safe_path,
 };
@@ -131,7 +131,7 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
 }
 
 fn path<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
-    percent_decode(request.path, Plus::Plus)
+    decode_path(request.path)
         .ok_or_else(|| Refusal::new(Status::BadRequest, "malformed percent escape in the path"))
 }
 

@@ -3,14 +3,14 @@
 use super::{Refusal, Status};
 
 /// The pieces of a request target (RFC 9112 section 3.2).
-#[derive(Debug)]
-pub(super) struct Target<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
     /// Host and port, where the target is a URL.
     pub(super) authority: Option<&'a [u8]>,
     /// Starts with `/`; percent escapes as sent.
-    pub(super) path: &'a [u8],
+    pub(crate) path: &'a [u8],
     /// What follows the first `?`.
-    pub(super) query: &'a [u8],
+    pub(crate) query: &'a [u8],
 }
 
 impl<'a> Target<'a> {
@@ -19,7 +19,7 @@ impl<'a> Target<'a> {
     /// # Errors
     ///
     /// 400 for other forms, 501 for CONNECT, 405 for `OPTIONS *`. All close.
-    pub(super) fn parse(method: &str, target: &'a [u8]) -> Result<Self, Refusal> {
+    pub(crate) fn parse(method: &str, target: &'a [u8]) -> Result<Self, Refusal> {
         if method == "CONNECT" {
             return Err(Refusal::closing(Status::NotImplemented, "this server is no proxy"));
         }

@@ -8,6 +8,7 @@ use crate::message::{Message, PartLen};
 
 /// What bodies are inflated from (`--decode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Decode {
     /// Nothing: they are passed on as they come.
     None,

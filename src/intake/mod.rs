@@ -15,11 +15,12 @@ use decode::Decoder;
 #[cfg(fuzzing)]
 pub(crate) use fuzz::fuzz_intake;
 use losses::Losses;
+pub(crate) use sequence::Counter;
+pub use sequence::CounterType;
 use sequence::Sequence;
-pub use sequence::{Counter, CounterType};
 use topic_log::TopicLog;
 
-use crate::message::{Lost, Message, Part, Seq, TopicFrom};
+use crate::message::{Lost, Message, Part, PartLen, Seq, TopicFrom};
 use crate::topics::Filter;
 
 /// How messages are taken in.
@@ -87,6 +88,23 @@ impl Intake {
         if let Some(sequence) = &mut self.sequence {
             sequence.forget(filter);
         }
+    }
+
+    /// Numbers a message of the host's own, which is neither counted by a publisher nor to be inflated: `bytes` are the
+    /// parts of its body, whose lengths are `lens`.
+    pub(crate) fn take_in_own<'a>(
+        &mut self,
+        topic: &'a [u8],
+        lens: &'a [PartLen],
+        bytes: &'a [u8],
+    ) -> Message<'a> {
+        self.last_seq.0 += 1;
+        Message::from_flat(self.last_seq, None, Some(topic), lens, bytes)
+    }
+
+    /// The message that was taken in last is none after all: its number goes to the next, so that there is no hole.
+    pub(crate) fn give_back(&mut self) {
+        self.last_seq.0 -= 1;
     }
 
     /// Messages were lost that the source with the number `source` should have received, of topics that nobody knows. So

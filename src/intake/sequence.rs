@@ -17,15 +17,16 @@ const WRAPPED_STEP_MAX: u64 = 1 << 16;
 
 /// Where a message has its counter (`--sequence PART:TYPE`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counter {
+pub(crate) struct Counter {
     /// Which part of the body it is, counted from 1, as the publisher sent them; 1 to 4095.
-    pub part: usize,
+    pub(crate) part: usize,
     /// What the part holds, and nothing else.
-    pub number: CounterType,
+    pub(crate) number: CounterType,
 }
 
 /// How a counter is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CounterType {
     /// Four bytes, the least significant first.
     U32Le,
@@ -38,7 +39,7 @@ pub enum CounterType {
 }
 
 impl Counter {
-    const PARTS: RangeInclusive<usize> = 1..=4095;
+    pub(crate) const PARTS: RangeInclusive<usize> = 1..=4095;
 
     /// Which part of the body it is, counted from 0.
     pub(super) fn index(self) -> usize {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::stream::Stream;
+use super::stream::{Stream, set_client_options};
 use crate::error::Error;
 
 /// Connections that may wait to be accepted. The kernel lowers it to net.core.somaxconn, 4096 by default.
@@ -54,6 +54,19 @@ impl FromStr for ListenAddr {
             return Err(expected.into());
         }
         Ok(Self::Tcp(text.into()))
+    }
+}
+
+impl From<SocketAddr> for ListenAddr {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address.to_string())
+    }
+}
+
+impl<I: Into<IpAddr>> From<(I, u16)> for ListenAddr {
+    /// An address and a port; port 0 lets the system choose one.
+    fn from(address: (I, u16)) -> Self {
+        SocketAddr::from(address).into()
     }
 }
 
@@ -189,14 +202,6 @@ fn listen_tcp(address: SocketAddr, options: TcpOptions) -> Result<Listener, Errn
     rustix::net::listen(&socket, BACKLOG)?;
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
     Ok(Listener { socket, place: Place::Tcp(address) })
-}
-
-/// Options that accepted sockets inherit from their listener, so that accepting costs one call.
-fn set_client_options(socket: &OwnedFd, user_timeout: Duration) -> Result<(), Errno> {
-    // A turn's bytes go out as they are: there is nothing to wait for.
-    sockopt::set_tcp_nodelay(socket, true)?;
-    let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
-    sockopt::set_tcp_user_timeout(socket, millis)
 }
 
 fn listen_reason(errno: Errno) -> String {

@@ -5,9 +5,10 @@ mod inherited;
 mod limits;
 mod listener;
 mod stream;
+mod wrapped;
 
 pub(crate) use files::{Directory, NoRoom};
 pub(crate) use limits::raise_descriptor_limit;
 pub use listener::ListenAddr;
 pub(crate) use listener::{Accepted, Listener, TcpOptions};
-pub(crate) use stream::{ByteStream, Stream};
+pub(crate) use stream::{ByteStream, HostStream, Stream};

@@ -1,9 +1,14 @@
 //! One accepted socket, TCP or Unix: reads and writes that never block and never raise a signal.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketType, sockopt};
+
+use super::wrapped::{Duplex, Wrapped};
 
 /// What a connection needs of its socket; tests put a simulated one in its place.
 pub(crate) trait ByteStream {
@@ -13,40 +18,134 @@ pub(crate) trait ByteStream {
     /// Writes as much as there is room for, without waiting: `WouldBlock` when there is none.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
+    /// Whether something that was written waits for [`Self::flush`].
+    fn needs_flush(&self) -> bool {
+        false
+    }
+
+    /// Has everything that was written leave: `WouldBlock` while something waits for room.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether there may be something to read that the descriptor does not tell of.
+    fn may_hold_input(&self) -> bool {
+        false
+    }
+
     /// Says that nothing more will be written.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
 
-/// A connected, non-blocking socket.
+/// A connected, non-blocking socket, or what the host put around one.
 #[derive(Debug)]
-pub(crate) struct Stream {
-    socket: OwnedFd,
+pub(crate) enum Stream {
+    Socket(OwnedFd),
+    Wrapped(Box<Wrapped>),
 }
 
 impl Stream {
     /// Takes a connected socket that does not block.
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+        Self::Socket(socket)
     }
+
+    /// Takes what the host accepted and makes a client's connection of it. Returns the peer's address, too.
+    ///
+    /// # Errors
+    ///
+    /// It is no connected stream socket, or the system refuses.
+    pub(crate) fn adopted(
+        stream: HostStream,
+        user_timeout: Duration,
+    ) -> io::Result<(Self, Option<IpAddr>)> {
+        let socket = match &stream {
+            HostStream::Socket(socket) => socket.as_fd(),
+            HostStream::Duplex(duplex) => duplex.as_fd(),
+        };
+        if sockopt::socket_type(socket)? != SocketType::STREAM {
+            return Err(Errno::PROTOTYPE.into());
+        }
+        // It has one where it is connected.
+        let peer = SocketAddr::try_from(rustix::net::getpeername(socket)?.ok_or(Errno::NOTCONN)?);
+        rustix::io::ioctl_fionbio(socket, true)?;
+        if peer.is_ok() {
+            set_client_options(socket, user_timeout)?;
+        }
+        let ip = peer.ok().map(|address| address.ip().to_canonical());
+        let stream = match stream {
+            HostStream::Socket(socket) => Self::Socket(socket),
+            HostStream::Duplex(duplex) => Self::Wrapped(Box::new(Wrapped::new(duplex)?)),
+        };
+        Ok((stream, ip))
+    }
+}
+
+/// A connection as the host has it.
+pub(crate) enum HostStream {
+    Socket(OwnedFd),
+    Duplex(Box<dyn Duplex>),
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        match self {
+            Self::Socket(socket) => socket.as_fd(),
+            Self::Wrapped(wrapped) => wrapped.as_fd(),
+        }
     }
 }
 
 impl ByteStream for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::net::recv(&self.socket, buffer, RecvFlags::empty())?.0)
+        match self {
+            Self::Socket(socket) => Ok(rustix::net::recv(socket, buffer, RecvFlags::empty())?.0),
+            Self::Wrapped(wrapped) => wrapped.read(buffer),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // NOSIGNAL: a host program may not ignore SIGPIPE as Rust's own start-up code does.
-        Ok(rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL)?)
+        match self {
+            // NOSIGNAL: a host program may not ignore SIGPIPE as Rust's own start-up code does.
+            Self::Socket(socket) => Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?),
+            Self::Wrapped(wrapped) => wrapped.write(bytes),
+        }
+    }
+
+    fn needs_flush(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            Self::Wrapped(wrapped) => wrapped.needs_flush(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Socket(_) => Ok(()),
+            Self::Wrapped(wrapped) => wrapped.flush(),
+        }
+    }
+
+    fn may_hold_input(&self) -> bool {
+        match self {
+            Self::Socket(_) => false,
+            Self::Wrapped(wrapped) => wrapped.may_hold_input(),
+        }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
+        match self {
+            Self::Socket(socket) => Ok(rustix::net::shutdown(socket, Shutdown::Write)?),
+            Self::Wrapped(wrapped) => wrapped.shutdown_write(),
+        }
     }
+}
+
+/// What a client's socket is to be like; accepted ones inherit it from their listener, so that accepting costs one call.
+pub(super) fn set_client_options(socket: impl AsFd, user_timeout: Duration) -> Result<(), Errno> {
+    let socket = socket.as_fd();
+    // A turn's bytes go out as they are: there is nothing to wait for.
+    sockopt::set_tcp_nodelay(socket, true)?;
+    let millis = u32::try_from(user_timeout.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, millis)
 }

@@ -8,6 +8,7 @@ use super::engine_io::SessionKey;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::Wish;
+use crate::hooks::Allowed;
 use crate::http::assets::Asset;
 use crate::http::{
     After, BodyLength, BodySkipper, Cors, Date, Exchange, HeadScanner, Limits, Refusal, Request,
@@ -96,7 +97,7 @@ impl Reply {
     /// Whether the connection becomes a WebSocket, whose answer no page can look at.
     pub(crate) fn is_upgrade(&self) -> bool {
         use Opening::{EngineSocket, WebSocket, Zws};
-        matches!(self, Self::Session(WebSocket(_) | Zws(_) | EngineSocket { .. }))
+        matches!(self, Self::Session(WebSocket(_) | Zws(..) | EngineSocket { .. }))
     }
 }
 
@@ -106,7 +107,7 @@ pub(crate) enum Opening {
     WebSocket(Asked),
     Sse(Asked, Framing),
     /// It asks for topics when it is open.
-    Zws(zws::Protocol),
+    Zws(zws::Protocol, Option<Allowed>),
     Poll(Asked, HeldRequest, Duration),
     EnginePoll(SessionKey, HeldRequest),
     /// It carries the session from the first moment where that `begins`, and is probed otherwise.

@@ -101,10 +101,6 @@ impl LongPoll {
         }
     }
 
-    pub(super) fn is_waiting(&self) -> bool {
-        self.held.is_waiting()
-    }
-
     pub(super) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
         self.held.set_blocked(feeds, is_blocked);
     }

@@ -120,6 +120,9 @@ impl Session {
                 poll.end_with_word(session, word);
             }
             (Self::EngineSocket(socket), Wake::Close(reason)) => socket.close(reason),
+            (Self::EngineSocket(socket), Wake::Disconnect { code, last_word }) => {
+                socket.disconnect(code, last_word);
+            }
             _ => {}
         }
     }
@@ -255,6 +258,18 @@ impl Session {
         }
     }
 
+    /// As [`Self::close`], for the host program, with the close code that a WebSocket is told.
+    pub(crate) fn disconnect(&mut self, code: u16) {
+        match self {
+            Self::WebSocket(session) => session.disconnect(code),
+            Self::Zws(session) => session.disconnect(code),
+            Self::Sse(session) => session.stream.close(CloseReason::Host),
+            Self::LongPoll(session) => session.close(CloseReason::Host),
+            // Its session is told, and wakes it.
+            Self::EnginePoll(_) | Self::EngineSocket(_) => {}
+        }
+    }
+
     /// Says goodbye as soon as everything is sent that the client is owed now.
     pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match self {
@@ -266,18 +281,6 @@ impl Session {
             // Its session knows that it is leaving.
             Self::EnginePoll(_) => {}
             Self::EngineSocket(session) => session.close_when_drained(feeds, reason),
-        }
-    }
-
-    /// Whether a goodbye could be sent at once: no frame is under way.
-    pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
-        match self {
-            Self::WebSocket(session) => session.stream.frame_rest_bytes(feeds) == 0,
-            Self::Sse(session) => session.stream.frame_rest_bytes(feeds) == 0,
-            Self::Zws(session) => session.frame_rest_bytes(feeds) == 0,
-            Self::LongPoll(session) => session.is_waiting(),
-            Self::EnginePoll(session) => session.is_waiting(),
-            Self::EngineSocket(session) => session.frame_rest_bytes(feeds) == 0,
         }
     }
 

@@ -41,9 +41,10 @@ enum Phase {
 }
 
 impl Stream {
-    /// A stream that begins with `head`.
+    /// A stream that begins with `head`, where there is one.
     pub(super) fn new(head: Vec<u8>, subscription: Option<Subscription>) -> Self {
-        Self { subscription, phase: Phase::Open, outbox: Some(Outbox::new(head)) }
+        let outbox = (!head.is_empty()).then(|| Outbox::new(head));
+        Self { subscription, phase: Phase::Open, outbox }
     }
 
     /// What is to be sent now. Where a frame begins, `write` appends what is the client's own: what waits, if

@@ -18,8 +18,9 @@ pub(crate) struct WebSocket {
     heartbeat: Heartbeat,
     /// The latest ping that was not answered; an earlier one need not be (section 5.5.3).
     ping: Option<Box<ControlPayload>>,
-    /// What the client closed with, if it did, which it gets back.
-    client_code: Option<u16>,
+    /// What the goodbye says that is not ours to say: what the client closed with, which it gets back, or what the host
+    /// program gave.
+    given_code: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +43,7 @@ enum Heartbeat {
 }
 
 impl WebSocket {
-    /// A client whose upgrade is answered by `response`, to be pinged for the first time at `ping_at`.
+    /// A client whose upgrade is answered by `response`, if not by somebody else, to be pinged for the first time at `ping_at`.
     pub(crate) fn new(
         ping_at: Instant,
         response: Vec<u8>,
@@ -53,7 +54,7 @@ impl WebSocket {
             decoder: None,
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
-            client_code: None,
+            given_code: None,
         }
     }
 
@@ -64,7 +65,7 @@ impl WebSocket {
             decoder: None,
             heartbeat: Heartbeat::Elsewhere { has_frames: false },
             ping: None,
-            client_code: None,
+            given_code: None,
         }
     }
 
@@ -104,7 +105,7 @@ impl WebSocket {
                 Event::Pong => {}
                 Event::Ping(payload) => self.ping = Some(payload),
                 Event::Close(code) => {
-                    self.client_code = code;
+                    self.given_code = code;
                     self.stream.close(CloseReason::Client);
                 }
                 Event::Violation(reason) => self.stream.close(reason),
@@ -149,16 +150,38 @@ impl WebSocket {
         }
     }
 
+    /// Closes for the host program, with a code of its own.
+    pub(super) fn disconnect(&mut self, code: u16) {
+        if !self.stream.is_closing() {
+            self.given_code = Some(code);
+            self.stream.close(CloseReason::Host);
+        }
+    }
+
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
-        let Self { stream, heartbeat, ping, client_code, .. } = self;
+        self.output_with(feeds, b"")
+    }
+
+    /// As [`Self::output`]; `last_word` is the last text before the goodbye, if it is not empty.
+    pub(super) fn output_with<'a>(
+        &'a mut self,
+        feeds: &'a mut Feeds,
+        last_word: &[u8],
+    ) -> Output<'a> {
+        let Self { stream, heartbeat, ping, given_code, .. } = self;
         let is_due = [Heartbeat::Due, Heartbeat::Elsewhere { has_frames: true }];
         let has_own_frames = ping.is_some() || is_due.contains(heartbeat);
         stream.output(feeds, has_own_frames, |out, goodbye| {
             if let Some(ping) = ping.take() {
                 websocket::write_frame(out, websocket::PONG, ping.as_bytes());
             }
+            if goodbye.is_some() && !last_word.is_empty() {
+                websocket::write_frame(out, websocket::TEXT, last_word);
+            }
             match goodbye {
-                Some(CloseReason::Client) => websocket::write_close(out, *client_code),
+                Some(CloseReason::Client | CloseReason::Host) => {
+                    websocket::write_close(out, *given_code);
+                }
                 Some(reason) => websocket::write_close(out, reason.close_code()),
                 None if *heartbeat == Heartbeat::Due => {
                     websocket::write_frame(out, websocket::PING, b"");

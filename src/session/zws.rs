@@ -15,6 +15,7 @@ use super::websocket::WebSocket;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Changed, Feeds, Owner, Subscription, Wish};
+use crate::hooks::Allowed;
 use crate::memory::Charge;
 use crate::topics::{Filter, TOPIC_BYTES_MAX};
 use crate::wire::WireFormat;
@@ -60,12 +61,15 @@ pub(crate) struct Topics {
     has_changed: bool,
     charge: Charge,
     bytes: usize,
+    /// What it may have, where that is not everything.
+    allowed: Option<Allowed>,
 }
 
 impl Topics {
-    /// No topics yet, and room for `count_max`.
-    pub(crate) fn with_limit(count_max: usize, charge: Charge) -> Self {
-        Self { prefixes: BTreeSet::new(), count_max, has_changed: false, charge, bytes: 0 }
+    /// No topics yet, and room for `count_max`, of those that are `allowed`.
+    pub(crate) fn with_limit(count_max: usize, charge: Charge, allowed: Option<Allowed>) -> Self {
+        let prefixes = BTreeSet::new();
+        Self { prefixes, count_max, has_changed: false, charge, bytes: 0, allowed }
     }
 
     fn apply(&mut self, request: Request<'_>) -> Result<(), CloseReason> {
@@ -76,6 +80,11 @@ impl Topics {
                 }
                 if topic.len() > TOPIC_BYTES_MAX || self.prefixes.len() >= self.count_max {
                     return Err(CloseReason::Topics);
+                }
+                // The empty one is everything that it may have.
+                let is_allowed = |allowed: &Allowed| topic.is_empty() || allowed.allows(topic);
+                if !self.allowed.as_ref().is_none_or(is_allowed) {
+                    return Err(CloseReason::Denied);
                 }
                 self.prefixes.insert(topic.into());
                 self.bytes += topic.len() + TOPIC_ENTRY_BYTES;
@@ -94,7 +103,10 @@ impl Topics {
 
     /// What they come to; `None` when there are none.
     fn wish(&self) -> Option<Wish> {
-        let prefixes: Vec<_> = self.prefixes.iter().map(|topic| topic.to_vec()).collect();
+        let prefixes: Vec<_> = match &self.allowed {
+            Some(allowed) if self.prefixes.contains(&b""[..]) => allowed.prefixes().to_vec(),
+            _ => self.prefixes.iter().map(|topic| topic.to_vec()).collect(),
+        };
         (!prefixes.is_empty())
             .then(|| Wish { filter: Filter::new(prefixes, Vec::new()), wire: WireFormat::Zws })
     }
@@ -209,10 +221,6 @@ impl Zws {
         }
     }
 
-    pub(super) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
-        self.socket.stream.frame_rest_bytes(feeds)
-    }
-
     pub(super) fn advance(
         &mut self,
         now: Instant,
@@ -230,6 +238,10 @@ impl Zws {
 
     pub(super) fn close(&mut self, reason: CloseReason) {
         self.socket.stream.close(reason);
+    }
+
+    pub(super) fn disconnect(&mut self, code: u16) {
+        self.socket.disconnect(code);
     }
 
     pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {

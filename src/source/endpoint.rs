@@ -18,7 +18,7 @@ const HOST_BYTES_MAX: usize = 255;
 
 /// Whether an endpoint is connected to or bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Attach {
+pub(crate) enum Attach {
     /// Connect to a publisher; ZeroMQ keeps trying until it is there, and again when it is gone.
     Connect,
     /// Bind, so that any number of publishers connect here.
@@ -27,7 +27,7 @@ pub enum Attach {
 
 /// A ZeroMQ endpoint that is well-formed and of a transport that this build has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     text: String,
     attach: Attach,
     transport: Transport,
@@ -72,7 +72,7 @@ impl Endpoint {
     /// # Errors
     ///
     /// One sentence: what is wrong and what is possible. It names neither the flag nor the value.
-    pub fn parse(text: &str, attach: Attach) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, attach: Attach) -> Result<Self, String> {
         if text.len() > ENDPOINT_BYTES_MAX {
             return Err(format!("longer than {ENDPOINT_BYTES_MAX} bytes"));
         }
@@ -98,12 +98,12 @@ impl Endpoint {
     }
 
     /// Whether it is connected to or bound.
-    pub fn attach(&self) -> Attach {
+    pub(crate) fn attach(&self) -> Attach {
         self.attach
     }
 
     /// True when it stays within the process: of use to a host program, never on a command line.
-    pub fn is_inproc(&self) -> bool {
+    pub(crate) fn is_inproc(&self) -> bool {
         self.transport == Transport::Inproc
     }
 
@@ -112,7 +112,7 @@ impl Endpoint {
     ///
     /// [`SocketKind::Sub`]: crate::SocketKind::Sub
     /// [`SocketKind::Pull`]: crate::SocketKind::Pull
-    pub fn is_udp(&self) -> bool {
+    pub(crate) fn is_udp(&self) -> bool {
         matches!(self.transport, Transport::Udp(_))
     }
 

@@ -1,8 +1,9 @@
-//! Whether an `ipc://` endpoint may be bound at its path: libzmq deletes whatever is there. Deletes
-//! nothing itself.
+//! The file of an `ipc://` endpoint: whether one may be bound at a path, where libzmq deletes whatever is there, and its
+//! end, which libzmq forgets.
 
 use std::fs;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -44,6 +45,38 @@ pub(super) fn check_free(path: &str) -> Result<(), String> {
             Err(format!(
                 "cannot tell whether {path} is in use ({kind}): remove it, or choose another path"
             ))
+        }
+    }
+}
+
+/// The socket that was bound at a path; dropping it removes the file, unless there is another one by now.
+pub(super) struct IpcFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl IpcFile {
+    /// The file at `path`, where a socket was just bound. An abstract name has none, and what `*` stands for libzmq removes
+    /// with its folder.
+    pub(super) fn bound_at(path: &str) -> Option<Self> {
+        if path.starts_with('@') || path == "*" {
+            return None;
+        }
+        // Whatever the working directory is by then.
+        let path = std::path::absolute(path).ok()?;
+        let metadata = fs::symlink_metadata(&path).ok()?;
+        Some(Self { path, device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+impl Drop for IpcFile {
+    fn drop(&mut self) {
+        let is_same =
+            |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode);
+        if fs::symlink_metadata(&self.path).is_ok_and(is_same) {
+            // Nothing can be done about a file that must not be removed any more.
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

@@ -154,6 +154,8 @@ impl Journal {
                 DropReason::TooManyParts => format!("of more than {PARTS_MAX} parts"),
                 DropReason::Malformed => "that no RADIO socket sends".to_owned(),
                 DropReason::Overflow => "in the kernel, which kept as many as it may".to_owned(),
+                // That is done behind the sources.
+                DropReason::Map => "by the host program".to_owned(),
             };
             let count = dropped[reason as usize];
             write!(line, "{separator} {count} {what}").expect("a String takes any text");

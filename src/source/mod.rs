@@ -40,16 +40,18 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use self::endpoint::Transport;
-pub use self::endpoint::{Attach, Endpoint};
+pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::radio::Radio;
-pub use self::security::Security;
-pub(crate) use self::security::{PublicKey, Secret, SecretKey, has_curve, needs_system_libzmq};
+pub(crate) use self::security::{
+    PublicKey, Secret, SecretKey, Security, has_curve, needs_system_libzmq,
+};
 use self::zeromq::ZeroMq;
 use crate::error::{DropReason, Error};
 use crate::message::Part;
 
 /// The ZeroMQ socket type of the sources (`--socket`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum SocketKind {
     /// Receives what it subscribed to, from PUB and XPUB sockets.
     #[default]

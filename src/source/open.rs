@@ -91,6 +91,7 @@ impl ZeroMq {
             monitor,
             endpoint: endpoint.clone(),
             address: endpoint.to_string(),
+            ipc_file: None,
             incoming: Incoming::with_limit(config.message_bytes_max),
             unsent_changes: 0,
             link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
@@ -126,6 +127,9 @@ impl ZeroMq {
                 self.socket.bind(&address)?;
             }
             bound => bound?,
+        }
+        if *self.endpoint.transport() == Transport::Ipc {
+            self.ipc_file = ipc_file::IpcFile::bound_at(self.endpoint.address());
         }
         if let Ok(Ok(last_endpoint)) = self.socket.zmq().get_last_endpoint()
             && !last_endpoint.is_empty()

@@ -24,7 +24,7 @@ const PLAIN_BYTES_MAX: usize = 255;
 /// With CURVE, an endpoint that connects is a client, and one that binds a server. PLAIN is for clients only. Both are for
 /// `tcp://` and `ipc://`.
 #[derive(Clone, Default)]
-pub struct Security {
+pub(crate) struct Security {
     mechanism: Mechanism,
     /// The file of a secret that everybody on this host can read.
     exposed_file: Option<String>,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::endpoint::{Attach, Endpoint, Transport};
 use super::ffi::Socket;
 use super::incoming::{Incoming, Received};
+use super::ipc_file::IpcFile;
 use super::journal::Journal;
 use super::link::Link;
 use super::monitor::{Event, Monitor};
@@ -18,6 +19,8 @@ pub(crate) struct ZeroMq {
     pub(super) endpoint: Endpoint,
     /// What is really bound, or the endpoint as typed.
     pub(super) address: String,
+    /// Set where a file was bound.
+    pub(super) ipc_file: Option<IpcFile>,
     pub(super) incoming: Incoming,
     /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
     pub(super) unsent_changes: u64,

@@ -17,6 +17,7 @@ use crate::message::{Epoch, Message, Seq};
 
 /// How a message looks to a client (`--format`, `?format=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Format {
     /// The body alone, its parts joined.
     Raw,
@@ -41,6 +42,7 @@ impl FromStr for Format {
 
 /// The WebSocket opcode of raw messages (`--payload`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Payload {
     /// Text where the body is valid UTF-8, binary otherwise.
     Auto,

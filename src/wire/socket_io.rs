@@ -208,6 +208,9 @@ pub(crate) fn connected(sid: &str, pid: Option<&str>) -> Vec<u8> {
     .into_bytes()
 }
 
+/// The packet, with Engine.IO's `4`, that puts a client out: it does not come back by itself.
+pub(crate) const DISCONNECT: &[u8] = b"41";
+
 /// The packet that tells a client that a namespace is not there.
 pub(crate) fn invalid_namespace(name: &str) -> Vec<u8> {
     format!("44{name},{{\"message\":\"Invalid namespace\"}}").into_bytes()

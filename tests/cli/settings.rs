@@ -20,6 +20,7 @@ const SETTINGS: [(&str, &str, Option<&str>); 43] = [
     ("heartbeat", "0", Some("1")),
     ("max-message", "1MiB", Some("-1")),
     ("listen", "127.0.0.1:0", Some("127.0.0.1")),
+    ("reuse-port", "true", Some("maybe")),
     ("format", "json", Some("xml")),
     ("payload", "text", Some("utf8")),
     ("history", "0", Some("-1")),
@@ -28,7 +29,6 @@ const SETTINGS: [(&str, &str, Option<&str>); 43] = [
     ("last-value-topics", "1", Some("0")),
     ("slow-client", "conflate", Some("wait")),
     ("max-lag", "64KB", Some("abc")),
-    ("reuse-port", "true", Some("maybe")),
     ("socket-io-recovery", "true", Some("maybe")),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
@@ -144,7 +144,8 @@ fn assert_valid(output: &Output) {
 }
 
 fn flags_of_the_library() -> BTreeSet<String> {
-    let command = <zmq2ws::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
+    let command =
+        <zmq2ws::command::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
     command.get_arguments().filter_map(|arg| arg.get_long().map(String::from)).collect()
 }
 

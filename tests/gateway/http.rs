@@ -216,7 +216,7 @@ fn who_does_not_fit_gets_503_and_a_time_to_come_back() {
 fn health_and_metrics_have_a_listener_of_their_own_where_wanted() {
     let context = zmq::Context::new();
     let toml = "bind = ['tcp://127.0.0.1:*']\nmetrics = '127.0.0.1:0'";
-    let gateway = Local::start(&context, toml, |_| ());
+    let gateway = Local::start(&context, toml, |builder| builder);
     let operation = gateway.metrics_address.unwrap();
     assert_eq!(get(gateway.address, "/metrics").status, 404);
     assert_eq!(get(gateway.address, "/healthz").text(), "ok\n");

@@ -184,10 +184,7 @@ fn inproc_reaches_a_gateway_inside_the_process() {
     let context = zmq::Context::new();
     let socket = context.socket(zmq::XPUB).unwrap();
     socket.bind("inproc://feed").unwrap();
-    let gateway = Local::start(&context, "", |config| {
-        config.endpoints =
-            vec![zmq2ws::Endpoint::parse("inproc://feed", zmq2ws::Attach::Connect).unwrap()];
-    });
+    let gateway = Local::start(&context, "connect = ['inproc://feed']", |builder| builder);
     assert_eq!(socket.recv_bytes(0).unwrap(), b"\x01");
     let mut client = Raw::open(gateway.address, "/ws");
     // More than any budget of a turn: the descriptor will not tell of the rest.

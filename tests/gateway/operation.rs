@@ -174,7 +174,7 @@ fn clients_that_never_read_do_not_keep_the_gateway() {
 fn nobody_is_let_in_while_the_gateway_stops() {
     let context = zmq::Context::new();
     let toml = "bind = ['tcp://127.0.0.1:*']\nmetrics = '127.0.0.1:0'\nmax-lag = '16MiB'";
-    let gateway = Local::start(&context, toml, |config| config.drain = Duration::from_secs(20));
+    let gateway = Local::start(&context, toml, |builder| builder.drain(Duration::from_secs(20)));
     let operation = gateway.metrics_address.unwrap();
     let mut client = Raw::open_on(connect_narrow(gateway.address), "/ws");
     // In before the end, asking only then.

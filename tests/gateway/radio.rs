@@ -145,8 +145,7 @@ fn garbage_and_what_nobody_wants_take_from_the_turns_budget() {
     const DATAGRAMS: usize = 400;
     let binds = "'udp://127.0.0.1:*', ".repeat(ENDPOINTS);
     let toml = format!("bind = [{binds}]\nsubscribe = ['wanted']\nlisten = ['127.0.0.1:0']");
-    let config = zmq2ws::Settings::from_toml(&toml, "test").unwrap().into_config().unwrap();
-    let mut gateway = zmq2ws::Gateway::new(config).unwrap();
+    let mut gateway = zmq2ws::Builder::from_toml(&toml, "test").unwrap().build().unwrap();
     for endpoint in gateway.endpoints() {
         let radio = Radio::open(&endpoint);
         for number in 0..DATAGRAMS {

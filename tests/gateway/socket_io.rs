@@ -2,7 +2,6 @@
 
 mod clients;
 mod cors;
-mod engine;
 mod events;
 mod heartbeat;
 mod limits;

@@ -2,6 +2,7 @@
 //! conditions instead of times.
 #![allow(dead_code, reason = "each test target uses a part of this")]
 
+pub(crate) mod engine_io;
 pub(crate) mod events;
 pub(crate) mod hosts;
 pub(crate) mod http;
@@ -17,8 +18,8 @@ pub(crate) mod websocket;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, mpsc};
-use std::thread::{self, JoinHandle};
+use std::sync::{Mutex, MutexGuard};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -101,8 +102,7 @@ pub(crate) struct Local {
     pub(crate) address: SocketAddr,
     pub(crate) metrics_address: Option<SocketAddr>,
     pub(crate) endpoints: Vec<String>,
-    handle: zmq2ws::Handle,
-    thread: Option<JoinHandle<Result<(), zmq2ws::Error>>>,
+    running: zmq2ws::Running,
 }
 
 impl Local {
@@ -111,49 +111,34 @@ impl Local {
     pub(crate) fn start(
         context: &zmq::Context,
         toml: &str,
-        configure: impl FnOnce(&mut zmq2ws::Config) + Send + 'static,
+        configure: impl FnOnce(zmq2ws::Builder) -> zmq2ws::Builder,
     ) -> Self {
         let toml = format!("listen = ['127.0.0.1:0']\ndrain = '2s'\n{toml}");
-        let context = context.clone();
-        let (started, start) = mpsc::channel();
-        let thread = thread::spawn(move || {
-            let mut config = zmq2ws::Settings::from_toml(&toml, "test")?.into_config()?;
-            configure(&mut config);
-            let gateway = zmq2ws::Gateway::with_context(config, &context)?;
-            let addresses = |urls: Vec<String>| -> Vec<SocketAddr> {
-                urls.iter()
-                    .map(|url| url.strip_prefix("http://").unwrap().parse().unwrap())
-                    .collect()
-            };
-            let (clients, metrics) = (gateway.listen_addresses(), gateway.metrics_addresses());
-            let metrics = addresses(metrics).first().copied();
-            let parts = (addresses(clients)[0], metrics, gateway.endpoints(), gateway.handle());
-            started.send(parts).unwrap();
-            gateway.run()
-        });
-        let Ok((address, metrics_address, endpoints, handle)) = start.recv() else {
-            panic!("the gateway did not start: {:?}", thread.join());
+        let builder = zmq2ws::Builder::from_toml(&toml, "test").unwrap().zmq_context(context);
+        let running = configure(builder).spawn().unwrap();
+        let addresses = |urls: &[String]| -> Vec<SocketAddr> {
+            urls.iter().map(|url| url.strip_prefix("http://").unwrap().parse().unwrap()).collect()
         };
-        Self { address, metrics_address, endpoints, handle, thread: Some(thread) }
+        Self {
+            address: addresses(running.listen_addresses())[0],
+            metrics_address: addresses(running.metrics_addresses()).first().copied(),
+            endpoints: running.endpoints().to_vec(),
+            running,
+        }
+    }
+
+    pub(crate) fn handle(&self) -> zmq2ws::Handle {
+        self.running.handle()
     }
 
     /// Asks it to stop.
     pub(crate) fn shutdown(&self) {
-        self.handle.shutdown();
+        self.running.handle().shutdown();
     }
 
     /// Asks it to stop, and waits until it has.
-    pub(crate) fn stop(mut self) {
-        self.handle.shutdown();
-        self.thread.take().unwrap().join().unwrap().unwrap();
-    }
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        self.handle.shutdown();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    pub(crate) fn stop(self) {
+        self.shutdown();
+        self.running.join().unwrap();
     }
 }

@@ -63,6 +63,11 @@ impl Raw {
         Self::open_on(connect(address), path)
     }
 
+    /// A client whose upgrade somebody else has answered.
+    pub(crate) fn on(stream: TcpStream) -> Self {
+        Self { stream, input: Vec::new(), taken: 0 }
+    }
+
     pub(crate) fn open_on(stream: TcpStream, path: &str) -> Self {
         let mut connection = Connection::on(stream);
         connection.send(upgrade_request(path));

@@ -2,6 +2,7 @@
 //! who may look at a clock or a socket, and how long things may be.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod public_api;
 mod text;
 
 use std::fs;
@@ -17,7 +18,7 @@ const LAYERS: [&[&str]; 11] = [
     &["wire"],
     &["topics", "intake"],
     &["history", "feed"],
-    &["access", "http"],
+    &["access", "http", "hooks"],
     &["session"],
     &["net", "source"],
     &["connection"],

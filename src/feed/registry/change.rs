@@ -34,6 +34,8 @@ impl Feeds {
         if wish_before == wish.as_ref() {
             return Changed { before: None, after: before };
         }
+        self.note_change(owner, wish.as_ref());
+        let wish_before = before.as_ref().map(|own| &*self.feeds[own.feed].wish);
         let topics = |wish: Option<&Wish>| wish.map_or(0, |wish| wish.filter.len());
         self.count_topics(topics(wish_before) + topics(wish.as_ref()));
         // First the new one, so that publishers are not told to stop what they are to go on with.

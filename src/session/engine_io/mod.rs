@@ -9,6 +9,7 @@
 //! While it polls the cursor is the session's, and waits in its feed between two requests as that of a client whose socket
 //! takes nothing. A WebSocket takes the cursor over.
 
+mod host;
 mod poll;
 mod sessions;
 mod socket;
@@ -70,6 +71,10 @@ struct EngineIo {
     heartbeat: Heartbeat,
     /// The next answer to a poll says goodbye.
     is_leaving: bool,
+    /// The host program has ended it, for everybody but its client, whose next poll is told this.
+    farewell: Option<Farewell>,
+    /// The host program is to hear what topics its client gets.
+    is_untold: bool,
     /// The earliest deadline that is queued for it.
     scheduled: Option<Instant>,
 }
@@ -113,6 +118,16 @@ enum Client {
         attachments: u32,
     },
     Left,
+}
+
+/// What a client that polls is told at the end, one answer after the other: a client that finds both in one takes the
+/// second one first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    /// That it was put out, so that it does not come back by itself.
+    Disconnect,
+    /// That this is the end.
+    Close,
 }
 
 /// Only a pong counts: what else a client says does not make up for it.
@@ -262,6 +277,7 @@ impl EngineIo {
             }
             (Some(Said::Disconnect), Client::Joined { .. }) => {
                 self.client = Client::Left;
+                self.note_change(joining.owner, feeds);
                 self.welcome = None;
                 if !self.unsubscribe(feeds) {
                     self.has_left = true;
@@ -300,6 +316,7 @@ impl EngineIo {
         let is_behind = is_recovered && feeds.mark_seam(&subscription);
         self.subscription = Some(subscription);
         self.client = Client::Joined { attachments: 0 };
+        self.note_change(owner, feeds);
         if is_behind {
             self.welcome = Some(welcome.into());
             return Ok(());

@@ -120,10 +120,6 @@ impl EnginePoll {
         }
     }
 
-    pub(in crate::session) fn is_waiting(&self) -> bool {
-        self.held.is_waiting()
-    }
-
     pub(in crate::session) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
         self.held.set_blocked(feeds, is_blocked);
     }

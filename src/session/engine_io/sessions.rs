@@ -31,13 +31,13 @@ new_key_type! {
 }
 
 impl SessionKey {
-    fn owner(self) -> Owner {
+    pub(crate) fn owner(self) -> Owner {
         let number = self.data().as_ffi();
         debug_assert!(number & SESSION_BIT == 0, "there are fewer than 2^31 sessions");
         Owner(number | SESSION_BIT)
     }
 
-    fn of_owner(Owner(number): Owner) -> Option<Self> {
+    pub(crate) fn of_owner(Owner(number): Owner) -> Option<Self> {
         (number & SESSION_BIT != 0).then(|| KeyData::from_ffi(number & !SESSION_BIT).into())
     }
 }
@@ -51,6 +51,8 @@ pub(crate) enum Wake {
     Answer(SessionKey, &'static [u8]),
     /// Close the WebSocket.
     Close(CloseReason),
+    /// Close the WebSocket for the host program, with this code, behind this packet.
+    Disconnect { code: u16, last_word: &'static [u8] },
 }
 
 /// What became of the body of a request.
@@ -66,19 +68,20 @@ pub(crate) enum Heard {
 /// A session that is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
+    pub(crate) owner: Owner,
     pub(crate) reason: CloseReason,
     pub(crate) ip: Option<IpAddr>,
 }
 
 /// Every session.
 pub(crate) struct EngineSessions {
-    sessions: SlotMap<SessionKey, EngineIo>,
+    pub(super) sessions: SlotMap<SessionKey, EngineIo>,
     timers: Timers<SessionKey>,
-    wakes: VecDeque<(Owner, Wake)>,
-    ended: Vec<Ended>,
+    pub(super) wakes: VecDeque<(Owner, Wake)>,
+    pub(super) ended: Vec<Ended>,
     random: StdRng,
     has_recovery: bool,
-    is_stopping: bool,
+    pub(super) is_stopping: bool,
 }
 
 impl EngineSessions {
@@ -128,6 +131,8 @@ impl EngineSessions {
             own: Vec::new(),
             heartbeat: Heartbeat::Quiet { ping_at: now + timing.ping_interval },
             is_leaving: false,
+            farewell: None,
+            is_untold: false,
             scheduled: None,
         });
         self.schedule(key);
@@ -168,6 +173,9 @@ impl EngineSessions {
     /// The connection `reader` waits for packets.
     pub(crate) fn hold(&mut self, now: Instant, key: SessionKey, reader: Owner, feeds: &mut Feeds) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if let Some(farewell) = session.farewell {
+            return self.say_farewell(key, farewell, reader);
+        }
         session.carrier = Carrier::Poll(reader);
         session.set_blocked(feeds, false);
         if let Some(Probe { is_answered: true, noop, .. }) = &mut session.probe
@@ -229,6 +237,9 @@ impl EngineSessions {
         if matches!(session.carrier, Carrier::Socket(_)) {
             return Heard::TooLate;
         }
+        if session.farewell.is_some() {
+            return self.hear_last(key, payload);
+        }
         for packet in engine_io::payload_packets(payload) {
             let Some(packet) = packet else {
                 self.end(key, End::new(CloseReason::Protocol), feeds);
@@ -268,7 +279,8 @@ impl EngineSessions {
         timing: &Timing,
     ) -> bool {
         let Some(session) = self.sessions.get_mut(key) else { return false };
-        if session.probe.is_some() || matches!(session.carrier, Carrier::Socket(_)) {
+        let is_over = session.farewell.is_some();
+        if is_over || session.probe.is_some() || matches!(session.carrier, Carrier::Socket(_)) {
             return false;
         }
         let until = now + timing.handshake_timeout;
@@ -380,34 +392,12 @@ impl EngineSessions {
         }
     }
 
-    /// The owners that sessions are.
-    pub(crate) fn owners(&self) -> impl Iterator<Item = Owner> {
-        self.sessions.keys().map(SessionKey::owner)
-    }
-
-    /// No poll follows one that is answered from now on.
-    pub(crate) fn stop(&mut self) {
-        self.is_stopping = true;
-    }
-
-    /// Says goodbye to the client that `owner` is. Returns the connection by which that is done: a WebSocket is the caller's
-    /// to close.
-    pub(crate) fn begin_leaving(&mut self, owner: Owner, feeds: &mut Feeds) -> Option<Owner> {
-        if let Some(key) = SessionKey::of_owner(owner)
-            && let Some(session) = self.sessions.get_mut(key)
-        {
-            session.is_leaving = true;
-            if session.carrier == Carrier::Nobody {
-                self.end(key, End::new(CloseReason::Shutdown), feeds);
-            }
-        }
-        self.server_of(owner)
-    }
-
-    fn end(&mut self, key: SessionKey, end: End, feeds: &mut Feeds) {
+    pub(super) fn end(&mut self, key: SessionKey, end: End, feeds: &mut Feeds) {
         let Some(mut session) = self.sessions.remove(key) else { return };
         session.unsubscribe(feeds);
-        self.ended.push(Ended { reason: end.reason, ip: session.ip });
+        if session.farewell.is_none() {
+            self.ended.push(Ended { owner: key.owner(), reason: end.reason, ip: session.ip });
+        }
         match session.carrier {
             Carrier::Nobody => {}
             Carrier::Poll(reader) => {

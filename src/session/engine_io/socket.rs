@@ -24,6 +24,8 @@ pub(crate) struct EngineSocket {
     /// The answer to the probe is to be sent, before anything else.
     is_probed: bool,
     is_blocked: bool,
+    /// What the host program has the client told before the goodbye.
+    last_word: &'static [u8],
     /// Counts what is kept of a message that is under way.
     charge: Option<Charge>,
 }
@@ -36,7 +38,8 @@ impl EngineSocket {
             socket.stream.close(CloseReason::Protocol);
         }
         let (is_cut, is_probed, is_blocked) = (false, false, false);
-        Self { session, owner, socket, is_cut, is_probed, is_blocked, charge: None }
+        let last_word = b"";
+        Self { session, owner, socket, is_cut, is_probed, is_blocked, last_word, charge: None }
     }
 
     pub(in crate::session) fn handle_input(
@@ -73,7 +76,7 @@ impl EngineSocket {
     pub(in crate::session) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
         let Shared { feeds, engine } = shared;
         self.follow_session(engine, feeds);
-        self.socket.output(feeds)
+        self.socket.output_with(feeds, self.last_word)
     }
 
     /// Takes from the session what is to be sent.
@@ -150,12 +153,14 @@ impl EngineSocket {
         self.socket.stream.close(reason);
     }
 
-    pub(in crate::session) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
-        self.socket.stream.close_when_drained(feeds, reason);
+    /// As [`Self::close`], for the host program: with a code of its own, and a packet before.
+    pub(in crate::session) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
+        self.last_word = last_word;
+        self.socket.disconnect(code);
     }
 
-    pub(in crate::session) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
-        self.socket.stream.frame_rest_bytes(feeds)
+    pub(in crate::session) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
+        self.socket.stream.close_when_drained(feeds, reason);
     }
 
     pub(in crate::session) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::engine::{CLIENTS, stage};
+use crate::support::engine_io::{CLIENTS, stage};
 use crate::support::node::Script;
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;

@@ -1,6 +1,6 @@
 //! Pages of other origins: what they are let see, on every answer, and what they may ask for.
 
-use super::engine::{POLLING, Session, WEBSOCKET, stage};
+use crate::support::engine_io::{POLLING, Session, WEBSOCKET, stage};
 use crate::support::http::{Connection, Response};
 use crate::support::process::Gateway;
 use crate::support::websocket::{Raw, TEXT, upgrade_request};

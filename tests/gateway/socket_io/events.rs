@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::engine::{
+use crate::support::engine_io::{
     SEPARATOR, Session, body, connected_socket, event, opened_socket, stage, text, welcome,
 };
 use crate::support::http::get;

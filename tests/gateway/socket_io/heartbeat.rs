@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::engine::{
+use crate::support::engine_io::{
     CLIENTS, Session, barrier, connected_socket, event, opened_socket, packets, stage, text,
 };
 use crate::support::process::Gateway;

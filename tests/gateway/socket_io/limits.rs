@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::engine::{
+use crate::support::engine_io::{
     CLIENTS, POLLING, Session, barrier, connected_socket, opened_socket, packets, stage, text,
 };
 use crate::support::http::{Connection, get, wait_for_metric};

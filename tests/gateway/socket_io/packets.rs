@@ -1,6 +1,6 @@
 //! What clients may say on Socket.IO, and what ends the engine.
 
-use super::engine::{
+use crate::support::engine_io::{
     CLIENTS, SEPARATOR, Session, connected_socket, event, opened_socket, packets, stage, text,
     welcome,
 };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::engine::{
+use crate::support::engine_io::{
     CLIENTS, POLLING, SEPARATOR, Session, assert_refused, barrier, body, opened_socket, packets,
     stage,
 };
@@ -217,7 +217,7 @@ fn bodies_in_chunks_and_bytes_that_come_one_by_one() {
     }
     let response = connection.response(false).unwrap();
     assert_eq!((response.status, &*response.text()), (200, "ok"));
-    super::engine::welcome(&session.packets()[0]);
+    crate::support::engine_io::welcome(&session.packets()[0]);
     session.assert_hears(&publisher);
 }
 
@@ -231,7 +231,7 @@ fn requests_may_come_one_behind_the_other() {
     let get = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
     connection.send(format!("{post}{get}{get}"));
     assert_eq!(connection.response(false).unwrap().text(), "ok");
-    super::engine::welcome(&packets(&connection.response(false).unwrap())[0]);
+    crate::support::engine_io::welcome(&packets(&connection.response(false).unwrap())[0]);
     publisher.send(&[b"t", b"1"]);
     assert_eq!(body(&packets(&connection.response(false).unwrap())[0]), "1");
 }
@@ -281,7 +281,7 @@ fn several_packets_in_one_post() {
     let (gateway, publisher) = stage(&[]);
     let session = Session::open(gateway.address);
     session.assert_posts(&["3", "40", "6"].join(&SEPARATOR.to_string()));
-    super::engine::welcome(&session.take(1)[0]);
+    crate::support::engine_io::welcome(&session.take(1)[0]);
     session.assert_hears(&publisher);
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::engine::{Session, connected_socket, event, opened_socket, stage, text, welcome};
+use crate::support::engine_io::{
+    Session, connected_socket, event, opened_socket, stage, text, welcome,
+};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{BINARY, Raw, TEXT};
@@ -99,7 +101,7 @@ fn who_comes_back_gets_exactly_what_it_missed() {
     let packets = session.take(9);
     assert_eq!(event(&packets[0])[1], "4");
     assert_eq!(event(&packets[7])[1], "11");
-    assert_eq!(super::engine::welcome(&packets[8])["pid"], pid);
+    assert_eq!(crate::support::engine_io::welcome(&packets[8])["pid"], pid);
 }
 
 #[test]

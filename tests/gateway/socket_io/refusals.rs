@@ -1,6 +1,6 @@
 //! What the gateway refuses, with which status and code, before anything is kept.
 
-use super::engine::{CLIENTS, POLLING, Session, WEBSOCKET, assert_refused, stage};
+use crate::support::engine_io::{CLIENTS, POLLING, Session, WEBSOCKET, assert_refused, stage};
 use crate::support::http::{Connection, Response, exchange, get};
 use crate::support::process::Gateway;
 use crate::support::websocket::upgrade_request;
@@ -126,7 +126,7 @@ fn the_path_has_a_slash_at_its_end() {
 fn nobody_is_served_while_the_gateway_is_full() {
     let (gateway, _publisher) = stage(&["--max-clients=2"]);
     let first = Session::connected(gateway.address, "");
-    let _second = super::engine::connected_socket(gateway.address, "");
+    let _second = crate::support::engine_io::connected_socket(gateway.address, "");
     for path in [POLLING.to_owned(), "/poll".to_owned()] {
         let response = get(gateway.address, &path);
         assert_eq!(response.status, 503, "{path}");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::engine::{
+use crate::support::engine_io::{
     CLIENTS, Session, assert_refused, barrier, body, packets, stage, text, welcome,
 };
 use crate::support::http::{Connection, reset};

@@ -1,9 +1,23 @@
 //! The gateway as a whole: a configuration becomes sockets, and sockets become a loop that runs.
 
+mod adopt;
+mod builder;
+mod handle;
+mod running;
+mod settings;
+mod stats;
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
+
+pub use adopt::ClientStream;
+pub use builder::Builder;
+use builder::BuilderHooks;
+pub use handle::{AdoptError, AskError, Handle, PublishError};
+pub use running::Running;
+pub use stats::{Stats, TransportStats};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
@@ -11,9 +25,10 @@ use rand::rngs::SysRng;
 use crate::config::{Config, SiteConfig};
 use crate::connection::{Addresses, Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
-use crate::event_loop::{EventLoop, Parts, Stopper};
+use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
 use crate::history;
+use crate::hooks::{Authorize, ClientInfo, CloseCode, Hooks, Mapper, OnEvent};
 use crate::http::assets::BuiltIn;
 use crate::http::{self, Date, Serves};
 use crate::intake::{Decode, Intake, IntakeConfig};
@@ -38,19 +53,22 @@ const MEMORY_SHARE: usize = 8;
 
 /// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
 ///
-/// Nothing happens unless somebody calls [`Self::run`] or [`Self::turn`]. Dropping a gateway closes everything at once;
-/// [`Handle::shutdown`] lets it say goodbye first.
+/// [`Gateway::builder`] makes one. Nothing happens unless somebody calls [`Self::run`] or [`Self::turn`];
+/// [`Builder::spawn`] does so on a thread of its own. Dropping a gateway closes everything at once: no thread, descriptor or
+/// file is left. [`Handle::shutdown`] lets it say goodbye first.
+///
+/// A gateway stays on the thread that built it: it is not [`Send`], so that nothing in the way of a message is locked or
+/// counted across threads. Its [`Handle`] goes anywhere. Gateways of one process know nothing of each other.
 ///
 /// # Examples
 ///
 /// ```
-/// use zmq2ws::{Gateway, Settings};
+/// use zmq2ws::Gateway;
 ///
-/// let settings = Settings::from_toml(
-///     "bind = ['tcp://127.0.0.1:*']\nlisten = ['127.0.0.1:0']",
-///     "example.toml",
-/// )?;
-/// let gateway = Gateway::new(settings.into_config()?)?;
+/// let gateway = Gateway::builder()
+///     .bind("tcp://127.0.0.1:*")
+///     .listen(([127, 0, 0, 1], 0))
+///     .build()?;
 /// println!("clients connect to {}", gateway.listen_addresses()[0]);
 /// let handle = gateway.handle();
 /// // Anywhere, at any time:
@@ -60,42 +78,26 @@ const MEMORY_SHARE: usize = 8;
 /// ```
 pub struct Gateway {
     event_loop: EventLoop,
-}
-
-/// Speaks to a running gateway from any thread.
-#[derive(Debug, Clone)]
-pub struct Handle {
-    stopper: Stopper,
-}
-
-impl Handle {
-    /// Lets the gateway stop: nobody new is accepted, clients get what they are owed and a goodbye, spread over the
-    /// time that the configuration allows; then [`Gateway::run`] returns.
-    pub fn shutdown(&self) {
-        self.stopper.stop();
-    }
+    user_timeout: Duration,
+    message_bytes_max: usize,
+    topics_max: usize,
 }
 
 impl Gateway {
-    /// Opens every endpoint and listener of `config`.
-    ///
-    /// # Errors
-    ///
-    /// For the first endpoint, address or folder that cannot be used.
-    pub fn new(config: Config) -> Result<Self, Error> {
-        Self::with_context(config, &zmq::Context::new())
+    /// What is to be set, all of it optional.
+    pub fn builder() -> Builder {
+        Builder::new()
     }
 
-    /// As [`Self::new`], with a ZeroMQ context of the host, whose `inproc://` endpoints can then be used.
-    ///
-    /// # Errors
-    ///
-    /// For the first endpoint, address or folder that cannot be used.
-    pub fn with_context(config: Config, zmq: &zmq::Context) -> Result<Self, Error> {
+    /// Opens every endpoint and listener.
+    fn open(config: Config, zmq: &zmq::Context, hooks: BuilderHooks) -> Result<Self, Error> {
         let clients_wanted = config.clients_max;
         let Room { clients_max, connections_max } = room_for(clients_wanted);
         let listeners = open_listeners(&config)?;
         let sources = open_sources(&config, zmq)?;
+        let BuilderHooks { authorize, map, on_event } = hooks;
+        let (user_timeout, message_bytes_max) = (config.write_timeout, config.message_bytes_max);
+        let topics_max = config.topics_max;
         let parts = Parts {
             sources,
             listeners,
@@ -103,11 +105,17 @@ impl Gateway {
                 topic_from: config.topic_from,
                 decode: config.decode,
                 counter: config.sequence,
-                message_bytes_max: config.message_bytes_max,
+                message_bytes_max,
             }),
             drain: config.drain,
             connections_max,
-            context: context(config, clients_max)?,
+            inbox: InboxLimits {
+                messages_max: config.inbox_messages_max,
+                bytes_max: config.inbox_bytes_max,
+            },
+            mapper: Mapper::new(map, message_bytes_max),
+            adopted_serves: serves_clients(&config),
+            context: context(config, clients_max, authorize, on_event)?,
         };
         if clients_max < clients_wanted {
             log::warn!(
@@ -117,12 +125,37 @@ impl Gateway {
         }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
-        Ok(Self { event_loop })
+        Ok(Self { event_loop, user_timeout, message_bytes_max, topics_max })
     }
 
-    /// Something to stop the gateway with.
+    /// Something to speak to the gateway with, from any thread. Dropping handles changes nothing.
     pub fn handle(&self) -> Handle {
-        Handle { stopper: self.event_loop.stopper() }
+        Handle::new(
+            self.event_loop.mailbox(),
+            self.user_timeout,
+            self.message_bytes_max,
+            self.topics_max,
+        )
+    }
+
+    /// What the gateway counts, now. As [`Handle::stats`], for who turns it.
+    pub fn stats(&mut self) -> Stats {
+        Stats::of(self.event_loop.connections())
+    }
+
+    /// Everyone who gets messages now. As [`Handle::clients`], for who turns it.
+    pub fn clients(&mut self) -> Vec<ClientInfo> {
+        self.event_loop.connections().clients()
+    }
+
+    /// Closes the clients that `filter` picks, and returns how many. As [`Handle::disconnect`], for who turns it: they are
+    /// told by the next turn.
+    pub fn disconnect(
+        &mut self,
+        filter: impl FnMut(&ClientInfo) -> bool,
+        code: CloseCode,
+    ) -> usize {
+        self.event_loop.connections().disconnect(filter, code)
     }
 
     /// Where clients connect: URLs for TCP, `unix:PATH` for Unix sockets, with the ports that the system chose.
@@ -142,22 +175,38 @@ impl Gateway {
         self.event_loop.sources().iter().map(|source| source.endpoint().to_owned()).collect()
     }
 
-    /// Runs until [`Handle::shutdown`].
+    /// Runs on this thread until [`Handle::shutdown`], whether handles are left or not.
     ///
     /// # Errors
     ///
-    /// When the operating system does not let the loop wait for its sockets any more.
+    /// [`Error::System`] when the operating system does not let the loop wait for its sockets any more.
     pub fn run(mut self) -> Result<(), Error> {
         while self.turn(None)? {}
         Ok(())
     }
 
-    /// Waits for at most `timeout`, without one until something happens, then does what is to be done. Returns whether
-    /// the gateway goes on: false once it was told to stop and everything is said.
+    /// Waits for at most `timeout`, without one until something happens, then does what is to be done: a few milliseconds
+    /// at the most. Returns whether the gateway goes on: false once it was told to stop and everything is said.
+    ///
+    /// In a loop of the host's: wait until the descriptor ([`AsFd`]) is readable or [`Self::next_deadline`] has come, then
+    /// call this with a timeout of zero. The descriptor is level-triggered, whatever it is nested in.
     ///
     /// # Errors
     ///
-    /// When the operating system does not let the loop wait for its sockets any more.
+    /// [`Error::System`] when the operating system does not let the loop wait for its sockets any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut gateway = zmq2ws::Gateway::builder().build()?;
+    /// gateway.handle().shutdown();
+    /// while gateway.turn(Some(Duration::from_millis(10)))? {
+    ///     // Whatever else this thread has to do.
+    /// }
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
     pub fn turn(&mut self, timeout: Option<Duration>) -> Result<bool, Error> {
         self.event_loop
             .turn(timeout)
@@ -200,8 +249,13 @@ fn room_within(descriptors: usize, clients_wanted: usize) -> Room {
     Room { clients_max, connections_max: clients_max + others }
 }
 
+/// What clients are served where they connect.
+fn serves_clients(config: &Config) -> Serves {
+    if config.metrics.is_some() { Serves::Clients } else { Serves::All }
+}
+
 fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
-    let for_clients = if config.metrics.is_some() { Serves::Clients } else { Serves::All };
+    let for_clients = serves_clients(config);
     let mut doors = Vec::new();
     let addresses = config.listen.iter().map(|address| (address, for_clients));
     for (address, serves) in
@@ -222,7 +276,7 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
     let source_config = SourceConfig {
         socket: config.socket,
         subscribe: if config.on_demand { Vec::new() } else { config.subscribe.clone() },
-        rcvhwm: config.rcvhwm,
+        rcvhwm: i32::try_from(config.rcvhwm).unwrap_or(i32::MAX),
         heartbeat: config.heartbeat,
         message_bytes_max: config.message_bytes_max,
         security: config.security.clone(),
@@ -239,7 +293,12 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
     config.endpoints.iter().map(open).collect()
 }
 
-fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
+fn context(
+    config: Config,
+    clients_max: usize,
+    authorize: Option<Authorize>,
+    on_event: Option<OnEvent>,
+) -> Result<Context, Error> {
     let share_bytes = config.memory_bytes_max / MEMORY_SHARE;
     let history = history_limits(&config);
     let other_bytes = 3 * share_bytes + history.total_bytes_max();
@@ -263,6 +322,9 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         }
         let sources = config.endpoints.len();
         feeds = feeds.on_demand(Demand::new(config.subscribe, sources, wish_memory));
+    }
+    if on_event.is_some() {
+        feeds.tell_news();
     }
     Ok(Context {
         feeds,
@@ -293,6 +355,7 @@ fn context(config: Config, clients_max: usize) -> Result<Context, Error> {
         format: config.format,
         phase: Phase::Serving,
         date: Date::from_system_time(SystemTime::now()),
+        hooks: Hooks::new(authorize, on_event),
         refusals: 0,
     })
 }
@@ -318,7 +381,7 @@ fn history_limits(config: &Config) -> history::Limits {
     history::Limits {
         messages_max: config.history_messages_max,
         topics_max: if config.keeps_last_values() { config.last_value_topics_max } else { 0 },
-        bytes_max: config.history_bytes_max,
+        bytes_max: config.history_bytes(),
     }
 }
 
@@ -328,7 +391,7 @@ fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError
         SiteConfig::Directory(path) => {
             Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
                 ConfigError {
-                    setting: "--www".into(),
+                    setting: "www".into(),
                     value: path.display().to_string(),
                     reason: format!("not a folder that can be read: {error}"),
                 }

@@ -1,0 +1,336 @@
+//! Speaks to a gateway from any thread. Decides what can be decided there; the rest is done by the loop.
+
+use std::fmt;
+use std::io;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use super::{ClientStream, Stats};
+use crate::connection::{Connections, Newcomer, Upgraded};
+use crate::event_loop::{Mailbox, Post, Stop, Unposted};
+use crate::hooks::{ClientInfo, CloseCode};
+use crate::http::{Target, Wanted};
+use crate::net::Stream;
+
+/// Parts that one published message may have, as one from ZeroMQ.
+const PARTS_MAX: usize = 4_096;
+
+/// Speaks to a running gateway from any thread: [`Clone`], [`Send`] and [`Sync`].
+///
+/// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait.
+/// [`Self::stats`], [`Self::clients`] and [`Self::disconnect`] wait for the loop's next turn, as long as that takes; on the
+/// loop's own thread, in a hook or beside [`Gateway::turn`](crate::Gateway::turn), they fail instead.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::Gateway;
+///
+/// let running = Gateway::builder().listen(([127, 0, 0, 1], 0)).spawn()?;
+/// let handle = running.handle();
+/// handle.publish("weather.oslo", ["4.5", "°C"])?;
+/// assert_eq!(handle.stats()?.clients, 0);
+/// handle.shutdown();
+/// running.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Handle {
+    mailbox: Mailbox,
+    user_timeout: Duration,
+    message_bytes_max: usize,
+    topics_max: usize,
+}
+
+impl Handle {
+    pub(super) fn new(
+        mailbox: Mailbox,
+        user_timeout: Duration,
+        message_bytes_max: usize,
+        topics_max: usize,
+    ) -> Self {
+        Self { mailbox, user_timeout, message_bytes_max, topics_max }
+    }
+
+    /// Publishes a message without ZeroMQ: it gets a number and goes to every client whose filter matches `topic`, in one
+    /// order with those of all threads and of ZeroMQ. No part at all is one that is empty. What
+    /// [`Builder::decode`](crate::Builder::decode) and [`Builder::sequence`](crate::Builder::sequence) say is for what
+    /// comes from ZeroMQ.
+    ///
+    /// `Ok` means that it will be published, also when the gateway is told to stop right after it. The bytes are copied.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Full`] when as much waits for the loop as may
+    /// ([`Builder::inbox_messages`](crate::Builder::inbox_messages), [`Builder::inbox_bytes`](crate::Builder::inbox_bytes)):
+    /// messages come faster than they are sent. The others do not pass with time.
+    pub fn publish(
+        &self,
+        topic: impl AsRef<[u8]>,
+        parts: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<(), PublishError> {
+        let topic = topic.as_ref();
+        let bytes_max = self.message_bytes_max.min(self.mailbox.limits().bytes_max);
+        let (mut lens, mut bytes) = (Vec::new(), Vec::new());
+        if topic.len() > bytes_max {
+            return Err(PublishError::TooLarge);
+        }
+        bytes.extend_from_slice(topic);
+        for part in parts {
+            let part = part.as_ref();
+            if lens.len() == PARTS_MAX || part.len() > bytes_max - bytes.len() {
+                return Err(PublishError::TooLarge);
+            }
+            let len = u32::try_from(part.len()).map_err(|_| PublishError::TooLarge)?;
+            lens.push(len.to_le_bytes());
+            bytes.extend_from_slice(part);
+        }
+        if lens.is_empty() {
+            lens.push([0; 4]);
+        }
+        let post = Post { topic_bytes: topic.len(), lens, bytes };
+        self.mailbox.post(post).map_err(|unposted| match unposted {
+            Unposted::Full => PublishError::Full,
+            Unposted::Stopped => PublishError::Stopped,
+        })
+    }
+
+    /// Hands over a connection that the host's own server accepted. From here on it is served as if it had come to a listener
+    /// of the gateway: requests, limits, timeouts, counters. `already_read` is what the host has read of it, usually a
+    /// request that it looked at: the request line, the header, and whatever came behind it, byte for byte.
+    ///
+    /// The socket is made non-blocking, for all who share it. The host should not read from it or write to it any more.
+    ///
+    /// # Errors
+    ///
+    /// The connection is closed in each case. Where the gateway has no room for it, or too many of its address, that is told
+    /// to the client with 503 and is no error here.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use std::net::{TcpListener, TcpStream};
+    ///
+    /// let running = zmq2ws::Gateway::builder().spawn()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut client = TcpStream::connect(listener.local_addr()?)?;
+    /// client.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")?;
+    ///
+    /// let (mut stream, _) = listener.accept()?;
+    /// let mut request = [0; 1024];
+    /// let len = stream.read(&mut request)?;
+    /// // The host decides by the path who is to answer.
+    /// running.handle().adopt(stream, &request[..len])?;
+    ///
+    /// let mut answer = [0; 12];
+    /// client.read_exact(&mut answer)?;
+    /// assert_eq!(&answer, b"HTTP/1.1 200");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn adopt(
+        &self,
+        stream: impl Into<ClientStream>,
+        already_read: impl Into<Vec<u8>>,
+    ) -> Result<(), AdoptError> {
+        self.bring(stream.into(), already_read.into(), None)
+    }
+
+    /// Hands over a WebSocket whose handshake the host has answered with 101, without extensions and without a subprotocol.
+    /// `target` is that of the request, such as `/live?topic=weather.&format=json`: its query says what the client gets, as
+    /// on `/ws`; its path is not looked at. `already_read` is what came behind the request.
+    ///
+    /// The hook [`authorize`](crate::Builder::authorize) is asked as for others, but has no header field to look at
+    /// ([`Request::is_adopted`](crate::Request::is_adopted)). Who may not come in is closed with 1008, and with 1013 where
+    /// there is no room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::adopt`]; [`AdoptError::Target`] when the gateway would answer 400: better asked before the handshake.
+    pub fn adopt_websocket(
+        &self,
+        stream: impl Into<ClientStream>,
+        target: &str,
+        already_read: impl Into<Vec<u8>>,
+    ) -> Result<(), AdoptError> {
+        let refused = |refusal: crate::http::Refusal| AdoptError::Target(refusal.reason);
+        let query = Target::parse("GET", target.as_bytes()).map_err(refused)?.query;
+        let wanted = Wanted::from_query(query, self.topics_max).map_err(refused)?;
+        let upgraded = Upgraded { target: target.as_bytes().to_vec(), wanted };
+        self.bring(stream.into(), already_read.into(), Some(upgraded))
+    }
+
+    fn bring(
+        &self,
+        ClientStream(stream): ClientStream,
+        input: Vec<u8>,
+        upgraded: Option<Upgraded>,
+    ) -> Result<(), AdoptError> {
+        let (stream, ip) =
+            Stream::adopted(stream, self.user_timeout).map_err(AdoptError::Stream)?;
+        let newcomer = Newcomer { stream, ip, input, upgraded };
+        self.mailbox.bring(newcomer).map_err(|unposted| match unposted {
+            Unposted::Full => AdoptError::Full,
+            Unposted::Stopped => AdoptError::Stopped,
+        })
+    }
+
+    /// What the gateway counts. Some of it is found by looking at every client: about 10 ms where there are 100,000.
+    ///
+    /// # Errors
+    ///
+    /// The gateway has stopped, or this is its own thread: see [`Gateway::stats`](crate::Gateway::stats).
+    pub fn stats(&self) -> Result<Stats, AskError> {
+        self.ask(Stats::of)
+    }
+
+    /// Everyone who gets messages now; a Socket.IO session is one client, by whatever connections. Takes the loop about 10 ms
+    /// where there are 100,000.
+    ///
+    /// # Errors
+    ///
+    /// The gateway has stopped, or this is its own thread: see [`Gateway::clients`](crate::Gateway::clients).
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, AskError> {
+        self.ask(|connections| connections.clients())
+    }
+
+    /// Closes the clients that `filter` picks, and returns how many. A WebSocket is told `code` where the frame that is
+    /// under way ends; event streams and polls end. A Socket.IO client hears from its server that it is disconnected, by
+    /// which it does not come back by itself, unless the code says that it may: [`CloseCode::RESTART`] and
+    /// [`CloseCode::TRY_AGAIN_LATER`] end its session only. `filter` is called on the loop's thread; who makes it panic stays.
+    ///
+    /// # Errors
+    ///
+    /// The gateway has stopped, or this is its own thread: see [`Gateway::disconnect`](crate::Gateway::disconnect).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let running = zmq2ws::Gateway::builder().spawn()?;
+    /// # let handle = running.handle();
+    /// let user = 42;
+    /// let closed = handle.disconnect(move |client| client.tag == Some(user), zmq2ws::CloseCode::POLICY)?;
+    /// assert_eq!(closed, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn disconnect(
+        &self,
+        filter: impl FnMut(&ClientInfo) -> bool + Send + 'static,
+        code: CloseCode,
+    ) -> Result<usize, AskError> {
+        self.ask(move |connections| connections.disconnect(filter, code))
+    }
+
+    /// Lets the gateway stop within `timeout`: nobody new is accepted, what was published is sent, clients get what they are
+    /// owed and a goodbye, spread over the time; who is left then is cut off. Then [`Gateway::run`](crate::Gateway::run)
+    /// returns, at once where nobody is connected. Does not wait for that. Called again, the earliest end counts: zero ends
+    /// it now.
+    pub fn drain(&self, timeout: Duration) {
+        // Longer than a day is no bound, and nothing that a clock could count to.
+        let timeout = timeout.min(Duration::from_secs(86_400));
+        self.mailbox.stop(Stop { within: Some(timeout) });
+    }
+
+    /// [Drains](Self::drain) the gateway within the time that [`Builder::drain`](crate::Builder::drain) says.
+    pub fn shutdown(&self) {
+        self.mailbox.stop(Stop { within: None });
+    }
+
+    /// Has the loop answer, and waits for that.
+    fn ask<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Connections<Stream>) -> T + Send + 'static,
+    ) -> Result<T, AskError> {
+        if self.mailbox.is_own_thread() {
+            return Err(AskError::OwnThread);
+        }
+        let (answer, answered) = mpsc::sync_channel(1);
+        let job = Box::new(move |connections: &mut Connections<Stream>| {
+            // Whoever asked waits.
+            let _ = answer.send(act(connections));
+        });
+        self.mailbox.ask(job).map_err(|_| AskError::Stopped)?;
+        answered.recv().map_err(|_| AskError::Stopped)
+    }
+}
+
+/// Why a message is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Too much waits for the loop: try again later, or do without.
+    Full,
+    /// It has more bytes than [`Builder::max_message`](crate::Builder::max_message) or
+    /// [`Builder::inbox_bytes`](crate::Builder::inbox_bytes) allows, topic included, or more than 4096 parts.
+    TooLarge,
+    /// The gateway has stopped, or was told to.
+    Stopped,
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "too many messages wait to be published",
+            Self::TooLarge => "the message is larger than may be published",
+            Self::Stopped => "the gateway has stopped",
+        })
+    }
+}
+
+impl std::error::Error for PublishError {}
+
+/// Why a connection is not taken over; it is closed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum AdoptError {
+    /// More than 1024 connections wait to be taken over: the host accepts faster than the loop turns.
+    Full,
+    /// The gateway has stopped, or was told to.
+    Stopped,
+    /// It is no connected stream socket, or there is no descriptor left for a wrapped one.
+    Stream(io::Error),
+    /// The target of a WebSocket's request says nothing that could be followed: the one-line reason that a client would get.
+    Target(&'static str),
+}
+
+impl fmt::Display for AdoptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("too many connections wait to be taken over"),
+            Self::Stopped => f.write_str("the gateway has stopped"),
+            Self::Stream(error) => write!(f, "the connection cannot be used: {error}"),
+            Self::Target(reason) => write!(f, "the request cannot be followed: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for AdoptError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Stream(error) => Some(error),
+            Self::Full | Self::Stopped | Self::Target(_) => None,
+        }
+    }
+}
+
+/// Why the loop does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The gateway has stopped.
+    Stopped,
+    /// This is the thread that turns the gateway: it would wait for itself. [`Gateway`](crate::Gateway) itself can be asked
+    /// there; a hook cannot ask at all.
+    OwnThread,
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "the gateway has stopped",
+            Self::OwnThread => "the gateway cannot be waited for on its own thread",
+        })
+    }
+}
+
+impl std::error::Error for AskError {}

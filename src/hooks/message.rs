@@ -1,0 +1,144 @@
+//! A message as the host program sees and changes it (`map`). Knows neither sources nor clients.
+
+use std::borrow::Cow;
+
+use super::guarded;
+use crate::message::{Message as Own, PartLen};
+
+/// A message on its way to clients; what the hook [`map`](crate::Builder::map) gets and returns. What is not changed is not
+/// copied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Message<'a> {
+    /// The topic; `None` where the message has none, so that filters match the start of its first part.
+    pub topic: Option<Cow<'a, [u8]>>,
+    /// The body: one part or more. None at all counts as one that is empty.
+    pub parts: Vec<Cow<'a, [u8]>>,
+}
+
+pub(crate) type Map = Box<dyn for<'a> FnMut(Message<'a>) -> Option<Message<'a>> + Send>;
+
+/// Hands every message to the host program, if it wants that, and keeps what becomes of it.
+pub(crate) struct Mapper {
+    hook: Option<Map>,
+    message_bytes_max: usize,
+    topic: Option<Vec<u8>>,
+    lens: Vec<PartLen>,
+    bytes: Vec<u8>,
+}
+
+/// What became of a message.
+pub(crate) enum Mapped<'a> {
+    To(Own<'a>),
+    Dropped,
+    /// It is larger than a message may be.
+    TooLarge,
+}
+
+impl Mapper {
+    pub(crate) fn new(hook: Option<Map>, message_bytes_max: usize) -> Self {
+        Self { hook, message_bytes_max, topic: None, lens: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// What is to go to clients in place of `message`.
+    pub(crate) fn map<'a>(&'a mut self, message: Own<'a>) -> Mapped<'a> {
+        let Some(hook) = &mut self.hook else { return Mapped::To(message) };
+        let topic = message.has_topic().then(|| Cow::Borrowed(message.topic()));
+        let view = Message { topic, parts: message.body().map(Cow::Borrowed).collect() };
+        let Ok(Some(Message { topic, parts })) = guarded("map", || hook(view)) else {
+            return Mapped::Dropped;
+        };
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if topic.as_ref().map_or(0, |topic| topic.len()) + bytes > self.message_bytes_max {
+            return Mapped::TooLarge;
+        }
+        self.lens.clear();
+        self.bytes.clear();
+        for part in &parts {
+            self.lens.push((part.len() as u32).to_le_bytes());
+            self.bytes.extend_from_slice(part);
+        }
+        if parts.is_empty() {
+            self.lens.push([0; 4]);
+        }
+        self.topic = topic.map(Cow::into_owned);
+        let topic = self.topic.as_deref();
+        let delimiter = message.delimiter().filter(|_| topic.is_some());
+        let mapped =
+            Own::from_flat(message.seq, message.lost_upstream, topic, &self.lens, &self.bytes);
+        Mapped::To(mapped.split_at(delimiter))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::{Part, Seq, TopicFrom};
+
+    fn mapped(
+        hook: impl for<'a> FnMut(Message<'a>) -> Option<Message<'a>> + Send + 'static,
+        from: TopicFrom,
+        parts: &[&str],
+    ) -> Option<(Option<String>, Vec<String>, Vec<String>)> {
+        let mut mapper = Mapper::new(Some(Box::new(hook)), 20);
+        let parts: Vec<_> = parts.iter().map(|part| Part::from(*part)).collect();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        match mapper.map(Own::from_parts(Seq(7), &parts, from)) {
+            Mapped::To(message) => {
+                assert_eq!(message.seq, Seq(7));
+                let mut whole = Vec::new();
+                message.for_each_part(|pieces, _| whole.push(text(&pieces.concat())));
+                let topic = message.has_topic().then(|| text(message.topic()));
+                Some((topic, message.body().map(text).collect(), whole))
+            }
+            Mapped::Dropped | Mapped::TooLarge => None,
+        }
+    }
+
+    fn owned(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn messages_are_changed_dropped_or_left_alone() {
+        let part = TopicFrom::Part;
+        let same = mapped(|message| Some(message), part, &["t", "a", ""]);
+        assert_eq!(same, Some((Some("t".into()), owned(&["a", ""]), owned(&["t", "a", ""]))));
+        let body = mapped(|message| Some(message), part, &["body"]);
+        assert_eq!(body, Some((None, owned(&["body"]), owned(&["body"]))));
+        let changed = mapped(
+            |mut message| {
+                message.parts.iter_mut().for_each(|part| part.to_mut().make_ascii_uppercase());
+                Some(message)
+            },
+            TopicFrom::Delimiter(b':'),
+            &["t:b"],
+        );
+        assert_eq!(changed, Some((Some("t".into()), owned(&["B"]), owned(&["t:B"]))));
+        let retold = mapped(
+            |mut message| {
+                message.topic = Some(b"new"[..].into());
+                message.parts.clear();
+                Some(message)
+            },
+            part,
+            &["b"],
+        );
+        assert_eq!(retold, Some((Some("new".into()), owned(&[""]), owned(&["new", ""]))));
+        assert_eq!(mapped(|_| None, part, &["b"]), None);
+    }
+
+    #[test]
+    fn what_panics_or_becomes_too_large_is_dropped() {
+        assert_eq!(mapped(|_| panic!("on purpose"), TopicFrom::Part, &["b"]), None);
+        let grown = mapped(
+            |mut message| {
+                message.parts.push(vec![0; 20].into());
+                Some(message)
+            },
+            TopicFrom::Part,
+            &["b"],
+        );
+        assert_eq!(grown, None);
+    }
+}

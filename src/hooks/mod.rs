@@ -1,0 +1,127 @@
+//! What a host program may have a say in: who may connect, what messages look like, what it hears of clients. Knows no
+//! socket and no clock.
+//!
+//! Hooks are called on the loop's thread, one at a time. Nothing is called, built or kept for a hook that is not set.
+
+mod access;
+mod event;
+mod message;
+mod request;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use access::{Access, Denial};
+pub(crate) use access::{Allowed, Verdict};
+pub(crate) use event::Happened;
+pub use event::{ClientId, ClientInfo, CloseCode, Event, Topics};
+pub use message::Message;
+pub(crate) use message::{Map, Mapped, Mapper};
+pub use request::Request;
+
+use crate::metrics::Transport;
+
+pub(crate) type Authorize = Box<dyn FnMut(&Request<'_>) -> Access + Send>;
+pub(crate) type OnEvent = Box<dyn FnMut(&Event<'_>) + Send>;
+
+/// A hook panicked: what it was called for is to end.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+/// Calls what is the host program's. The only place that outlives a panic of it.
+pub(crate) fn guarded<T>(hook: &str, call: impl FnOnce() -> T) -> Result<T, Panicked> {
+    // Whatever state the hook left behind is its own; nothing of ours is lent to it but for reading.
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
+        log::error!("the host program's {hook} panicked: what it was called for is closed");
+        Panicked
+    })
+}
+
+/// The hooks about clients, and what they said of whom.
+#[derive(Default)]
+pub(crate) struct Hooks {
+    authorize: Option<Authorize>,
+    on_event: Option<OnEvent>,
+    /// The connection that is being served.
+    pub(crate) visited: u64,
+    /// What the host calls clients that it gave a tag.
+    tags: HashMap<u64, u64>,
+}
+
+impl Hooks {
+    pub(crate) fn new(authorize: Option<Authorize>, on_event: Option<OnEvent>) -> Self {
+        Self { authorize, on_event, ..Self::default() }
+    }
+
+    /// Whether somebody is asked who may connect.
+    pub(crate) fn authorizes(&self) -> bool {
+        self.authorize.is_some()
+    }
+
+    /// Asks whether the request of the connection that is being served may have what it wants; without a hook all may.
+    /// Who made the hook panic may not.
+    pub(crate) fn authorize(&mut self, request: &Request<'_>) -> Result<Access, Panicked> {
+        let Some(hook) = &mut self.authorize else { return Ok(Access::allow()) };
+        let access = guarded("authorize", || hook(request))?;
+        match access.tag {
+            Some(tag) => self.tags.insert(self.visited, tag),
+            None => self.tags.remove(&self.visited),
+        };
+        Ok(access)
+    }
+
+    /// The connection that is being served opened a session, which is the client that its tag is for.
+    pub(crate) fn hand_tag_to(&mut self, session: u64) {
+        if !self.tags.is_empty()
+            && let Some(tag) = self.tags.remove(&self.visited)
+        {
+            self.tags.insert(session, tag);
+        }
+    }
+
+    /// Tells what happened to the client that is being served.
+    pub(crate) fn tell(
+        &mut self,
+        transport: Transport,
+        peer: Option<IpAddr>,
+        happened: Happened<'_>,
+    ) -> Result<(), Panicked> {
+        self.tell_of(self.visited, transport, peer, happened)
+    }
+
+    /// Tells what happened to a client, which is a connection or a session.
+    pub(crate) fn tell_of(
+        &mut self,
+        client: u64,
+        transport: Transport,
+        peer: Option<IpAddr>,
+        happened: Happened<'_>,
+    ) -> Result<(), Panicked> {
+        if self.on_event.is_none() {
+            return Ok(());
+        }
+        let client = self.client(client, transport, peer);
+        let event = happened.to(&client);
+        let Some(hook) = &mut self.on_event else { return Ok(()) };
+        guarded("on_event", || hook(&event))
+    }
+
+    /// What there is to tell of a client.
+    pub(crate) fn client(
+        &self,
+        client: u64,
+        transport: Transport,
+        peer: Option<IpAddr>,
+    ) -> ClientInfo {
+        let tag = self.tags.get(&client).copied();
+        ClientInfo { id: ClientId::new(client), transport, peer, tag }
+    }
+
+    /// A connection or a session has ended.
+    pub(crate) fn forget(&mut self, client: u64) {
+        if !self.tags.is_empty() {
+            self.tags.remove(&client);
+        }
+    }
+}

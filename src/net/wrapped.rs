@@ -1,0 +1,231 @@
+//! A stream of the host's own, such as TLS over a socket: bytes may wait inside it while its descriptor is silent. Knows no
+//! protocol.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::net::Shutdown;
+
+use super::ByteStream;
+use crate::hooks::guarded;
+
+/// What is written to it at once, and kept while it takes nothing: a TLS record.
+const WRITE_BYTES_MAX: usize = 16 << 10;
+
+/// What the host's stream has to be able to do.
+pub(crate) trait Duplex: Read + Write + AsFd + Send {}
+
+impl<S: Read + Write + AsFd + Send> Duplex for S {}
+
+/// A stream of the host's.
+pub(crate) struct Wrapped {
+    stream: Box<dyn Duplex>,
+    /// The same socket, by a descriptor that is ours: the poller must never have one that the host could close.
+    socket: OwnedFd,
+    may_hold_input: bool,
+    /// Whether the stream may hold bytes that it was given.
+    needs_flush: bool,
+    /// Bytes that the stream did not take. It is to be offered the same again: that is how TLS wants it.
+    refused: Vec<u8>,
+}
+
+impl Wrapped {
+    /// Takes a stream whose socket does not block. Fails where there is no descriptor left.
+    pub(crate) fn new(stream: Box<dyn Duplex>) -> io::Result<Self> {
+        let socket = stream.as_fd().try_clone_to_owned()?;
+        Ok(Self {
+            stream,
+            socket,
+            // It may have read ahead before it came here.
+            may_hold_input: true,
+            needs_flush: false,
+            refused: Vec::new(),
+        })
+    }
+
+    /// Calls what is the host's; where it panics, the connection fails.
+    fn call<T>(&mut self, call: impl FnOnce(&mut dyn Duplex) -> io::Result<T>) -> io::Result<T> {
+        let stream = &mut *self.stream;
+        guarded("stream", || call(stream)).unwrap_or_else(|_| Err(ErrorKind::Other.into()))
+    }
+
+    /// Offers again what was refused.
+    fn write_refused(&mut self) -> io::Result<()> {
+        while !self.refused.is_empty() {
+            let refused = std::mem::take(&mut self.refused);
+            match self.call(|stream| stream.write(&refused)) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(len) => self.refused = refused[len..].to_vec(),
+                Err(error) => {
+                    self.refused = refused;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Wrapped {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl ByteStream for Wrapped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let outcome = self.call(|stream| stream.read(buffer));
+        self.may_hold_input = matches!(outcome, Ok(len) if len > 0);
+        match outcome {
+            // How TLS says that the other end went without a goodbye.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            outcome => outcome,
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_refused()?;
+        let bytes = &bytes[..bytes.len().min(WRITE_BYTES_MAX)];
+        self.needs_flush = true;
+        match self.call(|stream| stream.write(bytes)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.refused = bytes.to_vec();
+                Ok(bytes.len())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn needs_flush(&self) -> bool {
+        self.needs_flush
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_refused()?;
+        self.call(|stream| stream.flush())?;
+        self.needs_flush = false;
+        Ok(())
+    }
+
+    fn may_hold_input(&self) -> bool {
+        self.may_hold_input
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
+    }
+}
+
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wrapped").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    /// Takes and gives a few bytes at a time, keeps them for itself, and wants to be offered again what it refused.
+    struct Stubborn {
+        socket: UnixStream,
+        turns: usize,
+        refused: Option<Vec<u8>>,
+        kept: Vec<u8>,
+    }
+
+    impl AsFd for Stubborn {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl Read for Stubborn {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.socket.read(&mut buffer[..3])
+        }
+    }
+
+    impl Write for Stubborn {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.turns += 1;
+            if let Some(refused) = &self.refused {
+                assert!(bytes.starts_with(refused), "not what was offered before");
+            }
+            if self.turns % 3 == 1 {
+                self.refused = Some(bytes.to_vec());
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.refused = None;
+            let len = bytes.len().min(5);
+            self.kept.extend_from_slice(&bytes[..len]);
+            Ok(len)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            self.turns += 1;
+            if self.turns.is_multiple_of(2) {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            self.socket.write_all(&self.kept)?;
+            self.kept.clear();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_offered_again_whatever_comes_next() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let stubborn = Stubborn { socket: near, turns: 0, refused: None, kept: Vec::new() };
+        let mut wrapped = Wrapped::new(Box::new(stubborn)).unwrap();
+        let text: Vec<u8> = (0..200).collect();
+        let mut sent = 0;
+        while sent < text.len() || wrapped.needs_flush() {
+            if wrapped.needs_flush() {
+                let _ = wrapped.flush();
+                continue;
+            }
+            sent += wrapped.write(&text[sent..(sent + 17).min(text.len())]).unwrap();
+        }
+        let mut got = vec![0; text.len()];
+        far.read_exact(&mut got).unwrap();
+        assert_eq!(got, text);
+        far.write_all(b"12345").unwrap();
+        let mut buffer = [0; 10];
+        assert_eq!(wrapped.read(&mut buffer).unwrap(), 3);
+        assert!(wrapped.may_hold_input(), "what is inside, the descriptor does not tell");
+        assert_eq!(wrapped.read(&mut buffer).unwrap(), 2);
+        assert!(wrapped.may_hold_input() && wrapped.read(&mut buffer).is_err());
+        assert!(!wrapped.may_hold_input());
+    }
+
+    #[test]
+    fn a_stream_that_panics_is_a_connection_that_fails() {
+        struct Broken(UnixStream);
+        impl AsFd for Broken {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                panic!("on purpose")
+            }
+        }
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                panic!("on purpose")
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (near, _far) = UnixStream::pair().unwrap();
+        let mut wrapped = Wrapped::new(Box::new(Broken(near))).unwrap();
+        assert_eq!(wrapped.read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::Other);
+        assert_eq!(wrapped.write(b"x").unwrap_err().kind(), ErrorKind::Other);
+    }
+}

@@ -1,0 +1,32 @@
+//! The gateway as a part of another program: what a host does, and what its clients see of that.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
+
+mod adopt;
+mod ask;
+mod authorize;
+mod events;
+mod publish;
+mod socket_io;
+mod stop;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::net::SocketAddr;
+
+use zmq2ws::{Builder, Gateway, Running};
+
+/// A gateway without ZeroMQ, on a free port.
+fn builder() -> Builder {
+    Gateway::builder().listen(([127, 0, 0, 1], 0)).drain(std::time::Duration::from_secs(2))
+}
+
+fn address(running: &Running) -> SocketAddr {
+    running.listen_addresses()[0].strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// Waits until so many clients are there, so that they get what is published next.
+#[track_caller]
+fn wait_for_clients(running: &Running, count: usize) {
+    let handle = running.handle();
+    support::wait_until("clients", || handle.stats().unwrap().clients == count);
+}

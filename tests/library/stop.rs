@@ -1,0 +1,85 @@
+//! How gateways end, and that several of them in one process know nothing of each other.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::websocket::Raw;
+use crate::{address, builder, wait_for_clients};
+
+#[test]
+fn a_gateway_that_is_let_go_of_says_goodbye() {
+    let running = builder().spawn().unwrap();
+    let mut client = Raw::open(address(&running), "/ws");
+    wait_for_clients(&running, 1);
+    // It waits for the client's end, which is here: so it is let go of elsewhere.
+    let dropped = thread::spawn(move || drop(running));
+    client.assert_closed(1001);
+    drop(client);
+    dropped.join().unwrap();
+}
+
+#[test]
+fn handles_come_and_go_and_the_gateway_stays() {
+    let running = builder().spawn().unwrap();
+    for _ in 0..3 {
+        drop(running.handle());
+    }
+    let mut client = Raw::open(address(&running), "/ws");
+    wait_for_clients(&running, 1);
+    running.handle().publish("t", ["x"]).unwrap();
+    assert_eq!(client.message().text(), "x");
+}
+
+/// Clients that read nothing would hold it up for a minute.
+#[test]
+fn the_earliest_end_counts() {
+    let running = builder().drain(Duration::from_secs(60)).max_lag(64 << 20).spawn().unwrap();
+    let client = Raw::open(address(&running), "/ws");
+    wait_for_clients(&running, 1);
+    let handle = running.handle();
+    let begun = Instant::now();
+    for _ in 0..2_000 {
+        while handle.publish("t", [vec![0; 16 << 10]]).is_err() {
+            thread::yield_now();
+        }
+    }
+    handle.shutdown();
+    handle.drain(Duration::from_secs(3_600));
+    assert!(handle.stats().is_ok(), "it is still there");
+    handle.drain(Duration::ZERO);
+    running.join().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    drop(client);
+}
+
+#[test]
+fn gateways_of_one_process_do_not_know_each_other() {
+    let context = zmq::Context::new();
+    let start = || builder().zmq_context(&context).bind("tcp://127.0.0.1:*").spawn().unwrap();
+    let (one, other) = (start(), start());
+    let mut clients = [&one, &other].map(|it| Raw::open(address(it), "/ws?format=json"));
+    wait_for_clients(&one, 1);
+    wait_for_clients(&other, 1);
+    one.handle().publish("t", ["of one"]).unwrap();
+    other.handle().publish("t", ["of the other"]).unwrap();
+    let texts = clients.each_mut().map(|client| client.message().text().to_owned());
+    assert!(texts[0].contains("of one") && texts[1].contains("of the other"), "{texts:?}");
+    // Each counts for itself, and in an epoch of its own.
+    assert!(texts.iter().all(|text| text.contains("-1\",\"topic\"")), "{texts:?}");
+    assert_ne!(texts[0][..15], texts[1][..15]);
+    let stats = one.handle().stats().unwrap();
+    assert_eq!((stats.clients, stats.messages_published), (1, 1));
+    one.handle().shutdown();
+    one.join().unwrap();
+    clients[0].assert_closed(1001);
+    other.handle().publish("t", ["and on"]).unwrap();
+    assert!(clients[1].message().text().contains("and on"));
+}
+
+#[test]
+fn what_cannot_be_opened_is_told_to_who_spawns() {
+    let error = builder().bind("tcp://203.0.113.1:1").spawn().unwrap_err().to_string();
+    assert!(error.starts_with("cannot use ZeroMQ endpoint 'tcp://203.0.113.1:1': "), "{error}");
+    let error = builder().max_lag(0).spawn().unwrap_err().to_string();
+    assert!(error.starts_with("max_lag: '0': "), "{error}");
+}
