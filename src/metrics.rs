@@ -86,6 +86,7 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) connections: u64,
     pub(crate) subscriptions: u64,
     pub(crate) reconnects: u64,
+    pub(crate) refused: u64,
     pub(crate) decode_failures: u64,
     pub(crate) counters_unread: u64,
 }
@@ -303,6 +304,12 @@ impl Metrics {
             "counter",
             "Endpoints connected again after a failure that ZeroMQ itself does not recover from.",
             upstream.reconnects,
+        );
+        text.single(
+            "zmq2ws_upstream_refused_total",
+            "counter",
+            "ZeroMQ handshakes that failed: not a publisher, other security, a wrong key or password.",
+            upstream.refused,
         );
     }
 

@@ -129,6 +129,7 @@ fn open_socket(
 ) -> Result<zmq::Socket, Box<dyn Error>> {
     let mut socket = context.socket(zmq::SUB)?;
     socket.set_rcvhwm(hwm)?;
+    sockets::set_repair_rate(&socket)?;
     // Before the first connection, so that its subscriptions are there from the start.
     for topic in topics {
         socket.set_subscribe(topic)?;

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use zmq2ws_examples::process;
+use zmq2ws_examples::{ffi, process};
 
 use crate::args::{Args, Output};
 use crate::intake::Intake;
@@ -40,6 +40,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    ffi::silence_openpgm();
     let stop = process::stop_flag()?;
     let context = zmq::Context::new();
     let mut intake = Intake::open(&context, args)?;

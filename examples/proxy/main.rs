@@ -61,7 +61,7 @@ struct Args {
     #[arg(default_value_if("to_connect", ArgPredicate::IsPresent, None))]
     to_bind: Vec<ZmqEndpoint>,
     /// Connect to consumers that bind, as the gateway does
-    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint_to_connect)]
+    #[arg(long, value_name = "ENDPOINT", value_parser = endpoint_of_consumers)]
     #[arg(help_heading = "Consumers")]
     to_connect: Vec<ZmqEndpoint>,
     /// Queue at most so many messages for each consumer; what does not fit is lost for it. 0 for no
@@ -90,6 +90,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     steering.set_rcvtimeo(STATISTICS_TIMEOUT_MS)?;
     let mut from = context.socket(zmq::XSUB)?;
     from.set_rcvhwm(args.from_hwm)?;
+    sockets::set_repair_rate(&from)?;
     from.set_linger(0)?;
     let mut to = context.socket(zmq::XPUB)?;
     to.set_sndhwm(args.to_hwm)?;
@@ -190,6 +191,17 @@ fn endpoint_to_connect(text: &str) -> Result<ZmqEndpoint, String> {
     Endpoint::to_connect(text).and_then(of_zmq)
 }
 
+fn endpoint_of_consumers(text: &str) -> Result<ZmqEndpoint, String> {
+    match endpoint_to_connect(text)? {
+        // Whoever listens to a group asks nobody for anything.
+        endpoint if endpoint.is_multicast() => {
+            Err("nobody asks for messages by multicast, so the proxy would ask producers for none"
+                .into())
+        }
+        endpoint => Ok(endpoint),
+    }
+}
+
 fn of_zmq(endpoint: Endpoint) -> Result<ZmqEndpoint, String> {
     match endpoint {
         Endpoint::Zmq(endpoint) => Ok(endpoint),
@@ -212,6 +224,10 @@ mod tests {
         Args::command().debug_assert();
         let args = Args::parse_from(["proxy", "--from-connect=tcp://a:1", "--to-bind=tcp://*:2"]);
         assert!(args.from_bind.is_empty() && args.to_bind.len() == 1);
-        assert!(Args::try_parse_from(["proxy", "--from-connect=udp://239.1.1.1:1"]).is_err());
+        for refused in
+            ["--from-connect=udp://239.1.1.1:1", "--to-connect=epgm://eth0;239.192.1.1:5556"]
+        {
+            assert!(Args::try_parse_from(["proxy", refused]).is_err());
+        }
     }
 }

@@ -8,6 +8,17 @@
 use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr;
 
+/// Keeps OpenPGM, which `epgm://` is in libzmq, from printing warnings where a program prints what it got.
+///
+/// To be called before there is a second thread.
+pub fn silence_openpgm() {
+    const LEVEL: &str = "PGM_MIN_LOG_LEVEL";
+    if std::env::var_os(LEVEL).is_none() {
+        // SAFETY: nothing reads the environment meanwhile, as no other thread is there.
+        unsafe { std::env::set_var(LEVEL, "ERROR") };
+    }
+}
+
 /// Binds, or says why not.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod bounds;
 mod check;
 mod layers;
 mod resolve;
+mod security;
 mod settings;
 mod values;
 
@@ -15,7 +16,7 @@ use crate::feed::LagPolicy;
 use crate::intake::{Counter, Decode};
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
-use crate::source::{Endpoint, SocketKind};
+use crate::source::{Endpoint, Security, SocketKind};
 use crate::wire::{Format, Payload};
 
 pub(crate) use bounds::Invalid;
@@ -48,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) rcvhwm: usize,
     /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
     pub(crate) heartbeat: Duration,
+    /// `--curve-…`, `--plain-…`: the security of all endpoints.
+    pub(crate) security: Security,
     /// `--max-message`: larger upstream messages are dropped, bytes over all parts.
     pub(crate) message_bytes_max: usize,
 

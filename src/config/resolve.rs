@@ -41,8 +41,10 @@ impl Settings {
     ///
     /// The first text that cannot be read, with the flag, variable or key that gave it.
     pub(crate) fn to_config(&self) -> Result<Config, ConfigError> {
+        let endpoints = self.endpoints()?;
         Ok(Config {
-            endpoints: self.endpoints()?,
+            security: self.security(&endpoints)?,
+            endpoints,
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
             subscribe: self.prefixes(),
             on_demand: self.switch("on-demand", &self.on_demand)?,
@@ -198,7 +200,7 @@ impl Settings {
         self.read_with(bound.name, value, bound.default, |text| bound.read(text))
     }
 
-    fn read_with<T>(
+    pub(super) fn read_with<T>(
         &self,
         name: &str,
         value: &Option<Text>,

@@ -60,6 +60,23 @@ pub struct Settings {
     /// Larger upstream messages are dropped, counted and logged [default: 16MiB]
     #[arg(long, value_name = "BYTES", help_heading = UPSTREAM)]
     pub max_message: Option<Text>,
+    /// CURVE: the public key of the publisher, in Z85, with --connect
+    #[arg(long, allow_hyphen_values = true, value_name = "KEY", help_heading = UPSTREAM)]
+    pub curve_server_key: Option<Text>,
+    /// CURVE: this gateway's public key, in Z85, to check that it belongs to --curve-secret-key-file [default: made from
+    /// the secret key]
+    #[arg(long, allow_hyphen_values = true, value_name = "KEY", help_heading = UPSTREAM)]
+    pub curve_public_key: Option<Text>,
+    /// CURVE: this gateway's secret key: a file with 40 characters of Z85, or a certificate of CZMQ or pyzmq. With --bind,
+    /// publishers have to connect with CURVE, and with its public key as their server key; whoever knows that may publish
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
+    pub curve_secret_key_file: Option<Text>,
+    /// PLAIN: the user that publishers are told, with --connect; nothing is encrypted
+    #[arg(long, value_name = "USER", help_heading = UPSTREAM)]
+    pub plain_user: Option<Text>,
+    /// PLAIN: a file with the user's password
+    #[arg(long, value_name = "FILE", help_heading = UPSTREAM)]
+    pub plain_password_file: Option<Text>,
 
     /// Where clients connect: HOST:PORT (IPv6 in brackets, and IPv6 only), unix:PATH, or systemd
     /// for an inherited socket (repeatable) [default: 127.0.0.1:8080]

@@ -155,6 +155,7 @@ impl EventLoop {
             // Every source asks for the same.
             sum.subscriptions = counts.subscriptions;
             sum.reconnects += counts.revived;
+            sum.refused += counts.refused;
             for (sum, count) in sum.dropped_messages.iter_mut().zip(counts.dropped) {
                 *sum += count;
             }

@@ -37,7 +37,7 @@ use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
 use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
 use crate::session::{EngineSessions, Timing};
-use crate::source::{Source, SourceConfig};
+use crate::source::{Endpoint, Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::{Deflater, Encoding};
 
@@ -279,8 +279,18 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
         rcvhwm: i32::try_from(config.rcvhwm).unwrap_or(i32::MAX),
         heartbeat: config.heartbeat,
         message_bytes_max: config.message_bytes_max,
+        security: config.security.clone(),
     };
-    config.endpoints.iter().map(|endpoint| Source::open(zmq, endpoint, &source_config)).collect()
+    if let Some(file) = config.security.exposed_file() {
+        let file = file.escape_debug();
+        log::warn!("{file} holds a secret, and everybody on this host can read it: chmod o-rwx");
+    }
+    let open = |endpoint: &Endpoint| {
+        let insecure = |reason| Error::Endpoint { endpoint: endpoint.to_string(), reason };
+        config.security.check(endpoint).map_err(insecure)?;
+        Source::open(zmq, endpoint, &source_config)
+    };
+    config.endpoints.iter().map(open).collect()
 }
 
 fn context(

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::security::needs_system_libzmq;
 use super::udp::UdpAddress;
 
 /// Far above any real endpoint; what a log line and a C string can take.
@@ -89,12 +90,7 @@ impl Endpoint {
                 parse_multicast(address)?;
                 if scheme == "pgm" { Transport::Pgm } else { Transport::Epgm }
             }
-            "pgm" | "epgm" => {
-                return Err(format!(
-                    "{scheme}:// needs a libzmq built with OpenPGM, which this one is not: \
-                     link the system's libzmq"
-                ));
-            }
+            "pgm" | "epgm" => return Err(needs_system_libzmq(&format!("{scheme}://"))),
             "udp" => Transport::Udp(UdpAddress::parse(address, attach)?),
             _ => return Err(format!("unknown transport; supported are {}", supported())),
         };
@@ -439,7 +435,11 @@ mod tests {
             assert!(parse_multicast(text).is_err(), "{text}");
         }
         if !has_multicast() {
-            refuses(Attach::Connect, "epgm://eth0;239.192.1.1:5555", "built with OpenPGM");
+            refuses(
+                Attach::Connect,
+                "epgm://eth0;239.192.1.1:5555",
+                "cargo build --release --config",
+            );
         }
     }
 

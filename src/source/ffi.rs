@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)] // C functions; a descriptor lent out for as long as its socket lives
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -44,6 +44,32 @@ impl From<zmq::Error> for Errno {
     fn from(error: zmq::Error) -> Self {
         Self(error.to_raw())
     }
+}
+
+unsafe extern "C" {
+    // Not among the functions that zmq-sys exports; in libzmq since 4.2, with CURVE or without.
+    fn zmq_curve_public(public_key: *mut c_char, secret_key: *const c_char) -> c_int;
+}
+
+/// The public key, in Z85, that belongs to the secret one, in Z85 of 32 bytes.
+pub(super) fn curve_public_key(secret_key: &str) -> Result<String, Errno> {
+    const KEY_CHARS: usize = 40;
+    let mut secret = [0u8; KEY_CHARS + 1];
+    let mut public = [0u8; KEY_CHARS + 1];
+    if secret_key.len() != KEY_CHARS {
+        return Err(Errno(zmq_sys::errno::EINVAL));
+    }
+    secret[..KEY_CHARS].copy_from_slice(secret_key.as_bytes());
+    // SAFETY: `secret` is NUL-terminated, and in `public` there is room for 40 characters and a NUL, which is what libzmq
+    // writes for 32 bytes; of another number it reads none.
+    let status = unsafe { zmq_curve_public(public.as_mut_ptr().cast(), secret.as_ptr().cast()) };
+    secret.fill(0);
+    std::hint::black_box(&secret);
+    if status != 0 {
+        // SAFETY: reads this thread's error number.
+        return Err(Errno(unsafe { zmq_sys::zmq_errno() }));
+    }
+    Ok(public[..KEY_CHARS].iter().copied().map(char::from).collect())
 }
 
 /// A ZeroMQ socket together with the descriptor that signals it.

@@ -8,6 +8,7 @@ use log::Level;
 
 use super::endpoint::Attach;
 use super::incoming::PARTS_MAX;
+use super::monitor::Refusal;
 use crate::error::DropReason;
 
 /// A flapping or hostile publisher costs one line of each kind in this time.
@@ -22,7 +23,7 @@ pub(super) struct Journal {
     open: Option<u64>,
     open_reported: Option<u64>,
     disconnects: u64,
-    refused: u64,
+    refused: [u64; Refusal::ALL.len()],
     revived: u64,
     dropped: [u64; DropReason::ALL.len()],
     dropped_bytes_max: usize,
@@ -37,7 +38,7 @@ impl Journal {
             open: None,
             open_reported: None,
             disconnects: 0,
-            refused: 0,
+            refused: [0; Refusal::ALL.len()],
             revived: 0,
             dropped: [0; DropReason::ALL.len()],
             dropped_bytes_max: 0,
@@ -53,8 +54,8 @@ impl Journal {
         self.disconnects += 1;
     }
 
-    pub(super) fn note_refused(&mut self) {
-        self.refused += 1;
+    pub(super) fn note_refused(&mut self, why: Refusal) {
+        self.refused[why as usize] += 1;
     }
 
     pub(super) fn note_revived(&mut self) {
@@ -97,8 +98,12 @@ impl Journal {
     fn has_link_news(&self) -> bool {
         self.open != self.open_reported
             || self.disconnects > 0
-            || self.refused > 0
+            || self.has_refusals()
             || self.revived > 0
+    }
+
+    fn has_refusals(&self) -> bool {
+        self.refused.iter().any(|&count| count > 0)
     }
 
     fn has_drops(&self) -> bool {
@@ -113,18 +118,28 @@ impl Journal {
             (Attach::Bind, 1) => "1 publisher connected".to_owned(),
             (Attach::Bind, _) => format!("{open} publishers connected"),
         };
-        let level = if self.refused + self.revived > 0 { Level::Warn } else { Level::Info };
-        for (count, what) in [
-            (self.disconnects, "disconnected"),
-            (self.refused, "peer refused (not a ZeroMQ publisher, or the wrong socket type)"),
-            (self.revived, "connected anew after a protocol error or a part far above the limit"),
-        ] {
+        let is_odd = |why: Refusal| match why {
+            // Anybody may come to a bound endpoint and leave at once: a probe, a scan.
+            Refusal::HungUp => self.attach == Attach::Connect,
+            Refusal::Protocol | Refusal::Mechanism | Refusal::Key | Refusal::Denied => true,
+        };
+        let has_odd =
+            Refusal::ALL.into_iter().any(|why| self.refused[why as usize] > 0 && is_odd(why));
+        let level = if has_odd || self.revived > 0 { Level::Warn } else { Level::Info };
+        let refusals = Refusal::ALL.map(|why| (self.refused[why as usize], what_was_refused(why)));
+        let revivals = "connected anew after a protocol error or a part far above the limit";
+        for (count, what) in [(self.disconnects, "disconnected")]
+            .into_iter()
+            .chain(refusals)
+            .chain([(self.revived, revivals)])
+        {
             if count > 0 {
                 write!(line, "; {what}: {count}").expect("a String takes any text");
             }
         }
         self.open_reported = self.open;
-        (self.disconnects, self.refused, self.revived) = (0, 0, 0);
+        (self.disconnects, self.revived) = (0, 0);
+        self.refused = Default::default();
         (level, line)
     }
 
@@ -150,6 +165,21 @@ impl Journal {
             write!(line, "; the largest had {bytes_max} bytes").expect("a String takes any text");
         }
         line
+    }
+}
+
+/// What happened, and where to look.
+fn what_was_refused(why: Refusal) -> &'static str {
+    match why {
+        Refusal::Protocol => "peer refused (not a ZeroMQ publisher, or the wrong socket type)",
+        Refusal::Mechanism => {
+            "peer refused (it has other ZeroMQ security than this end: none, PLAIN or CURVE)"
+        }
+        Refusal::Key => "peer refused (it does not use the CURVE keys that are known here)",
+        Refusal::Denied => "denied by the peer (it does not let in this key, or user and password)",
+        Refusal::HungUp => {
+            "closed by the peer in the handshake (not a ZeroMQ publisher, other security, or a wrong CURVE server key)"
+        }
     }
 }
 
@@ -203,7 +233,7 @@ mod tests {
     #[test]
     fn drops_are_told_beside_the_state_and_never_with_content() {
         let (mut journal, now) = journal(Attach::Connect);
-        journal.note_refused();
+        journal.note_refused(Refusal::Protocol);
         journal.note_dropped(DropReason::TooLarge, 1, 7);
         journal.note_dropped(DropReason::TooLarge, 1, 9);
         journal.note_dropped(DropReason::Overflow, 1_000, 0);
@@ -213,5 +243,29 @@ mod tests {
         let expected = "dropped 2 too large, 1000 in the kernel, which kept as many as it may; the largest had 9 bytes";
         assert_eq!(journal.next_line(now), Some((Level::Warn, expected.into())));
         assert_eq!(journal.next_line(now), None);
+    }
+
+    #[test]
+    fn every_refusal_has_words_of_its_own_and_is_counted_alone() {
+        for why in Refusal::ALL {
+            let (mut journal, now) = journal(Attach::Connect);
+            journal.note_refused(why);
+            journal.note_refused(why);
+            let (level, line) = journal.next_line(now).unwrap();
+            assert_eq!(level, Level::Warn);
+            assert_eq!(line, format!("not connected, trying again; {}: 2", what_was_refused(why)));
+            for other in Refusal::ALL.into_iter().filter(|it| *it != why) {
+                assert_ne!(what_was_refused(why), what_was_refused(other));
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_to_a_bound_endpoint_and_leaves_is_no_warning() {
+        let (mut journal, now) = journal(Attach::Bind);
+        journal.note_refused(Refusal::HungUp);
+        let (level, line) = journal.next_line(now).unwrap();
+        assert_eq!(level, Level::Info);
+        assert!(line.contains("closed by the peer in the handshake"), "{line}");
     }
 }

@@ -43,7 +43,7 @@ impl Link {
         match event {
             Event::Up => self.open = self.open.saturating_add(1),
             Event::Down => self.open = self.open.saturating_sub(1),
-            Event::Trying | Event::Refused => {}
+            Event::Trying | Event::Refused(_) => {}
         }
         if self.attach == Attach::Bind {
             return; // who connects to us comes back by themselves
@@ -53,7 +53,7 @@ impl Link {
             // Not above zero after an up: its own down was told before it.
             Event::Up | Event::Down => self.revive_at = Some(now + self.pause),
             Event::Trying => self.revive_at = None,
-            Event::Refused => {}
+            Event::Refused(_) => {}
         }
     }
 
@@ -81,6 +81,7 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
+    use super::super::monitor::Refusal;
     use super::*;
 
     const MIN: Duration = Duration::from_millis(500);
@@ -108,7 +109,7 @@ mod tests {
     fn silence_after_the_end_is_a_death() {
         let (mut link, mut now) = link(Attach::Connect);
         link.handle_event(now, Event::Up);
-        link.handle_event(now, Event::Refused);
+        link.handle_event(now, Event::Refused(Refusal::Protocol));
         link.handle_event(now, Event::Down);
         assert!(!link.handle_timeout(now + MIN - Duration::from_nanos(1)));
         now += MIN;

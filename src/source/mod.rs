@@ -29,6 +29,7 @@ mod monitor;
 mod open;
 mod prefixes;
 mod radio;
+mod security;
 #[cfg(test)]
 mod tests;
 mod udp;
@@ -41,6 +42,9 @@ use std::time::{Duration, Instant};
 use self::endpoint::Transport;
 pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::radio::Radio;
+pub(crate) use self::security::{
+    PublicKey, Secret, SecretKey, Security, has_curve, needs_system_libzmq,
+};
 use self::zeromq::ZeroMq;
 use crate::error::{DropReason, Error};
 use crate::message::Part;
@@ -81,6 +85,8 @@ pub(crate) struct SourceConfig {
     pub(crate) heartbeat: Duration,
     /// Larger messages, all parts together, are dropped.
     pub(crate) message_bytes_max: usize,
+    /// Who may connect, and what this end shows. Of use to the endpoints that it was [checked](Security::check) with.
+    pub(crate) security: Security,
 }
 
 /// How much one call of [`Source::drain`] may take in. The message that exceeds it is still taken
@@ -128,7 +134,7 @@ pub(crate) struct SourceCounts {
     pub(crate) subscriptions: u64,
     /// Connections that ended.
     pub(crate) disconnects: u64,
-    /// Peers refused in the handshake.
+    /// Handshakes that failed, refused by this end or by the other.
     pub(crate) refused: u64,
     /// Times this source connected anew because libzmq had given the endpoint up.
     pub(crate) revived: u64,

@@ -15,9 +15,29 @@ pub(super) enum Event {
     Down,
     /// libzmq is connecting, or will after a pause: the endpoint is alive.
     Trying,
-    /// A peer was refused in the handshake: not ZeroMQ, another socket type, another security
-    /// mechanism.
-    Refused,
+    /// There will be no connection: this end or the other refused it in the handshake.
+    Refused(Refusal),
+}
+
+/// Why a handshake failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The peer is not ZeroMQ, or of a socket type that does not fit.
+    Protocol,
+    /// The peer has another security mechanism: NULL, PLAIN or CURVE.
+    Mechanism,
+    /// What came is not encrypted with the keys that are known here.
+    Key,
+    /// The peer does not let in the key, or the user and password, of this end.
+    Denied,
+    /// The peer ended the connection without a word: the answer of a CURVE server to a wrong server key.
+    HungUp,
+}
+
+impl Refusal {
+    /// Every one, in the order of declaration: `ALL[refusal as usize] == refusal`.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Protocol, Self::Mechanism, Self::Key, Self::Denied, Self::HungUp];
 }
 
 /// How many events wait in libzmq before its I/O thread waits for the reader. It would wait while
@@ -32,6 +52,7 @@ const EVENTS: u32 = zmq_sys::ZMQ_EVENT_CONNECTED
     | zmq_sys::ZMQ_EVENT_DISCONNECTED
     | zmq_sys::ZMQ_EVENT_CONNECT_DELAYED
     | zmq_sys::ZMQ_EVENT_CONNECT_RETRIED
+    | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
 
@@ -68,10 +89,11 @@ impl Monitor {
             // The first frame is a u16 event number and a u32 value, the second the address. Both
             // come at once.
             let number = self.frame.first_chunk().copied().map(u16::from_ne_bytes);
+            let value = self.frame.last_chunk().copied().map_or(0, u32::from_ne_bytes);
             while self.frame.get_more() {
                 self.receive()?;
             }
-            if let Some(event) = number.and_then(event) {
+            if let Some(event) = number.and_then(|number| event(number, value)) {
                 return Some(event);
             }
         }
@@ -89,16 +111,20 @@ impl Monitor {
     }
 }
 
-fn event(number: u16) -> Option<Event> {
+fn event(number: u16, value: u32) -> Option<Event> {
     match u32::from(number) {
         zmq_sys::ZMQ_EVENT_CONNECTED | zmq_sys::ZMQ_EVENT_ACCEPTED => Some(Event::Up),
         zmq_sys::ZMQ_EVENT_DISCONNECTED => Some(Event::Down),
         zmq_sys::ZMQ_EVENT_CONNECT_DELAYED | zmq_sys::ZMQ_EVENT_CONNECT_RETRIED => {
             Some(Event::Trying)
         }
-        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH => {
-            Some(Event::Refused)
-        }
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL => Some(Event::Refused(match value {
+            zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH => Refusal::Mechanism,
+            zmq_sys::ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC => Refusal::Key,
+            _ => Refusal::Protocol,
+        })),
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_AUTH => Some(Event::Refused(Refusal::Denied)),
+        zmq_sys::ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL => Some(Event::Refused(Refusal::HungUp)),
         _ => None,
     }
 }

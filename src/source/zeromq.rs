@@ -179,9 +179,9 @@ impl ZeroMq {
                     self.counts.disconnects += 1;
                     self.journal.note_disconnect();
                 }
-                Event::Refused => {
+                Event::Refused(why) => {
                     self.counts.refused += 1;
-                    self.journal.note_refused();
+                    self.journal.note_refused(why);
                 }
             }
             self.counts.connections = self.link.open();

@@ -55,6 +55,16 @@ const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("demo", "false", Some("2")),
 ];
 
+/// The settings that mean something only together, or only with some libzmq, with a value that is refused alone;
+/// `security.rs` tests them.
+const REFUSED_ALONE: [(&str, &str); 5] = [
+    ("curve-server-key", "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"),
+    ("curve-public-key", "nonsense"),
+    ("curve-secret-key-file", "/no/such/file"),
+    ("plain-user", "me"),
+    ("plain-password-file", "/dev/null"),
+];
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Layer {
     File,
@@ -144,7 +154,9 @@ fn flags_of_the_library() -> BTreeSet<String> {
 #[test]
 fn the_tables_here_and_the_help_know_every_setting() {
     let flags = flags_of_the_library();
-    assert_eq!(flags, SETTINGS.map(|(name, ..)| String::from(name)).into());
+    let names = SETTINGS.iter().map(|(name, ..)| *name);
+    let names = names.chain(REFUSED_ALONE.map(|(name, _)| name));
+    assert_eq!(flags, names.map(String::from).collect());
     let output = command().arg("--help").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let help = String::from_utf8(output.stdout).unwrap();
@@ -186,7 +198,8 @@ fn every_setting_is_accepted_in_every_layer() {
 
 #[test]
 fn bad_values_are_refused_by_name_in_every_layer() {
-    for (name, _, bad) in SETTINGS {
+    let alone = REFUSED_ALONE.map(|(name, value)| (name, Some(value)));
+    for (name, bad) in SETTINGS.map(|(name, _, bad)| (name, bad)).into_iter().chain(alone) {
         let Some(bad) = bad else { continue };
         for layer in [Layer::File, Layer::Variable, Layer::Flag] {
             if (name, layer) != ("config", Layer::File) {

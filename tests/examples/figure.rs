@@ -1,46 +1,21 @@
 //! A hundred files through one producer at full speed, every line accounted for at both ends of the way.
 
 use std::collections::HashMap;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::net::TcpStream;
-use std::path::PathBuf;
 use std::thread;
 use std::time::Instant;
 
 use rustix::process::Signal;
-use serde_json::Value;
-use tungstenite::stream::MaybeTlsStream;
 
-use crate::{PATIENCE, WS_CLIENTS, assert_ended, example, gateway_connected_to, wait_for_metric};
+use crate::folder::Folder;
+use crate::{WS_CLIENTS, assert_ended, example, gateway_with, messages, wait_for_metric};
 
 const THREADS: usize = 10;
 const FILES: usize = 100;
 const LINES: usize = 500;
 
-/// Removed at the end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let name = format!("zmq2ws-figure-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn append(&self, file: usize, lines: std::ops::Range<usize>) {
-        let path = self.0.join(format!("{file}.log"));
-        let mut log = OpenOptions::new().create(true).append(true).open(path).unwrap();
-        let text: String = lines.map(|line| format!("{line} {}\n", "x".repeat(80))).collect();
-        log.write_all(text.as_bytes()).unwrap();
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn append(folder: &Folder, file: usize, lines: std::ops::Range<usize>) {
+    let text: String = lines.map(|line| format!("{line} {}\n", "x".repeat(80))).collect();
+    folder.append(&format!("{file}.log"), &text);
 }
 
 /// Which line of which file is next.
@@ -65,21 +40,10 @@ impl Account {
 
 /// Reads as many messages as there are lines.
 fn read_websocket(url: &str) -> Account {
-    let (mut socket, _) = tungstenite::connect(url).unwrap();
-    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
-        TcpStream::set_read_timeout(stream, Some(PATIENCE)).unwrap();
-    }
     let mut account = Account::default();
-    for _ in 0..FILES * LINES {
-        let message = loop {
-            match socket.read().unwrap() {
-                tungstenite::Message::Text(text) => break text,
-                other => assert!(!other.is_close(), "{other:?}"),
-            }
-        };
+    for json in messages(url).take(FILES * LINES) {
         // A gap has neither topic nor data.
-        let json: Value = serde_json::from_str(&message).unwrap();
-        let field = |name: &str| json[name].as_str().unwrap_or_else(|| panic!("{message}"));
+        let field = |name: &str| json[name].as_str().unwrap_or_else(|| panic!("{json}"));
         account.add(field("topic"), field("data"));
     }
     account
@@ -89,13 +53,12 @@ fn read_websocket(url: &str) -> Account {
 fn ten_threads_and_a_hundred_files_lose_no_line_on_the_way_to_a_websocket() {
     let folder = Folder::new();
     // Half of it is there; the rest is written while it is read.
-    (0..FILES).for_each(|file| folder.append(file, 0..LINES / 2));
-    let pattern = folder.0.join("*.log");
+    (0..FILES).for_each(|file| append(&folder, file, 0..LINES / 2));
     let producer = example(
         "producer",
         &[
             "--files",
-            pattern.to_str().unwrap(),
+            &folder.path("*.log"),
             "--lines=all",
             "--host=h",
             &format!("--threads={THREADS}"),
@@ -106,7 +69,7 @@ fn ten_threads_and_a_hundred_files_lose_no_line_on_the_way_to_a_websocket() {
     let endpoint = producer.said("producer: bound to");
     let consumer = &["--connect", &endpoint, &format!("--count={}", FILES * LINES)];
     // Nothing is sent before its subscription, the second of two.
-    let (_gateway, address) = gateway_connected_to(&endpoint, &["--max-lag=64MiB"]);
+    let (_gateway, address, _) = gateway_with(&["--connect", &endpoint, "--max-lag=64MiB"]);
     let url = format!("ws://{address}/ws?format=json");
     let client = thread::spawn(move || read_websocket(&url));
     wait_for_metric(&address, WS_CLIENTS, "1");
@@ -118,7 +81,7 @@ fn ten_threads_and_a_hundred_files_lose_no_line_on_the_way_to_a_websocket() {
             scope.spawn(move || {
                 for line in LINES / 2..LINES {
                     let files = (0..FILES).filter(|file| file % 4 == part);
-                    files.for_each(|file| folder.append(file, line..line + 1));
+                    files.for_each(|file| append(folder, file, line..line + 1));
                 }
             });
         }

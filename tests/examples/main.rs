@@ -2,63 +2,92 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod figure;
+#[path = "../../examples/tests/programs/folder.rs"]
+mod folder;
+mod multicast;
 mod process;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
+use tungstenite::stream::MaybeTlsStream;
 
-use process::{End, Process};
+use process::{End, Process, example_path};
 
 /// Long enough for a loaded machine; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
-/// One of the programs in `examples/`, which cargo builds before it runs all tests.
 #[track_caller]
 fn example(name: &str, args: &[&str]) -> Process {
-    let tests = std::env::current_exe().unwrap();
-    let path: PathBuf = tests.ancestors().nth(2).unwrap().join(name);
-    let name = path.display();
-    assert!(path.exists(), "{name} is missing: run `cargo build` first");
-    Process::start(&path, args)
+    Process::start(example_path(name), args)
 }
 
 /// The gateway, and where it is: `127.0.0.1:PORT`, `tcp://127.0.0.1:PORT`.
 fn gateway(args: &[&str]) -> (Process, String, String) {
-    let fixed = ["--listen", "127.0.0.1:0", "--bind", "tcp://127.0.0.1:*"];
-    let gateway = Process::start(env!("CARGO_BIN_EXE_zmq2ws"), &[&fixed, args].concat());
+    gateway_with(&[&["--bind=tcp://127.0.0.1:*"], args].concat())
+}
+
+/// As [`gateway`], at an endpoint that the arguments name.
+fn gateway_with(args: &[&str]) -> (Process, String, String) {
+    let args = [&["--listen=127.0.0.1:0"], args].concat();
+    let gateway = Process::start(env!("CARGO_BIN_EXE_zmq2ws"), &args);
     let address = gateway.printed("page ").replace("http://", "");
-    let endpoint = gateway.printed("zeromq ").replace("SUB bound to ", "");
+    let endpoint = gateway.printed("zeromq ").rsplit(' ').next().unwrap().to_owned();
     (gateway, address, endpoint)
 }
 
-/// As [`gateway`], where a producer binds.
-fn gateway_connected_to(endpoint: &str, args: &[&str]) -> (Process, String) {
-    let fixed = ["--listen", "127.0.0.1:0", "--connect", endpoint];
-    let gateway = Process::start(env!("CARGO_BIN_EXE_zmq2ws"), &[&fixed, args].concat());
-    let address = gateway.printed("page ").replace("http://", "");
-    (gateway, address)
+/// What a WebSocket client is sent in the format `json`, until it is closed.
+fn messages(url: &str) -> impl Iterator<Item = Value> {
+    let (mut socket, _) = tungstenite::connect(url).unwrap();
+    if let MaybeTlsStream::Plain(stream) = socket.get_ref() {
+        TcpStream::set_read_timeout(stream, Some(PATIENCE)).unwrap();
+    }
+    std::iter::from_fn(move || {
+        loop {
+            match socket.read().unwrap() {
+                tungstenite::Message::Text(text) => {
+                    return Some(serde_json::from_str(&text).unwrap());
+                }
+                tungstenite::Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    })
+}
+
+fn metrics(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// A counter of the gateway.
+#[track_caller]
+fn metric(address: &str, name: &str) -> u64 {
+    let metrics = metrics(address);
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse().unwrap()
 }
 
 /// Waits for a metric of the gateway to have `value`.
 #[track_caller]
 fn wait_for_metric(address: &str, name: &str, value: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     let line = format!("\n{name} {value}\n");
-    loop {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        if answer.contains(&line) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "no {line:?} in {answer}");
+    wait_until(&line, || metrics(address).contains(&line));
+}
+
+#[track_caller]
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for: {what}");
         thread::yield_now();
     }
 }
@@ -164,7 +193,7 @@ fn the_demo_is_live_at_once() {
     for line in &all.stdout {
         let [id, topic, body] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
         assert!(id.contains('-') && known.iter().any(|start| topic.starts_with(start)), "{line}");
-        assert!(serde_json::from_str::<serde_json::Value>(body).unwrap().is_object(), "{line}");
+        assert!(serde_json::from_str::<Value>(body).unwrap().is_object(), "{line}");
     }
     let some = some.end();
     assert_ended(&some, "ws_consumer: received 2 messages");

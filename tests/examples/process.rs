@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test target uses a part of this")]
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -27,6 +28,15 @@ pub(crate) struct End {
     /// Lines that had not been waited for.
     pub(crate) stdout: Vec<String>,
     pub(crate) stderr: Vec<String>,
+}
+
+/// Where cargo puts one of the programs in `examples/`, which it builds before it runs all tests.
+#[track_caller]
+pub(crate) fn example_path(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.ancestors().nth(2).unwrap().join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build` first", path.display());
+    path
 }
 
 impl Process {

@@ -17,6 +17,8 @@ mod operation;
 mod origins;
 mod overload;
 mod polls;
+#[path = "../examples/process.rs"]
+mod process;
 mod radio;
 mod socket_io;
 #[path = "../support/mod.rs"]
@@ -24,3 +26,5 @@ mod support;
 mod timeouts;
 mod websocket;
 mod zws;
+
+use support::PATIENCE;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use crate::process::{Process, example_path};
 use crate::support::http::RECEIVED;
 use crate::support::node::Script;
 use crate::support::process::Gateway;
@@ -268,4 +269,22 @@ fn real_radio_sockets() {
         }
         assert_eq!(gateway.metrics().get(MALFORMED), 0.0);
     }
+}
+
+#[test]
+fn real_dish_sockets_and_the_gateway_hear_the_same_from_the_example_producer() {
+    let (gateway, _) = start(&[]);
+    let endpoint = &*gateway.endpoints[0];
+    let Some(dish) = Script::start("dish.js", &[endpoint, "h/a"]) else { return };
+    assert_eq!(dish.line(), "listening");
+    let mut client = Raw::open(gateway.address, "/ws?topic=h/a");
+    let args = ["--host=h", "--topics=a,b", "--rate=200", "--count=40", "--connect", endpoint];
+    let producer = Process::start(example_path("producer"), &args);
+    for _ in 0..20 {
+        let body = client.message().payload;
+        let in_hex: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(dish.line(), format!("h/a {in_hex}"));
+    }
+    let end = producer.end();
+    assert!(end.stderr.iter().any(|line| line.starts_with("producer: sent 40 ")), "{end:#?}");
 }

@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::support::events::Events;
-use crate::support::http::{get, try_get};
+use crate::support::http::{Connection, get, try_get};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
-use crate::support::websocket::Raw;
+use crate::support::websocket::{Raw, TEXT};
 use crate::support::{PATIENCE, TempDir, pass, wait_until};
 
 const README: &str = include_str!("../../README.md");
@@ -117,6 +117,7 @@ fn serves_every_transport(program: &str) {
         assert_eq!(socket.message().text(), format!("{number}"));
         assert_eq!(events.message(), format!("{number}"));
     }
+    speaks_socket_io(&balancer, &publisher);
     let polled = get(balancer.address, "/poll?timeout=0");
     assert_eq!(polled.status, 200, "{}", polled.text());
     assert!(polled.text().starts_with("{\"messages\":[]"), "{}", polled.text());
@@ -129,6 +130,29 @@ fn serves_every_transport(program: &str) {
     publisher.send(&[b"t", b"last"]);
     assert_eq!(socket.message().text(), "last");
     drop(second);
+}
+
+/// Over a WebSocket, and by polling, whose requests have to come to one gateway.
+fn speaks_socket_io(balancer: &Balancer, publisher: &Publisher) {
+    const PATH: &str = "/socket.io/?EIO=4&transport=";
+    let mut socket = Raw::open(balancer.address, &format!("{PATH}websocket"));
+    assert!(socket.message().text().starts_with("0{\"sid\":"));
+    socket.send(TEXT, b"40");
+    assert!(socket.message().text().starts_with("40{"));
+
+    let open = get(balancer.address, &format!("{PATH}polling")).text();
+    let sid = open.strip_prefix("0{\"sid\":\"").and_then(|rest| rest.split('"').next());
+    let session = format!("{PATH}polling&sid={}", sid.unwrap());
+    let post = format!("POST {session} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n40");
+    let mut connection = Connection::open(balancer.address);
+    connection.send(post);
+    assert_eq!(connection.response(false).unwrap().text(), "ok");
+    assert!(get(balancer.address, &session).text().starts_with("40{"));
+
+    publisher.send(&[b"t", b"to all"]);
+    let expected = r#"42["message","to all","t"]"#;
+    assert_eq!(socket.message().text(), expected);
+    assert_eq!(get(balancer.address, &session).text(), expected);
 }
 
 #[test]

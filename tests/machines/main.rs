@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
 mod balancers;
-mod hosts;
 mod layout;
+#[path = "../examples/process.rs"]
+mod process;
 mod shared_port;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::PATIENCE;

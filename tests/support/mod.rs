@@ -4,6 +4,7 @@
 
 pub(crate) mod engine_io;
 pub(crate) mod events;
+pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod process;

@@ -14,6 +14,21 @@ use super::{PATIENCE, wait_for, wait_until};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_zmq2ws");
 
+/// The binary in an environment without settings.
+pub(crate) fn command() -> Command {
+    let mut command = Command::new(BINARY);
+    remove_settings(&mut command);
+    command
+}
+
+fn remove_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ZMQ2WS_") {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// A gateway in a process of its own; killed when dropped.
 pub(crate) struct Gateway {
     child: Child,
@@ -45,11 +60,7 @@ impl Gateway {
         if !has("--bind") && !has("--connect") {
             command.arg("--bind=tcp://127.0.0.1:*");
         }
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ZMQ2WS_") {
-                command.env_remove(name);
-            }
-        }
+        remove_settings(&mut command);
         command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::default();

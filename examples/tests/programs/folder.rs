@@ -1,4 +1,5 @@
 //! A folder of its own for a test, removed at the end.
+#![allow(dead_code, reason = "each test target uses a part of this")]
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -53,6 +53,30 @@ fn what_cannot_be_done_is_said_in_one_line() {
 }
 
 #[test]
+fn multicast_that_this_build_has_not_is_refused_with_the_command_to_build_it() {
+    if zmq::has("pgm") == Some(true) {
+        return;
+    }
+    let to = "--connect=epgm://127.0.0.1;239.192.1.1:5556";
+    let ends = [
+        ("producer", producer(&["--demo", to]).end()),
+        ("consumer", consumer(&[to]).end()),
+        ("proxy", proxy(&["--from-bind=tcp://127.0.0.1:*", &to.replace("--", "--from-")]).end()),
+    ];
+    for (name, end) in ends {
+        assert_eq!(end.code, Some(1), "{end:#?}");
+        assert!(end.stdout.is_empty(), "{end:#?}");
+        let [.., line] = &end.stderr[..] else { panic!("{name} says nothing") };
+        assert!(
+            line.starts_with(&format!("{name}: cannot connect to epgm://127.0.0.1;")),
+            "{line}"
+        );
+        let command = "cargo install --path examples --config .cargo/system-libzmq.toml";
+        assert!(line.ends_with(command), "{line}");
+    }
+}
+
+#[test]
 fn a_producer_that_nobody_has_subscribed_to_yet_can_be_stopped() {
     let producer = producer(&["--files", "/nowhere/log", "--bind=tcp://127.0.0.1:*"]);
     producer.said("producer: bound to");

@@ -37,6 +37,7 @@ fn config(socket: SocketKind) -> SourceConfig {
         rcvhwm: 10_000,
         heartbeat: Duration::ZERO,
         message_bytes_max: 1 << 20,
+        security: Security::default(),
     }
 }
 
