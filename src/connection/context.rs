@@ -86,6 +86,8 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     /// How long messages wait for more before they are sent.
     pub(crate) coalesce: Duration,
+    /// What every path begins with.
+    pub(crate) path_prefix: Box<[u8]>,
     pub(crate) origin: OriginPolicy,
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,
@@ -108,8 +110,13 @@ impl Context {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> Reply {
-        let rules =
-            Rules { serves, peer: ip, origin: &self.origin, topics_max: self.limits.topics_max };
+        let rules = Rules {
+            serves,
+            prefix: &self.path_prefix,
+            peer: ip,
+            origin: &self.origin,
+            topics_max: self.limits.topics_max,
+        };
         let (mut route, cors) = (http::route(request, &rules), http::cors(request, &rules));
         let mut allowed = None;
         if let Ok(wanted) = &mut route {

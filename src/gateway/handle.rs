@@ -136,7 +136,9 @@ impl Handle {
         self.bring(stream.into(), already_read.into(), None)
     }
 
-    /// Hands over a WebSocket whose handshake the host has answered with 101, without extensions and without a subprotocol.
+    /// Hands over a WebSocket whose handshake the host has answered with 101, without extensions and without a subprotocol. That
+    /// the page that asks may do so (`Origin`) is then for the host to check.
+    ///
     /// `target` is that of the request, such as `/live?topic=weather.&format=json`: its query says what the client gets, as
     /// on `/ws`; its path is not looked at. `already_read` is what came behind the request.
     ///
@@ -146,18 +148,44 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As [`Self::adopt`]; [`AdoptError::Target`] when the gateway would answer 400: better asked before the handshake.
+    /// As [`Self::adopt`]; [`AdoptError::Target`] as [`Self::check_target`].
     pub fn adopt_websocket(
         &self,
         stream: impl Into<ClientStream>,
         target: &str,
         already_read: impl Into<Vec<u8>>,
     ) -> Result<(), AdoptError> {
+        let upgraded =
+            Upgraded { target: target.as_bytes().to_vec(), wanted: self.wanted(target)? };
+        self.bring(stream.into(), already_read.into(), Some(upgraded))
+    }
+
+    /// Checks the target of a request before the host answers its handshake: [`Self::adopt_websocket`] will understand it, too.
+    /// What is wrong with it can still be told to the client, with 400.
+    ///
+    /// # Errors
+    ///
+    /// [`AdoptError::Target`] with the reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let running = zmq2ws::Gateway::builder().spawn()?;
+    /// # let handle = running.handle();
+    /// assert!(handle.check_target("/live?topic=weather.&format=json").is_ok());
+    /// let error = handle.check_target("/live?format=xml").unwrap_err();
+    /// assert!(error.to_string().ends_with("unknown format: expected raw, json or parts"));
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
+    pub fn check_target(&self, target: &str) -> Result<(), AdoptError> {
+        self.wanted(target).map(drop)
+    }
+
+    /// What the query of a WebSocket's request says that the client gets.
+    fn wanted(&self, target: &str) -> Result<Wanted, AdoptError> {
         let refused = |refusal: crate::http::Refusal| AdoptError::Target(refusal.reason);
         let query = Target::parse("GET", target.as_bytes()).map_err(refused)?.query;
-        let wanted = Wanted::from_query(query, self.topics_max).map_err(refused)?;
-        let upgraded = Upgraded { target: target.as_bytes().to_vec(), wanted };
-        self.bring(stream.into(), already_read.into(), Some(upgraded))
+        Wanted::from_query(query, self.topics_max).map_err(refused)
     }
 
     fn bring(

@@ -334,6 +334,7 @@ fn context(
         coalesce: config.coalesce,
         site: site(&config.site, share_bytes)?,
         memory,
+        path_prefix: config.path_prefix.into_bytes().into(),
         origin: config.origin,
         format: config.format,
         phase: Phase::Serving,

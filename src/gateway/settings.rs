@@ -149,6 +149,14 @@ impl Builder {
         self.set("coalesce", |config| config.coalesce = wait)
     }
 
+    /// What every path of clients begins with, such as `/live`: WebSockets are then at `/live/ws` and, upgraded, at `/live`
+    /// itself, event streams at `/live/sse`, and so on. Default empty. For connections that a host hands over by their path
+    /// ([`Handle::adopt`](crate::Handle::adopt)): later requests on them are for the gateway, too, and what is not below the
+    /// prefix gets 404. The listener of [`Self::metrics`] has no prefix.
+    pub fn path_prefix(self, prefix: impl Into<String>) -> Self {
+        self.set("path-prefix", |config| config.path_prefix = prefix.into())
+    }
+
     /// Serves the files of a directory at `/`, in place of the built-in page.
     pub fn www(self, directory: impl Into<PathBuf>) -> Self {
         self.set("www", |config| config.site = SiteConfig::Directory(directory.into()))

@@ -1,6 +1,7 @@
-//! The programs in `examples/`, run as processes: with each other, and with the gateway between.
+//! The programs in `examples/`, run as processes: with each other, with the gateway between, and with the gateway inside.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod embedding;
 mod figure;
 mod process;
 
@@ -17,13 +18,13 @@ use process::{End, Process};
 /// Long enough for a loaded machine; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
-/// One of the programs in `examples/`, which cargo builds before it runs all tests.
+/// One of the programs in `examples/`, which cargo builds before it runs all tests; alone, `cargo build --examples` does.
 #[track_caller]
 fn example(name: &str, args: &[&str]) -> Process {
     let tests = std::env::current_exe().unwrap();
     let path: PathBuf = tests.ancestors().nth(2).unwrap().join(name);
     let name = path.display();
-    assert!(path.exists(), "{name} is missing: run `cargo build` first");
+    assert!(path.exists(), "{name} is missing: run `cargo build --bins --examples` first");
     Process::start(&path, args)
 }
 

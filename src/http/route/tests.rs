@@ -8,7 +8,8 @@ const LOCAL: &str = "127.0.0.1";
 fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
     let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
     let origin = OriginPolicy::SameHost;
-    let rules = Rules { serves, peer: peer.parse().ok(), origin: &origin, topics_max: 4 };
+    let rules =
+        Rules { serves, prefix: b"", peer: peer.parse().ok(), origin: &origin, topics_max: 4 };
     route(&request, &rules)
 }
 
@@ -42,6 +43,32 @@ fn paths() {
     ] {
         assert_eq!(get(path), route, "{path}");
     }
+}
+
+#[test]
+fn paths_below_a_prefix() {
+    let origin = OriginPolicy::SameHost;
+    let below = |path: &str, serves| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+        let rules =
+            Rules { serves, prefix: b"/a/live", peer: None, origin: &origin, topics_max: 4 };
+        route(&request, &rules).map_err(|refusal| refusal.status)
+    };
+    for (path, route) in [
+        ("/a/live", Ok(Route::Page("index.html".into()))),
+        ("/a/live/?topic=x", Ok(Route::Page("index.html".into()))),
+        ("/a/live/health%7A", Ok(Route::Health)),
+        ("/a/live/ws", Err(Status::UpgradeRequired)),
+        ("/a/live//", Err(Status::NotFound)),
+        ("/a/live/../ws", Err(Status::NotFound)),
+        ("/a/lively", Err(Status::NotFound)),
+        ("/a", Err(Status::NotFound)),
+        ("/healthz", Err(Status::NotFound)),
+    ] {
+        assert_eq!(below(path, Serves::All), route, "{path}");
+    }
+    assert_eq!(below("/healthz", Serves::Operation), Ok(Route::Health));
 }
 
 #[test]
@@ -243,7 +270,7 @@ fn only_event_streams_are_shared_and_only_with_whom_may_connect() {
             let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
             let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
-            let rules = Rules { serves, peer: None, origin: &origin, topics_max: 4 };
+            let rules = Rules { serves, prefix: b"", peer: None, origin: &origin, topics_max: 4 };
             let cors = cors(&request, &rules)?;
             let mut head = b"\r\n\r\n".to_vec();
             cors.stamp(&mut head);
