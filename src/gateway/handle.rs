@@ -149,6 +149,23 @@ impl Handle {
     /// # Errors
     ///
     /// As [`Self::adopt`]; [`AdoptError::Target`] as [`Self::check_target`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # let running = zmq2ws::Gateway::builder().spawn()?;
+    /// # let handle = running.handle();
+    /// // Here the host has answered the handshake, and the client a ping behind it.
+    /// let (host, mut client) = UnixStream::pair()?;
+    /// handle.adopt_websocket(host, "/live?topic=weather.", b"\x89\x80\0\0\0\0")?;
+    /// let mut pong = [0; 2];
+    /// client.read_exact(&mut pong)?;
+    /// assert_eq!(pong, *b"\x8a\0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn adopt_websocket(
         &self,
         stream: impl Into<ClientStream>,
@@ -257,6 +274,20 @@ impl Handle {
     }
 
     /// [Drains](Self::drain) the gateway within the time that [`Builder::drain`](crate::Builder::drain) says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let running = zmq2ws::Gateway::builder().spawn()?;
+    /// let handle = running.handle();
+    /// handle.shutdown();
+    /// // Somebody is in a hurry.
+    /// handle.drain(Duration::from_millis(100));
+    /// running.join()?;
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
     pub fn shutdown(&self) {
         self.mailbox.stop(Stop { within: None });
     }
@@ -280,6 +311,21 @@ impl Handle {
 }
 
 /// Why a message is not published.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// use zmq2ws::PublishError;
+///
+/// match handle.publish("weather.oslo", ["4.5"]) {
+///     Ok(()) => {}
+///     Err(PublishError::Full) => println!("this one is left out: there will be a newer one"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -305,6 +351,21 @@ impl fmt::Display for PublishError {
 impl std::error::Error for PublishError {}
 
 /// Why a connection is not taken over; it is closed.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// use zmq2ws::AdoptError;
+///
+/// let no_connection = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// match handle.adopt(no_connection, []) {
+///     Err(AdoptError::Stream(error)) => println!("{error}"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {
@@ -339,6 +400,16 @@ impl std::error::Error for AdoptError {
 }
 
 /// Why the loop does not answer.
+///
+/// # Examples
+///
+/// ```
+/// let gateway = zmq2ws::Gateway::builder().build()?;
+/// let handle = gateway.handle();
+/// // This is the thread that would have to answer.
+/// assert_eq!(handle.stats(), Err(zmq2ws::AskError::OwnThread));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskError {
