@@ -52,6 +52,12 @@ impl Id {
     pub(crate) const FOREIGN: Self = Self { epoch: None, seq: Seq(0) };
 }
 
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.epoch.as_ref().map_or("", Epoch::as_str), self.seq.0)
+    }
+}
+
 /// A text that is not `EPOCH-SEQ`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MalformedId;

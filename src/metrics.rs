@@ -34,6 +34,8 @@ pub enum Transport {
     Zws,
     /// A long-poll: one request that waits for messages.
     Poll,
+    /// A Socket.IO session, by whatever connections; those count as HTTP.
+    SocketIo,
 }
 
 impl fmt::Display for Transport {
@@ -43,8 +45,8 @@ impl fmt::Display for Transport {
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Http, Self::WebSocket, Self::Sse, Self::Zws, Self::Poll];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Http, Self::WebSocket, Self::Sse, Self::Zws, Self::Poll, Self::SocketIo];
 
     /// The word for logs and metric labels.
     pub(crate) const fn label(self) -> &'static str {
@@ -54,6 +56,7 @@ impl Transport {
             Self::Sse => "sse",
             Self::Zws => "zws",
             Self::Poll => "poll",
+            Self::SocketIo => "socketio",
         }
     }
 }
@@ -145,6 +148,12 @@ impl Metrics {
     /// Clients connected by `transport` now.
     pub(crate) fn clients(&self, transport: Transport) -> usize {
         self.clients[transport as usize].open
+    }
+
+    /// Clients of `transport` that were closed for `reason` so far.
+    #[cfg(test)]
+    pub(crate) fn closed_for(&self, transport: Transport, reason: CloseReason) -> u64 {
+        self.clients[transport as usize].closed[reason as usize]
     }
 
     /// Clients that get messages now, by whatever transport.

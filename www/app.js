@@ -1,106 +1,13 @@
-// zmq2ws's own page: connects, counts, shows the newest messages.
+// zmq2ws's own page: counts, and shows the newest messages and how they come here.
 //
 // Messages may come faster than anyone can read. Each is cut to a bounded size and counted as it
 // arrives, but rows are made once per animation frame, of the newest only. What a message holds
 // reaches the document only as textContent.
 
-import { digest, frameSize, visible } from "./message.js";
+import { digest, digestGap, visible } from "./message.js";
+import { zmq2ws } from "./zmq2ws.js";
 
 const ROWS_MAX = 200;
-const RETRY_MIN_MS = 500;
-const RETRY_MAX_MS = 30_000;
-/** A connection that lived so long was a good one: the next failure starts the backoff afresh. */
-const STABLE_MS = 5_000;
-/** Browsers wait for minutes for a network that swallows packets. */
-const CONNECT_TIMEOUT_MS = 10_000;
-
-// ---- The connection --------------------------------------------------------------------------
-
-/** One WebSocket at a time, opened again with jittered backoff for as long as the page lives. */
-class Link {
-  /** "connecting", "live" or "waiting". */
-  state = "connecting";
-  /** While waiting: why the last connection ended, and when the next begins. */
-  ended = "";
-  retryAt = 0;
-
-  #socket = null;
-  #retryTimer = 0;
-  #failures = 0;
-
-  constructor(makeUrl, onFrame, onChange) {
-    Object.assign(this, { makeUrl, onFrame, onChange });
-  }
-
-  /** Leaves the present connection, if any, for a new one. */
-  connect() {
-    clearTimeout(this.#retryTimer);
-    this.#socket?.close();
-
-    const socket = new WebSocket(this.makeUrl());
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
-    const connectTimer = setTimeout(() => socket.close(), CONNECT_TIMEOUT_MS);
-    let openedAt = null;
-
-    // A socket that was left may still have events under way: they are no longer ours.
-    const listen = (type, handler) =>
-      socket.addEventListener(type, (event) => socket === this.#socket && handler(event));
-
-    listen("open", () => {
-      clearTimeout(connectTimer);
-      openedAt = performance.now();
-      this.#become("live");
-    });
-    listen("message", (event) => this.onFrame(event.data));
-    listen("close", (event) => {
-      clearTimeout(connectTimer);
-      if (openedAt !== null && performance.now() - openedAt >= STABLE_MS) this.#failures = 0;
-      this.ended = openedAt === null ? "could not connect" : describeClose(event);
-      this.#retryLater();
-    });
-    this.#become("connecting");
-  }
-
-  /** The network or the reader is back: do not sit out the rest of the wait. */
-  retryNow() {
-    if (this.state === "waiting") this.connect();
-  }
-
-  #retryLater() {
-    this.#failures += 1;
-    const ceiling = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures);
-    // Spread over the whole range, so that a restarted gateway does not meet everyone at once.
-    const delay = RETRY_MIN_MS + Math.random() * (ceiling - RETRY_MIN_MS);
-    this.retryAt = performance.now() + delay;
-    this.#retryTimer = setTimeout(() => this.connect(), delay);
-    this.#become("waiting");
-  }
-
-  #become(state) {
-    this.state = state;
-    this.onChange();
-  }
-}
-
-function describeClose({ code, reason }) {
-  const known = { 1001: "server going away", 1006: "connection lost", 1008: "refused by policy" };
-  return [`closed with ${code}`, reason || known[code]].filter(Boolean).join(": ");
-}
-
-/** Beside the page, not at the root of the host: a proxy may serve it under any path. */
-function socketUrl() {
-  const query = ["format=json", ...topics.map((topic) => `topic=${encode(topic)}`)];
-  const token = new URLSearchParams(location.search).get("token");
-  if (token) query.push(`token=${encode(token)}`);
-  if (lastId) query.push(`since=${encode(lastId)}`);
-  const url = new URL(`ws?${query.join("&")}`, location.href);
-  url.protocol = url.protocol.replace("http", "ws");
-  return url;
-}
-
-/** URLSearchParams would write a space as "+"; encodeURIComponent throws on half a surrogate pair. */
-const encode = (text) => encodeURIComponent(text.toWellFormed());
 
 // ---- Figures ---------------------------------------------------------------------------------
 
@@ -143,27 +50,47 @@ const $ = (id) => document.getElementById(id);
 
 const totals = { messages: 0, bytes: 0, gaps: 0 };
 const meter = new Meter();
-const link = new Link(socketUrl, receive, requestFrame);
 let topics = new URLSearchParams(location.search).getAll("topic").filter(Boolean);
-/** Where to resume after a reconnect. */
-let lastId = "";
+let feed = null;
+/** What the feed last said of itself, and while it waits: when it goes on. */
+let status = { state: "connecting" };
+let retryAt = 0;
 /** Arrived and not shown, oldest first: never more than fit on the page, however long it is hidden. */
 let pending = [];
 let pendingTotal = 0;
 let isPaused = false;
 let isFrameRequested = false;
 
-function receive(frame) {
-  const item = digest(frame);
-  const size = frameSize(frame);
-  totals.bytes += size;
-  if (item.kind === "gap") {
-    totals.gaps += 1;
-  } else {
-    totals.messages += 1;
-    meter.add(size);
-  }
-  lastId = item.id || lastId;
+/** Leaves the present feed, if any, for one of the topics. */
+function connect() {
+  feed?.close();
+  // Beside the page, not at the root of the host: a proxy may serve it under any path.
+  const token = new URLSearchParams(location.search).get("token") ?? "";
+  feed = zmq2ws(".", { topics: topics.map((topic) => topic.toWellFormed()), token });
+  feed.on("message", receive);
+  feed.on("gap", receiveGap);
+  feed.on("state", (newest) => {
+    status = newest;
+    retryAt = performance.now() + (newest.delay ?? 0);
+    requestFrame();
+  });
+}
+
+function receive(message) {
+  const item = digest(message);
+  const bytes = item.topic.size + item.size;
+  totals.messages += 1;
+  totals.bytes += bytes;
+  meter.add(bytes);
+  show(item);
+}
+
+function receiveGap(gap) {
+  totals.gaps += 1;
+  show(digestGap(gap));
+}
+
+function show(item) {
   pending.push(item);
   pendingTotal += 1;
   if (pending.length > ROWS_MAX) pending.shift();
@@ -189,12 +116,19 @@ function render() {
   if (!isPaused) renderRows();
 }
 
+/** What the page calls a transport. */
+const TRANSPORTS = { websocket: "WebSocket", sse: "Server-Sent Events", poll: "long-polling" };
+
 function renderState() {
-  const waiting = navigator.onLine ? "reconnecting" : "offline";
-  const wait = Math.max(0, Math.ceil((link.retryAt - performance.now()) / 1000));
-  $("state").dataset.state = link.state;
-  setText("state", link.state === "waiting" ? waiting : link.state);
-  setText("detail", link.state === "waiting" ? `in ${wait} s (${visible(link.ended)})` : "");
+  const { state, transport, error } = status;
+  const words = { open: "live", waiting: navigator.onLine ? "reconnecting" : "offline" };
+  const wait = Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));
+  const why = error ? `(${visible(error.message)})` : "";
+  const details = { open: `over ${TRANSPORTS[transport]}`, waiting: `in ${wait} s ${why}`, closed: why };
+  $("state").dataset.state = words[state] === "live" ? "live" : state;
+  $("state").dataset.transport = state === "open" ? transport : "";
+  setText("state", words[state] ?? state);
+  setText("detail", details[state] ?? "");
 }
 
 function renderRows() {
@@ -219,14 +153,12 @@ function makeRow(item) {
     return make("li", "gap", time, make("span", "topic", "gap"), body);
   }
 
-  const isMessage = item.kind === "message";
-  const topic = isMessage ? makeText("topic", item.topic) : make("span", "topic", "not a message");
   const body = make("div", "body");
   if (item.parts.length === 1) body.append(makeText("", item.parts[0]));
   else body.append(...item.parts.map((part) => makeText("part", part)));
   if (item.hidden) body.append(make("span", "part", `… ${formatNumber(item.hidden)} more parts`));
   const size = make("span", "size", formatBytes(item.size));
-  const row = make("li", isMessage ? "message" : "message malformed", time, topic, body, size);
+  const row = make("li", "message", time, makeText("topic", item.topic), body, size);
   if (item.id) row.title = `id ${visible(item.id)}`;
   return row;
 }
@@ -271,10 +203,9 @@ $("controls").addEventListener("submit", (event) => {
   page.searchParams.delete("topic");
   for (const topic of topics) page.searchParams.append("topic", topic);
   history.replaceState(null, "", page);
-  lastId = ""; // A new question: its answer begins now, not where the old one ended.
   forgetPending();
   $("messages").replaceChildren();
-  link.connect();
+  connect(); // A new question: its answer begins now, not where the old one ended.
 });
 
 $("pause").addEventListener("click", () => {
@@ -282,9 +213,6 @@ $("pause").addEventListener("click", () => {
   requestFrame();
 });
 
-addEventListener("online", () => link.retryNow());
-document.addEventListener("visibilitychange", () => document.hidden || link.retryNow());
-
 $("filter").value = topics.join(", ");
 setInterval(requestFrame, 250); // The rate falls and the countdown runs when nothing arrives, too.
-link.connect();
+connect();

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::server::Server;
+use crate::transport::Transport;
 
 /// What is done to a server.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -36,12 +37,25 @@ pub(crate) struct Work {
     /// How many of the clients never read.
     pub(crate) stalled: usize,
     pub(crate) body_bytes: usize,
+    pub(crate) transport: Transport,
+    /// What a message may take beside its body.
+    pub(crate) envelope_bytes: usize,
 }
 
+/// What a WebSocket's frame adds to a body at most.
+pub(crate) const ENVELOPE_BYTES: usize = 64;
+
 impl Work {
-    /// Messages of 64 bytes to clients who all read.
+    /// Messages of 64 bytes to WebSockets who all read.
     pub(crate) fn new(load: Load, clients: usize) -> Self {
-        Self { load, clients, stalled: 0, body_bytes: 64 }
+        Self {
+            load,
+            clients,
+            stalled: 0,
+            body_bytes: 64,
+            transport: Transport::WebSocket,
+            envelope_bytes: ENVELOPE_BYTES,
+        }
     }
 }
 

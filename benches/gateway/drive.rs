@@ -93,8 +93,9 @@ impl Run {
         };
         let server = server.start(cores, &publisher.endpoint, work.clients)?;
         let readers = work.clients - work.stalled;
-        let swarm = Swarm::new(work.body_bytes, suffix)?;
-        let flow = Flow::new(publisher, TOPIC, swarm, readers, work.body_bytes)?;
+        let swarm = Swarm::new(work.transport, work.body_bytes, suffix)?;
+        let message_bytes = work.body_bytes + work.envelope_bytes;
+        let flow = Flow::new(publisher, TOPIC, swarm, readers, message_bytes)?;
         Ok(Self { server, flow, quiet })
     }
 

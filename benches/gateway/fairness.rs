@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use crate::Result;
-use crate::case::Figure;
+use crate::case::{ENVELOPE_BYTES, Figure};
 use crate::drive::Figures;
 use crate::flow::{Flow, STALL};
 use crate::publisher::Publisher;
-use crate::swarm::{Swarm, upgrade_request};
+use crate::swarm::Swarm;
+use crate::transport::Transport;
 
 const CLIENTS: usize = 10;
 const PER_SECOND: u32 = 10;
@@ -52,8 +53,9 @@ impl Quiet {
     }
 
     fn watch(self, server: SocketAddr, seconds: f64) -> Result<Figures> {
-        let swarm = Swarm::new(BODY_BYTES, 0)?;
-        let mut flow = Flow::new(self.publisher, TOPIC, swarm, CLIENTS, BODY_BYTES)?;
+        let swarm = Swarm::new(Transport::WebSocket, BODY_BYTES, 0)?;
+        let mut flow =
+            Flow::new(self.publisher, TOPIC, swarm, CLIENTS, BODY_BYTES + ENVELOPE_BYTES)?;
         let Flow { swarm, progress, .. } = &mut flow;
         swarm.connect(server, CLIENTS, STALL, |_| format!("?topic={TOPIC}"), progress, |_| {})?;
         flow.begin_to_publish()?;
@@ -87,20 +89,20 @@ struct Knocks {
 
 fn knock_until(server: SocketAddr, stopped: &mpsc::Receiver<()>) -> Result<Knocks> {
     let mut knocks = Knocks { handshakes: Histogram::new(3)?, health: Histogram::new(3)? };
-    let upgrade = upgrade_request(server, &format!("?topic={TOPIC}"));
+    let upgrade = Transport::WebSocket.request(server, &format!("?topic={TOPIC}"));
     while stopped.recv_timeout(KNOCK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
         knocks.handshakes.record(knock(server, &upgrade, "HTTP/1.1 101 ")?)?;
-        knocks.health.record(knock(server, HEALTH, "HTTP/1.1 200 ")?)?;
+        knocks.health.record(knock(server, HEALTH.as_bytes(), "HTTP/1.1 200 ")?)?;
     }
     Ok(knocks)
 }
 
 /// Nanoseconds from the call to the answer.
-fn knock(server: SocketAddr, request: &str, answer: &str) -> Result<u64> {
+fn knock(server: SocketAddr, request: &[u8], answer: &str) -> Result<u64> {
     let start = Instant::now();
     let mut stream = TcpStream::connect(server)?;
     stream.set_read_timeout(Some(STALL))?;
-    stream.write_all(request.as_bytes())?;
+    stream.write_all(request)?;
     let mut head = [0; 13];
     match stream.read_exact(&mut head) {
         Ok(()) if head == *answer.as_bytes() => Ok(start.elapsed().as_nanos() as u64),

@@ -20,9 +20,6 @@ pub(crate) const WINDOW_BYTES: usize = 128 << 10;
 /// What may be under way to all clients: the kernel's share for TCP is a few times that on a machine of 8 GiB.
 const WINDOW_BYTES_OF_ALL: usize = 256 << 20;
 
-/// More than any frame adds to its body.
-const FRAME_BYTES: usize = 64;
-
 /// Nothing arrived for so long though something is under way: it is lost.
 pub(crate) const STALL: Duration = Duration::from_secs(5);
 
@@ -45,24 +42,24 @@ pub(crate) struct Flow {
     window: u64,
 }
 
-/// How many messages of `body_bytes` may be under way to so many clients.
-fn window(clients: usize, body_bytes: usize) -> u64 {
+/// How many messages of `message_bytes` may be under way to so many clients.
+fn window(clients: usize, message_bytes: usize) -> u64 {
     let bytes = WINDOW_BYTES.min(WINDOW_BYTES_OF_ALL / clients.max(1));
-    let messages = bytes / (body_bytes + FRAME_BYTES);
+    let messages = bytes / message_bytes;
     (messages as u64).clamp(2, Progress::WINDOW_MAX)
 }
 
 impl Flow {
-    /// Of messages under `topic`, to clients who are still to connect.
+    /// Of messages under `topic` that take `message_bytes` at most, to clients who are still to connect.
     pub(crate) fn new(
         publisher: Publisher,
         topic: &'static str,
         swarm: Swarm,
         readers: usize,
-        body_bytes: usize,
+        message_bytes: usize,
     ) -> Result<Self> {
         let progress = Progress::new(readers, Instant::now())?;
-        Ok(Self { swarm, progress, publisher, topic, window: window(readers, body_bytes) })
+        Ok(Self { swarm, progress, publisher, topic, window: window(readers, message_bytes) })
     }
 
     /// Waits until nothing happens any more, or not much longer than that should take.

@@ -26,6 +26,7 @@ mod sections;
 mod server;
 mod stats;
 mod swarm;
+mod transport;
 
 use std::error::Error;
 use std::fs;

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::flow::{Flow, STALL};
 use crate::progress::Arrivals;
-use crate::swarm::{Swarm, upgrade_request};
+use crate::swarm::Swarm;
+use crate::transport::Transport;
 
 /// What each of them missed before the first of them connects.
 const MISSED: u64 = 1_000;
@@ -56,7 +57,7 @@ impl Known {
         }
         let mut stream = TcpStream::connect(server)?;
         stream.set_read_timeout(Some(STALL))?;
-        stream.write_all(upgrade_request(server, "").as_bytes())?;
+        stream.write_all(&Transport::WebSocket.request(server, ""))?;
         read_until(&mut stream, "\r\n\r\n")?;
         flow.publish(Instant::now())?;
         let text = read_until(&mut stream, "\"}")?;

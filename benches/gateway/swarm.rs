@@ -1,4 +1,4 @@
-//! The clients: thousands of WebSockets in one thread, each of which wants every message once and in order. Allocates
+//! The clients: thousands of connections in one thread, each of which wants every message once and in order. Allocates
 //! nothing while messages pass.
 
 use std::io::{self, Read, Write};
@@ -14,6 +14,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use crate::Result;
 use crate::frames::{Found, Frames};
 use crate::progress::Arrivals;
+use crate::transport::Transport;
 
 /// Clients read from between two looks at the publisher: few enough that a message that is due waits for less than 0.2 ms.
 const EVENTS: usize = 64;
@@ -55,6 +56,7 @@ struct Client {
 /// All clients of one server.
 pub(crate) struct Swarm {
     epoll: OwnedFd,
+    transport: Transport,
     clients: Vec<Client>,
     stalled: usize,
     open: usize,
@@ -69,16 +71,21 @@ pub(crate) struct Swarm {
 }
 
 impl Swarm {
-    /// A message ends with a body of `body_bytes` and `suffix_bytes` of its format.
-    pub(crate) fn new(body_bytes: usize, suffix_bytes: usize) -> Result<Self> {
+    /// A message ends with a body of `body_bytes`, `suffix_bytes` of its format, and what the transport has behind that.
+    pub(crate) fn new(
+        transport: Transport,
+        body_bytes: usize,
+        suffix_bytes: usize,
+    ) -> Result<Self> {
         Ok(Self {
             epoll: epoll::create(CreateFlags::CLOEXEC)?,
+            transport,
             clients: Vec::new(),
             stalled: 0,
             open: 0,
             probed: 0,
             buffer: vec![0; READ_BYTES].into(),
-            from_end: body_bytes + suffix_bytes,
+            from_end: body_bytes + suffix_bytes + transport.suffix_bytes(),
             got_before: 0,
             bytes: 0,
             reads: 0,
@@ -87,7 +94,8 @@ impl Swarm {
 
     /// Others, still to connect, who want the same messages from the one after `number` on.
     pub(crate) fn of_later_messages(&self, number: u64) -> Result<Self> {
-        Ok(Self { got_before: number, ..Self::new(self.from_end, 0)? })
+        let Self { transport, from_end, .. } = *self;
+        Ok(Self { got_before: number, from_end, ..Self::new(transport, 0, 0)? })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -126,7 +134,7 @@ impl Swarm {
         self.probed
     }
 
-    /// Connects clients until there are `count`, each with what `query` says of it, and waits for their upgrades.
+    /// Connects clients until there are `count`, each with what `query` says of it, and waits for their first answers.
     pub(crate) fn connect(
         &mut self,
         server: SocketAddr,
@@ -139,11 +147,11 @@ impl Swarm {
         self.clients.reserve_exact(count - self.clients.len());
         while self.open < count {
             while self.clients.len() < count && self.clients.len() - self.open < HANDSHAKES {
-                let request = upgrade_request(server, &query(self.clients.len()));
-                self.add(server, request.as_bytes())?;
+                let request = self.transport.request(server, &query(self.clients.len()));
+                self.add(server, &request)?;
             }
             if !self.wait(Some(patience), arrivals)? {
-                return Err(format!("only {} of {count} clients got an upgrade", self.open).into());
+                return Err(format!("only {} of {count} clients were let in", self.open).into());
             }
             on_open(self.open);
         }
@@ -206,7 +214,7 @@ impl Swarm {
         self.bytes += len as u64;
         let (before, probes_before) = (client.got, client.probes);
         let was_open = matches!(client.stage, Stage::Open(_));
-        let result = client.take(&self.buffer[..len], self.from_end);
+        let result = client.take(&self.buffer[..len], self.transport, self.from_end);
         result.map_err(|fault| {
             format!("client {index}, which has got {} messages, got {fault}", client.got)
         })?;
@@ -217,21 +225,18 @@ impl Swarm {
     }
 }
 
-/// What a client says first.
-pub(crate) fn upgrade_request(server: SocketAddr, query: &str) -> String {
-    format!(
-        "GET /ws{query} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-}
-
 impl Client {
-    fn take(&mut self, mut bytes: &[u8], from_end: usize) -> std::result::Result<(), &'static str> {
+    fn take(
+        &mut self,
+        mut bytes: &[u8],
+        transport: Transport,
+        from_end: usize,
+    ) -> std::result::Result<(), &'static str> {
         let Self { stream, stage, got, probes } = self;
         if let Stage::Upgrading { matched } = stage {
             let Some(rest) = after_head(bytes, matched)? else { return Ok(()) };
             bytes = rest;
-            *stage = Stage::Open(Frames::default());
+            *stage = Stage::Open(Frames::of(transport));
         }
         let Stage::Open(frames) = stage else { return Ok(()) };
         frames.feed(bytes, from_end, |found| match found {
@@ -245,6 +250,7 @@ impl Client {
             }
             Found::Number(number) if number <= *got => Err("a message twice, or out of order"),
             Found::Number(_) => Err("a later message: one was lost"),
+            Found::Comment => Ok(()),
             Found::Ping => stream.write_all(&PONG).map_err(|_| "a ping that cannot be answered"),
         })
     }
@@ -255,9 +261,9 @@ fn after_head<'a>(
     bytes: &'a [u8],
     matched: &mut usize,
 ) -> std::result::Result<Option<&'a [u8]>, &'static str> {
-    let is_upgrade = bytes.starts_with(b"HTTP/1.1 101 ");
-    if *matched == 0 && bytes.starts_with(b"HTTP/") && !is_upgrade {
-        return Err("an answer that is no upgrade");
+    let is_let_in = bytes.starts_with(b"HTTP/1.1 101 ") || bytes.starts_with(b"HTTP/1.1 200 ");
+    if *matched == 0 && bytes.starts_with(b"HTTP/") && !is_let_in {
+        return Err("a refusal");
     }
     for (index, &byte) in bytes.iter().enumerate() {
         *matched =

@@ -63,6 +63,7 @@ impl Settings {
             last_value: self.switch("last-value", &self.last_value)?,
             last_value_topics_max: self
                 .count(&bounds::LAST_VALUE_TOPICS, &self.last_value_topics)?,
+            socket_io_recovery: self.switch("socket-io-recovery", &self.socket_io_recovery)?,
             lag_policy: self.read("slow-client", &self.slow_client, LagPolicy::Skip)?,
             lag_bytes_max: self.size(&bounds::MAX_LAG, &self.max_lag)?,
             coalesce: self.span(&bounds::COALESCE, &self.coalesce)?,
@@ -250,6 +251,7 @@ mod tests {
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.history_messages_max, config.history_bytes()), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
+        assert!(!config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Skip, 1 << 20));
         assert_eq!((config.coalesce, config.site), (Duration::ZERO, SiteConfig::BuiltIn));
         assert_eq!((config.clients_max, config.clients_per_ip_max), (100_000, 0));
@@ -287,6 +289,7 @@ mod tests {
             history-bytes = "64KiB"
             last-value = true
             last-value-topics = 8
+            socket-io-recovery = true
             slow-client = "disconnect"
             max-lag = 2048
             coalesce = "1s"
@@ -320,6 +323,7 @@ mod tests {
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
         assert_eq!((config.history_messages_max, config.history_bytes()), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
+        assert!(config.socket_io_recovery);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));
         assert_eq!((config.clients_max, config.clients_per_ip_max, config.topics_max), (1, 2, 3));

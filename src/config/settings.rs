@@ -102,6 +102,10 @@ pub struct Settings {
     /// Wait so long for more messages before sending: less CPU for a little latency; up to 1s [default: 0]
     #[arg(long, value_name = "DURATION", help_heading = DOWNSTREAM)]
     pub coalesce: Option<Text>,
+    /// Let a Socket.IO client that comes back go on where it was [default: false]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
+    pub socket_io_recovery: Option<Text>,
     /// Serve the files of DIR at / [default: the built-in page]
     #[arg(long, value_name = "DIR", help_heading = DOWNSTREAM)]
     pub www: Option<Text>,

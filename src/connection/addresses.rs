@@ -1,23 +1,23 @@
-//! How many connections each address has (`--max-clients-per-ip`). Knows nothing else of them.
+//! How many connections, or sessions, each address has (`--max-clients-per-ip`). Knows nothing else of them.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// Counts connections by address while there is a limit.
 #[derive(Debug)]
-pub(super) struct Addresses {
+pub(crate) struct Addresses {
     counts: HashMap<IpAddr, usize>,
     /// 0 is no limit.
     connections_max: usize,
 }
 
 impl Addresses {
-    pub(super) fn with_limit(connections_max: usize) -> Self {
+    pub(crate) fn with_limit(connections_max: usize) -> Self {
         Self { counts: HashMap::new(), connections_max }
     }
 
     /// Counts one more connection, if its address may have it. A Unix socket's peer has no address.
-    pub(super) fn admit(&mut self, ip: Option<IpAddr>) -> bool {
+    pub(crate) fn admit(&mut self, ip: Option<IpAddr>) -> bool {
         let Some(ip) = ip.filter(|_| self.connections_max > 0) else { return true };
         let count = self.counts.entry(ip).or_insert(0);
         let is_admitted = *count < self.connections_max;
@@ -26,7 +26,7 @@ impl Addresses {
     }
 
     /// One of the connections that were admitted has ended.
-    pub(super) fn release(&mut self, ip: Option<IpAddr>) {
+    pub(crate) fn release(&mut self, ip: Option<IpAddr>) {
         if let Some(ip) = ip
             && let Some(count) = self.counts.get_mut(&ip)
         {

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::table::ConnectionKey;
-use super::{Connections, SETTLED, State, Visit};
+use super::{Connections, Context, SETTLED, State, Visit};
 use crate::error::CloseReason;
-use crate::feed::News;
+use crate::feed::{News, Owner};
 use crate::hooks::{self, ClientInfo, CloseCode, Happened, Panicked, guarded};
 use crate::http::{Serves, Wanted};
+use crate::metrics::Transport;
 use crate::net::ByteStream;
+use crate::session::engine_io::SessionKey;
 use crate::wire::websocket::write_close;
 
 /// News that one turn tells: each may cost what a hook takes.
@@ -82,11 +84,21 @@ impl<S: ByteStream> Connections<S> {
 
     /// Everyone who gets messages now.
     pub(crate) fn clients(&self) -> Vec<ClientInfo> {
-        let sessions = self.connections.iter().filter_map(|(key, connection)| {
+        self.owners().map(|(_, client)| client).collect()
+    }
+
+    /// The clients, and what they are in the table or among the sessions.
+    fn owners(&self) -> impl Iterator<Item = (Owner, ClientInfo)> {
+        let Context { engine, hooks, .. } = &self.context;
+        let own = self.connections.iter().filter_map(|(key, connection)| {
             let State::Session(session) = &connection.state else { return None };
-            Some(self.context.hooks.client(key.to_number(), session.transport(), connection.ip))
+            // A session is one client, whatever connections it has.
+            let is_client = !session.is_carrier();
+            is_client.then(|| (key.owner(), session.transport(), connection.ip))
         });
-        sessions.collect()
+        let of_sessions = engine.clients().map(|(owner, ip)| (owner, Transport::SocketIo, ip));
+        own.chain(of_sessions)
+            .map(|(owner, transport, ip)| (owner, hooks.client(owner.0, transport, ip)))
     }
 
     /// Closes the clients that `filter` picks, and returns how many.
@@ -95,24 +107,25 @@ impl<S: ByteStream> Connections<S> {
         mut filter: impl FnMut(&ClientInfo) -> bool,
         code: CloseCode,
     ) -> usize {
-        let mut keys = Vec::new();
-        for (key, connection) in &self.connections {
-            let State::Session(session) = &connection.state else { continue };
-            let number = key.to_number();
-            let client = self.context.hooks.client(number, session.transport(), connection.ip);
+        let mut picked = Vec::new();
+        for (owner, client) in self.owners() {
             if guarded("filter of disconnect", || filter(&client)) == Ok(true) {
-                keys.push(key);
+                picked.push(owner);
             }
         }
-        for &key in &keys {
-            self.visit(key, |connection, _| {
+        for &owner in &picked {
+            let Context { engine, feeds, .. } = &mut self.context;
+            if engine.disconnect(owner, code.number(), code.may_return(), feeds) {
+                continue;
+            }
+            self.visit(ConnectionKey::of_owner(owner), |connection, _| {
                 if let State::Session(session) = &mut connection.state {
                     session.disconnect(code.number());
                 }
                 Visit { bytes_sent: 0, is_cut: true }
             });
         }
-        keys.len()
+        picked.len()
     }
 
     /// Tells the host what happened to clients beyond their coming and going.
@@ -123,6 +136,10 @@ impl<S: ByteStream> Connections<S> {
                 News::Lagged(owner) => (owner, None),
                 News::Changed(owner, wish) => (owner, Some(wish)),
             };
+            if let Some(session) = SessionKey::of_owner(owner) {
+                self.context.tell_of_session(session, change.is_none());
+                continue;
+            }
             let key = ConnectionKey::of_owner(owner);
             let Some(connection) = self.connections.get(key) else { continue };
             let State::Session(session) = &connection.state else { continue };

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::addresses::Addresses;
+use super::engine_io::Asking;
 use crate::access::OriginPolicy;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
@@ -17,7 +19,10 @@ use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
 use crate::session::http::{Answer, Asked, HeldRequest, Opening, Reply};
-use crate::session::{Http, LongPoll, Session, Sse, Timing, Topics, WebSocket, Zws};
+use crate::session::{
+    EnginePoll, EngineSessions, EngineSocket, Http, LongPoll, Session, Shared, Sse, Timing, Topics,
+    WebSocket, Zws,
+};
 use crate::topics::Filter;
 use crate::wire::sse::Data;
 use crate::wire::{Format, WireFormat, zws};
@@ -77,6 +82,10 @@ pub(crate) enum Phase {
 pub(crate) struct Context {
     pub(crate) feeds: Feeds,
     pub(crate) metrics: Metrics,
+    /// Engine.IO's sessions.
+    pub(crate) engine: EngineSessions,
+    /// How many of them each address has.
+    pub(crate) session_addresses: Addresses,
     /// What feeds and files hold.
     pub(crate) memory: Memory,
     /// What unfinished requests hold: an account of its own, so that they take nothing from clients.
@@ -92,6 +101,8 @@ pub(crate) struct Context {
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,
     pub(crate) site: Site,
+    /// What is served beside the page, whatever that is.
+    pub(crate) client: BuiltIn,
     pub(crate) phase: Phase,
     /// The time of day, to the second.
     pub(crate) date: Date,
@@ -105,6 +116,7 @@ impl Context {
     /// Answers one request, or lets its connection become a session's.
     pub(super) fn serve(
         &mut self,
+        now: Instant,
         request: &Request<'_>,
         answer: &mut Answer,
         ip: Option<IpAddr>,
@@ -128,13 +140,19 @@ impl Context {
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
         let mut reply = match route {
+            Ok(Route::EngineIo(asked)) => {
+                let asking = Asking { now, ip, body: request.body, exchange };
+                self.engine_step(asked, &asking, &mut answer.head)
+            }
             Ok(route) => self.answer(route, request, exchange, answer, allowed),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
         if let Some(cors) = cors {
-            cors.stamp(&mut answer.head);
-            if let Reply::Session(Opening::Poll(_, held)) = &mut reply {
+            if let Some(held) = reply.held_request() {
+                // Its answer begins when it is given.
                 held.origin = cors.origin().map(Box::from);
+            } else if !reply.is_upgrade() {
+                cors.stamp(&mut answer.head);
             }
         }
         reply
@@ -182,12 +200,14 @@ impl Context {
             Route::Poll(_) if exchange.head_only => response::write_poll_preview(out, exchange),
             Route::Poll(Poll { wanted, timeout }) => match self.room_for_client() {
                 Ok(()) => {
-                    let held = HeldRequest { timeout, exchange, origin: None };
-                    return Reply::Session(Opening::Poll(asked(wanted, WireFormat::Poll), held));
+                    let held = HeldRequest { exchange, origin: None };
+                    let asked = asked(wanted, WireFormat::Poll);
+                    return Reply::Session(Opening::Poll(asked, held, timeout));
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
-            Route::Preflight => http::write_preflight(out, exchange, request),
+            Route::EngineIo(_) => http::BAD_REQUEST.write(out, exchange),
+            Route::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
             Route::Page(path) => self.serve_page(&path, request, exchange, answer),
             Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
             Route::Ready => match self.phase {
@@ -200,6 +220,11 @@ impl Context {
             }
         };
         Reply::Answered(after)
+    }
+
+    /// What sessions share.
+    pub(super) fn shared(&mut self) -> Shared<'_> {
+        Shared { feeds: &mut self.feeds, engine: &mut self.engine }
     }
 
     pub(super) fn room_for_client(&mut self) -> Result<(), Refusal> {
@@ -247,6 +272,8 @@ impl Context {
             },
             Site::None => None,
         };
+        // A folder may hold the client in another version.
+        let asset = asset.or_else(|| self.client.find(path));
         let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);
         answer.content = content;
         after
@@ -283,7 +310,7 @@ impl Context {
         &mut self,
         now: Instant,
         opening: Opening,
-        mut http: Box<Http>,
+        mut http: Http,
         owner: Owner,
     ) -> Session {
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
@@ -303,15 +330,30 @@ impl Context {
                 let topics = Topics::with_limit(self.limits.topics_max, charge, allowed);
                 Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
             }
-            Opening::Poll(asked, held) => {
-                let poll = LongPoll::new(now, http, held, subscribe(asked));
+            Opening::Poll(asked, held, timeout) => {
+                let input = http.take_input();
+                let poll = LongPoll::new(now + timeout, held, &input, subscribe(asked));
                 self.metrics.client_changed(Transport::Http, Transport::Poll);
                 return Session::LongPoll(Box::new(poll));
             }
+            Opening::EnginePoll(session, held) => {
+                self.engine.hold(now, session, owner, &mut self.feeds);
+                let poll = EnginePoll::new(session, owner, held, &http.take_input());
+                return Session::EnginePoll(Box::new(poll));
+            }
+            Opening::EngineSocket { session, begins } => {
+                if begins {
+                    self.engine.begin_with(session, owner);
+                }
+                let is_taken = begins || self.engine.attach(now, session, owner, &self.timing);
+                let socket = EngineSocket::new(session, owner, head, is_taken);
+                Session::EngineSocket(Box::new(socket))
+            }
         };
         let message_bytes_max = self.limits.inbound_bytes_max;
-        session.handle_input(now, &mut http.take_input(), &self.timing, message_bytes_max);
-        self.metrics.client_changed(Transport::Http, session.transport());
+        let (timing, mut input) = (self.timing, http.take_input());
+        session.handle_input(now, &mut input, &timing, message_bytes_max, self.shared());
+        self.metrics.client_changed(Transport::Http, session.counts_as());
         session
     }
 }

@@ -1,9 +1,9 @@
 //! When which client is said goodbye while the gateway stops: spread, so that they do not all come back at once.
-//! Knows only keys and time.
+//! Knows only owners and time.
 
 use std::time::{Duration, Instant};
 
-use super::ConnectionKey;
+use crate::feed::Owner;
 
 /// Goodbyes per second if there is time: a few clients are let go of at once.
 const GOODBYES_PER_SECOND: u32 = 2_000;
@@ -20,7 +20,7 @@ pub(super) struct Drain {
     /// When whoever is still there is cut off.
     until: Instant,
     /// Who is still to be said goodbye, the next one last.
-    waiting: Vec<ConnectionKey>,
+    waiting: Vec<Owner>,
     count: usize,
     next_step: Instant,
     has_ended: bool,
@@ -28,12 +28,12 @@ pub(super) struct Drain {
 
 impl Drain {
     /// Spreads goodbyes over half of the time at most: the rest is for clients to take what they are owed.
-    pub(super) fn new(begun: Instant, until: Instant, keys: Vec<ConnectionKey>) -> Self {
-        let count = keys.len();
+    pub(super) fn new(begun: Instant, until: Instant, clients: Vec<Owner>) -> Self {
+        let count = clients.len();
         let unhurried =
             Duration::from_secs(1) * u32::try_from(count).unwrap_or(u32::MAX) / GOODBYES_PER_SECOND;
         let spread = unhurried.min(until.saturating_duration_since(begun) / 2);
-        Self { begun, spread, until, waiting: keys, count, next_step: begun, has_ended: false }
+        Self { begun, spread, until, waiting: clients, count, next_step: begun, has_ended: false }
     }
 
     /// There is less time than it seemed.
@@ -44,15 +44,15 @@ impl Drain {
     }
 
     /// Takes one client whose time has come.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Option<ConnectionKey> {
+    pub(super) fn pop_due(&mut self, now: Instant) -> Option<Owner> {
         let elapsed = now.saturating_duration_since(self.begun);
         let said = self.count - self.waiting.len();
         let is_due = match self.spread.as_nanos() {
             0 => true,
             spread => said as u128 * spread <= elapsed.as_nanos() * self.count as u128,
         };
-        if is_due && let Some(key) = self.waiting.pop() {
-            return Some(key);
+        if is_due && let Some(owner) = self.waiting.pop() {
+            return Some(owner);
         }
         self.next_step = now + STEP;
         None
@@ -71,12 +71,10 @@ impl Drain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use slotmap::SlotMap;
 
     #[test]
     fn goodbyes_are_spread_and_a_few_are_not_kept_waiting() {
-        let mut keys = SlotMap::with_key();
-        let mut many = |count| (0..count).map(|_| keys.insert(())).collect::<Vec<ConnectionKey>>();
+        let many = |count| (0..count).map(Owner).collect::<Vec<_>>();
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let taken =

@@ -7,7 +7,7 @@ use super::{Connection, Context, Phase, SETTLED, State, Visit, is_transient, rea
 use crate::error::CloseReason;
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::{Output, Session};
+use crate::session::Output;
 
 impl<S: ByteStream> Connection<S> {
     /// Writes until there is nothing more, the socket is full, or others should come first.
@@ -27,9 +27,10 @@ impl<S: ByteStream> Connection<S> {
             if self.stream.needs_flush() && !self.flush_stream(now, context) {
                 return visit;
             }
+            let (date, shared) = (context.date, context.shared());
             let output = match &mut self.state {
                 State::Http(http) => http.output(),
-                State::Session(session) => session.output(&mut context.feeds, context.date),
+                State::Session(session) => session.output(shared, date),
                 State::Lingering { .. } | State::Closed => return visit,
             };
             let room = bytes_max - visit.bytes_sent;
@@ -104,17 +105,20 @@ impl<S: ByteStream> Connection<S> {
             self.say_goodbye(now, CloseReason::Shutdown, context);
             return false;
         }
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::Session(Session::LongPoll(poll)) => {
-                context.metrics.client_changed(Transport::Poll, Transport::Http);
-                self.announce_end(Transport::Poll, CloseReason::Done, context);
-                let http = poll.into_http(now, context.date, &context.timing);
+        let State::Session(session) = std::mem::replace(&mut self.state, State::Closed) else {
+            return false;
+        };
+        let counted_as = session.counts_as();
+        match session.into_http(now, context.date, &context.timing) {
+            Ok(http) => {
+                context.metrics.client_changed(counted_as, Transport::Http);
+                self.announce_end(counted_as, CloseReason::Done, context);
                 let has_request = http.has_unread_input();
                 self.state = State::Http(http);
                 has_request
             }
-            other => {
-                self.state = other;
+            Err(session) => {
+                self.state = State::Session(session);
                 false
             }
         }
@@ -131,7 +135,7 @@ impl<S: ByteStream> Connection<S> {
                 let messages = session.advance(now, &mut context.feeds, sent, &context.timing);
                 context.metrics.delivered(session.transport(), messages, sent);
                 if was_stalled {
-                    session.note_progress(now, &context.timing);
+                    session.note_progress(now, &context.timing, &mut context.engine);
                 }
             }
             State::Lingering { .. } | State::Closed => {}

@@ -8,7 +8,7 @@ use super::{Connection, Context, State, Upgraded};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::hooks::{self, Access, Allowed, Happened, Panicked, Verdict};
-use crate::http::{Refusal, Request, Route, Status, Target, Wanted};
+use crate::http::{EngineIo, EngineStep, Refusal, Request, Route, Status, Target, Wanted};
 use crate::metrics::Transport;
 use crate::session::http::{Asked, Opening};
 use crate::wire::{Format, WireFormat};
@@ -25,19 +25,33 @@ impl Context {
         if !self.hooks.authorizes() {
             return Ok(None);
         }
+        let is_upgrade = matches!(
+            route,
+            Route::WebSocket(_) | Route::EngineIo(EngineIo { step: EngineStep::Upgrade(_), .. })
+        );
         let (wanted, transport) = match route {
             Route::WebSocket(upgrade) if upgrade.zws.is_some() => (None, Transport::Zws),
             Route::WebSocket(upgrade) => (Some(&mut upgrade.wanted), Transport::WebSocket),
             Route::Events(events) => (Some(&mut events.wanted), Transport::Sse),
             Route::Poll(poll) => (Some(&mut poll.wanted), Transport::Poll),
-            Route::Page(_) | Route::Preflight | Route::Health | Route::Ready | Route::Metrics => {
-                return Ok(None);
+            // A session that is there was allowed when it was opened.
+            Route::EngineIo(EngineIo { sid: None, step: EngineStep::Poll(wanted) }) => {
+                (Some(wanted), Transport::SocketIo)
             }
+            Route::EngineIo(EngineIo { sid: None, step: EngineStep::Upgrade(upgrade) }) => {
+                (Some(&mut upgrade.wanted), Transport::SocketIo)
+            }
+            Route::EngineIo(_)
+            | Route::Page(_)
+            | Route::Preflight(_)
+            | Route::Health
+            | Route::Ready
+            | Route::Metrics => return Ok(None),
         };
-        let refuse = |refusal: Refusal| match transport {
-            // Whoever tried to upgrade and may not is cut off: what it sends next may not be HTTP.
-            Transport::WebSocket | Transport::Zws => refusal.and_close(),
-            _ => refusal,
+        // Whoever tried to upgrade and may not is cut off: what it sends next may not be HTTP.
+        let refuse = |refusal: Refusal| match is_upgrade {
+            true => refusal.and_close(),
+            false => refusal,
         };
         match self.hooks.authorize(&hooks::Request::new(request, transport, ip)) {
             Ok(access) => limit(access, wanted).map_err(refuse),
@@ -96,7 +110,7 @@ impl<S> Connection<S> {
         self.state = State::Session(match context.admit_adopted(&target, wanted, self.ip) {
             Ok(opening) => {
                 let announced = self.announce(&opening, context);
-                let mut session = context.open_session(now, opening, http, owner);
+                let mut session = context.open_session(now, opening, *http, owner);
                 if let Err(Panicked) = announced {
                     session.close(CloseReason::Hook);
                 }
@@ -116,8 +130,10 @@ impl<S> Connection<S> {
         let (transport, asked) = match opening {
             Opening::WebSocket(asked) => (Transport::WebSocket, Some(asked)),
             Opening::Sse(asked, _) => (Transport::Sse, Some(asked)),
-            Opening::Poll(asked, _) => (Transport::Poll, Some(asked)),
+            Opening::Poll(asked, ..) => (Transport::Poll, Some(asked)),
             Opening::Zws(..) => (Transport::Zws, None),
+            // They carry a client that was told of when its session was opened.
+            Opening::EnginePoll(..) | Opening::EngineSocket { .. } => return Ok(()),
         };
         hooks.tell(transport, self.ip, Happened::Connected)?;
         let Some(Asked { wish, .. }) = asked else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::{Budget, Context, Limits, Phase, Site};
+use super::{Addresses, Budget, Context, Limits, Phase, Site};
 use crate::access::OriginPolicy;
 use crate::feed::{self, Feeds};
 use crate::hooks::Hooks;
@@ -15,7 +15,7 @@ use crate::memory::Memory;
 use crate::message::Epoch;
 use crate::metrics::Metrics;
 use crate::net::ByteStream;
-use crate::session::Timing;
+use crate::session::{EngineSessions, Timing};
 use crate::wire::{Encoding, Payload};
 
 /// The far end of a stream.
@@ -80,6 +80,8 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
     Context {
         feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
         metrics: Metrics::default(),
+        engine: EngineSessions::new([seed as u8; 32], false),
+        session_addresses: Addresses::with_limit(0),
         memory,
         request_memory: Memory::with_limit(memory_bytes_max / 8),
         timing: Timing {
@@ -101,7 +103,8 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         path_prefix: Box::default(),
         origin: OriginPolicy::default(),
         format: None,
-        site: Site::BuiltIn(BuiltIn::new()),
+        site: Site::BuiltIn(BuiltIn::page()),
+        client: BuiltIn::client(),
         phase: Phase::Serving,
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),
         hooks: Hooks::default(),

@@ -11,11 +11,19 @@ mod addresses;
 mod census;
 mod context;
 mod drain;
+mod engine_io;
+#[cfg(test)]
+mod engine_socket_tests;
+#[cfg(test)]
+mod engine_tests;
 mod flushing;
 mod gathering;
+mod goodbyes;
 mod guests;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
+#[cfg(test)]
+mod poll_tests;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -23,6 +31,7 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
+pub(crate) use addresses::Addresses;
 pub(crate) use census::{Newcomer, Upgraded};
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};
@@ -156,8 +165,7 @@ impl<S: ByteStream> Connection<S> {
             State::Http(http) if http.wants_input() => Occupant::Waiting,
             State::Http(_) => Occupant::Busy,
             State::Lingering { .. } => Occupant::Leaving,
-            // It comes back to HTTP.
-            State::Session(Session::LongPoll(_)) => Occupant::Busy,
+            State::Session(session) if session.is_held_request() => Occupant::Busy,
             State::Session(_) | State::Closed => Occupant::Gone,
         }
     }
@@ -200,10 +208,9 @@ impl<S: ByteStream> Connection<S> {
             State::Http(http) => http.handle_input(now, context.date, input, &context.timing),
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
-                session.handle_input(now, input, &context.timing, message_bytes_max);
-                if session.charge_input(&context.request_memory) {
-                    session.close(CloseReason::Memory);
-                }
+                let (timing, shared) = (context.timing, context.shared());
+                session.handle_input(now, input, &timing, message_bytes_max, shared);
+                charge_input(session, context);
             }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -233,8 +240,11 @@ impl<S: ByteStream> Connection<S> {
         }
         match &mut self.state {
             State::Http(http) => {
+                let collected_for = http.collects_for();
                 if let Err(reason) = http.handle_timeout(now, context.date) {
                     self.close(reason, context);
+                } else if http.collects_for().is_none() {
+                    context.give_up_body(collected_for, CloseReason::HandshakeTimeout);
                 }
             }
             State::Session(session) => {
@@ -290,19 +300,27 @@ impl<S: ByteStream> Connection<S> {
     fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
         let State::Http(http) = &mut self.state else { return };
         let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
-        let mut serve =
-            |request: &Request<'_>, answer: &mut Answer| context.serve(request, answer, ip, serves);
+        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
+            context.serve(now, request, answer, ip, serves)
+        };
         match http.proceed(&limits, &mut serve) {
             Progress::Waiting => {
                 // Who keeps us waiting with half a request is the one that holds the memory.
                 if http.charge_input(&context.request_memory) && http.wants_input() {
+                    context.give_up_body(http.collects_for(), CloseReason::Memory);
                     http.give_up(&context.turn_down("too many unfinished requests"));
                 }
+            }
+            Progress::Collected(session, request, content) => {
+                http.answer_collected(&request, |out, exchange| {
+                    context.take_payload(now, session, content, out, exchange)
+                });
             }
             Progress::Opened(opening) => {
                 let announced = self.announce(&opening, context);
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
-                    let mut session = context.open_session(now, opening, http, owner);
+                    let mut session = context.open_session(now, opening, *http, owner);
+                    charge_input(&mut session, context);
                     if let Err(Panicked) = announced {
                         session.close(CloseReason::Hook);
                     }
@@ -346,10 +364,13 @@ impl<S: ByteStream> Connection<S> {
     /// Gives back what the client held and counts its end, once.
     fn leave(&mut self, reason: CloseReason, context: &mut Context) {
         let transport = match &mut self.state {
-            State::Http(_) => Transport::Http,
+            State::Http(http) => {
+                context.give_up_body(http.collects_for(), reason);
+                Transport::Http
+            }
             State::Session(session) => {
-                session.end(&mut context.feeds);
-                session.transport()
+                session.end(reason, context.shared());
+                session.counts_as()
             }
             State::Lingering { .. } | State::Closed => return,
         };
@@ -357,6 +378,13 @@ impl<S: ByteStream> Connection<S> {
         context.metrics.client_closed(transport, reason);
         self.announce_end(transport, reason, context);
         log::debug!("{} client closed: {reason}", transport.label());
+    }
+}
+
+/// Who has us keep what it sends cannot do so for long where that is too much.
+fn charge_input(session: &mut Session, context: &Context) {
+    if session.charge_input(&context.request_memory) {
+        session.close(CloseReason::Memory);
     }
 }
 

@@ -74,7 +74,7 @@ pub(crate) struct Connections<S> {
     closed: Vec<ConnectionKey>,
     addresses: Addresses,
     waiting_room: WaitingRoom,
-    drain: Option<Drain>,
+    pub(super) drain: Option<Drain>,
     gathering: Gathering,
 }
 
@@ -167,6 +167,11 @@ impl<S: ByteStream> Connections<S> {
         self.connections.get(key)
     }
 
+    #[cfg(test)]
+    pub(super) fn timers_len(&self) -> usize {
+        self.timers.len()
+    }
+
     /// Whether the connection has become a client's: what is published from now on is owed to it.
     #[cfg(test)]
     pub(crate) fn is_client(&self, key: ConnectionKey) -> bool {
@@ -213,7 +218,8 @@ impl<S: ByteStream> Connections<S> {
     /// When [`Self::fire_timers`] and [`Self::flush`] are to be called at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let drain = self.drain.as_ref().map(Drain::next_deadline);
-        let timers = self.timers.next_deadline();
+        let timers = [self.timers.next_deadline(), self.context.engine.next_deadline()];
+        let timers = timers.into_iter().flatten().min();
         let timers =
             timers.map(|deadline| self.timers_rest_until.map_or(deadline, |it| it.max(deadline)));
         let deadlines = [timers, drain, self.gathering.next_deadline()];
@@ -223,7 +229,13 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn fire_timers(&mut self, now: Instant) {
         let mut has_fired = false;
         for _ in 0..TURN_TIMERS_MAX {
+            let Context { engine, feeds, timing, .. } = &mut self.context;
+            let has_fired_session = engine.fire_timer(now, feeds, timing);
+            has_fired |= has_fired_session;
             let Some((deadline, key)) = self.timers.pop_due(now) else {
+                if has_fired_session {
+                    continue;
+                }
                 if has_fired {
                     self.timers_rest_until = Some(now + TIMER_SLACK);
                 }
@@ -247,7 +259,8 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn has_work(&self) -> bool {
         let feeds = &self.context.feeds;
         let has_visits = !self.again.is_empty() || feeds.has_work() || feeds.has_expelled();
-        let has_news = !self.unread.is_empty() || feeds.has_news();
+        let has_news =
+            !self.unread.is_empty() || feeds.has_news() || self.context.engine.has_news();
         has_visits || has_news || !self.closed.is_empty()
     }
 
@@ -255,6 +268,7 @@ impl<S: ByteStream> Connections<S> {
     /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
         self.context.feeds.begin_turn();
+        self.follow_sessions();
         let budget = self.context.budget;
         let mut bytes_left = budget.turn_bytes_max;
         // Each of the two has half of the turn for itself.
@@ -271,6 +285,7 @@ impl<S: ByteStream> Connections<S> {
         }
         for _ in 0..budget.turn_visits_max {
             let Some(owner) = self.next_owner(now) else { break };
+            let Some(owner) = self.context.engine.server_of(owner) else { continue };
             let key = ConnectionKey::of_owner(owner);
             let flush = |it: &mut Connection<S>, context: &mut _| it.flush(now, context);
             bytes_left = bytes_left.saturating_sub(self.visit(key, flush));
@@ -313,7 +328,12 @@ impl<S: ByteStream> Connections<S> {
     fn expel(&mut self, now: Instant) {
         for _ in 0..TURN_CLOSES_MAX {
             let Some((owner, reason)) = self.context.feeds.pop_expelled() else { return };
-            let key = ConnectionKey::of_owner(owner);
+            let Context { engine, feeds, .. } = &mut self.context;
+            let Some(server) = engine.server_of(owner) else {
+                engine.end_unserved(owner, reason, feeds);
+                continue;
+            };
+            let key = ConnectionKey::of_owner(server);
             self.visit(key, |connection, context| match &mut connection.state {
                 // Waiting for it to read a goodbye would keep what is to be freed.
                 _ if reason == CloseReason::Memory => connection.expel(now, context),
@@ -332,64 +352,6 @@ impl<S: ByteStream> Connections<S> {
             connection.close(CloseReason::Reset, context);
             SETTLED
         });
-    }
-
-    /// Drops all connections where they are.
-    pub(crate) fn abandon_all(&mut self) {
-        let keys: Vec<_> = self.connections.keys().collect();
-        keys.into_iter().for_each(|key| self.abandon(key));
-    }
-
-    /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
-    pub(crate) fn stop_serving(&mut self) {
-        self.context.phase = Phase::Draining;
-    }
-
-    /// Starts to say goodbye to everyone, spread over a part of the time until `until`.
-    pub(crate) fn begin_drain(&mut self, now: Instant, until: Instant) {
-        let keys: Vec<_> = self.connections.keys().collect();
-        let mut sessions = Vec::new();
-        for key in keys {
-            self.visit(key, |connection, context| {
-                match &mut connection.state {
-                    State::Http(http) if http.is_idle() => {
-                        connection.close(CloseReason::Shutdown, context);
-                    }
-                    State::Http(http) => http.close_after_answer(),
-                    State::Session(_) => sessions.push(key),
-                    State::Lingering { .. } | State::Closed => {}
-                }
-                SETTLED
-            });
-        }
-        self.drain = Some(Drain::new(now, until, sessions));
-    }
-
-    /// Has the goodbyes be over by `until` at the latest.
-    pub(crate) fn hurry(&mut self, until: Instant) {
-        if let Some(drain) = &mut self.drain {
-            drain.hurry(until);
-        }
-    }
-
-    fn advance_drain(&mut self, now: Instant) {
-        while let Some(key) = self.drain.as_mut().and_then(|drain| drain.pop_due(now)) {
-            self.visit(key, |connection, context| {
-                if let State::Session(session) = &mut connection.state {
-                    session.close_when_drained(&context.feeds, CloseReason::Shutdown);
-                }
-                connection.flush(now, context)
-            });
-        }
-        if self.drain.as_mut().is_some_and(|drain| drain.ends(now)) {
-            let keys: Vec<_> = self.connections.keys().collect();
-            for key in keys {
-                self.visit(key, |connection, context| {
-                    connection.close(CloseReason::Shutdown, context);
-                    SETTLED
-                });
-            }
-        }
     }
 
     /// Takes one change of what a connection waits for, to be told to the poller.

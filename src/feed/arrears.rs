@@ -90,6 +90,17 @@ enum Turn {
     Over,
 }
 
+/// Where arrears end and the log begins, for an owner that has something to say there.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Seam {
+    /// It has not.
+    #[default]
+    Unmarked,
+    Ahead,
+    /// Everything before it was sent.
+    Reached,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Arrears {
@@ -99,6 +110,7 @@ pub(super) struct Arrears {
     replay: Option<Replay>,
     skipped: Option<Skipped>,
     turn: Turn,
+    seam: Seam,
 }
 
 /// What a subscriber with arrears is to be sent next.
@@ -217,6 +229,38 @@ impl Arrears {
         self.replay
     }
 
+    /// Has the subscriber stop before the log.
+    pub(super) fn mark_seam(&mut self) {
+        self.seam = Seam::Ahead;
+    }
+
+    /// Nothing else is due: whether the subscriber is to stop here.
+    pub(super) fn stops_at_seam(&mut self) -> bool {
+        if self.seam == Seam::Ahead {
+            self.seam = Seam::Reached;
+        }
+        self.seam == Seam::Reached
+    }
+
+    /// Whether the subscriber has stopped there. It goes on.
+    pub(super) fn pass_seam(&mut self) -> bool {
+        let is_reached = self.seam == Seam::Reached;
+        if is_reached {
+            self.seam = Seam::Unmarked;
+        }
+        is_reached
+    }
+
+    /// Whether others come before what is due.
+    pub(super) fn is_put_off(&self) -> bool {
+        self.is_replaying() && self.turn == Turn::Over
+    }
+
+    /// Whether a seam is marked.
+    pub(super) fn has_seam(&self) -> bool {
+        self.seam != Seam::Unmarked
+    }
+
     /// Whether something of the log was missed, or left in part.
     pub(super) fn has_missed(&self) -> bool {
         self.rest.is_some() || self.skipped.is_some()
@@ -227,9 +271,16 @@ impl Arrears {
         self.has_missed() || self.gap.is_some()
     }
 
+    /// The owner wants nothing any more; a frame that has begun is finished all the same.
+    pub(super) fn forget_all_but_rest(&mut self) {
+        let rest = self.rest.take().filter(|rest| rest.sent > 0);
+        *self = Self { rest, ..Self::default() };
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        let Self { rest, gap, replay, skipped, turn: _ } = self;
-        rest.is_none() && gap.is_none() && replay.is_none() && skipped.is_none()
+        let Self { rest, gap, replay, skipped, seam, turn: _ } = self;
+        let is_settled = rest.is_none() && gap.is_none() && replay.is_none() && skipped.is_none();
+        is_settled && *seam == Seam::Unmarked
     }
 
     /// Whether the subscriber gets kept messages, which its owner sees to by itself.

@@ -200,6 +200,16 @@ impl Log {
         }
     }
 
+    /// The frame at `offset`, where it is one that is shared and begins there.
+    pub(crate) fn shared_frame(&self, offset: u64) -> Option<&Rc<SharedFrame>> {
+        match self.chunk_at(offset) {
+            Some(Chunk { start, content: Content::Shared(frame), .. }) if *start == offset => {
+                Some(frame)
+            }
+            _ => None,
+        }
+    }
+
     /// How many frames begin before `offset`, counted from the log's beginning. The difference between two offsets is
     /// the number of frames that begin between them.
     pub(crate) fn frames_before(&self, offset: u64) -> u64 {

@@ -18,8 +18,9 @@ mod resubscribe_tests;
 mod tests;
 
 pub(crate) use limits::Limits;
-pub(crate) use registry::{Answer, Answering, Changed, Feeds, News, Subscription, Wish};
+pub(crate) use registry::{Answer, Answering, Changed, Feeds, News, Packets, Subscription, Wish};
 
+use std::rc::Rc;
 use std::str::FromStr;
 
 use slab::Slab;
@@ -27,7 +28,7 @@ use slab::Slab;
 use crate::message::Seq;
 use crate::wire::WireFormat;
 use arrears::{Arrears, Due};
-use log::{Frame, FrameCopies, FrameRest, Log};
+use log::{Frame, FrameCopies, FrameRest, Log, SharedFrame};
 use pool::ChunkPool;
 use registry::FeedKey;
 use replay::Replayer;
@@ -342,6 +343,9 @@ impl Feed {
             Due::Piece(span) => replayer.piece(span),
             Due::Rest => subscriber.rest(),
             Due::Nothing => {
+                if subscriber.arrears.as_mut().is_some_and(|arrears| arrears.stops_at_seam()) {
+                    return Pending::Nothing;
+                }
                 subscriber.arrears = None;
                 let piece = self.log.piece(subscriber.cursor);
                 let owed = subscriber.end(&self.log).saturating_sub(subscriber.cursor);
@@ -349,6 +353,17 @@ impl Feed {
             }
         };
         if bytes.is_empty() { Pending::Nothing } else { Pending::Bytes(bytes) }
+    }
+
+    /// What [`Self::pending`] has just returned, where that is a frame that is shared.
+    fn pending_frame(&self, slot: usize, replayer: &Replayer) -> Option<Rc<SharedFrame>> {
+        let Subscriber { cursor, arrears, .. } = &self.subscribers[slot];
+        let frame = match arrears {
+            None => self.log.shared_frame(*cursor),
+            Some(own) if own.rest.is_none() && own.replay().is_some() => replayer.shared_frame(),
+            Some(_) => None,
+        };
+        frame.cloned()
     }
 
     /// How many bytes are left of the frame that the subscriber got a part of; 0 where a frame begins.

@@ -6,7 +6,7 @@ mod change;
 mod checks;
 mod news;
 
-pub(crate) use answers::{Answer, Answering};
+pub(crate) use answers::{Answer, Answering, Packets};
 pub(crate) use change::Changed;
 pub(crate) use news::News;
 

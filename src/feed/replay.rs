@@ -158,6 +158,11 @@ impl Replayer {
         Arrears::prologue(gap, replay)
     }
 
+    /// Whether nothing is missing behind `since`.
+    pub(super) fn can_resume(&self, filter: &Filter, since: Id, is_covered: bool) -> bool {
+        self.gap_since(since, filter, is_covered).is_none()
+    }
+
     /// What is missing between `since` and the first message that is kept.
     fn gap_since(&self, since: Id, filter: &Filter, is_covered: bool) -> Option<Gap> {
         if since.epoch != Some(self.epoch()) || since.seq > self.last_seq {
@@ -209,6 +214,11 @@ impl Replayer {
         let frames = self.piece.frames(span);
         let Some(&(_, start)) = frames.first() else { return &[] };
         &self.piece.bytes()[start..self.piece.end(frames)]
+    }
+
+    /// The one frame that [`Self::piece`] is, where it is one that is shared.
+    pub(super) fn shared_frame(&self) -> Option<&Rc<SharedFrame>> {
+        self.piece.large.as_ref()
     }
 
     /// How far `sent` bytes of [`Self::piece`] lead.

@@ -136,8 +136,9 @@ impl Builder {
     }
 
     /// Decides who may connect, and to which topics: called for each request for messages (WebSocket, `/sse`, `/poll`, `HEAD`
-    /// included), after the request was found valid and its origin allowed, before anything is made for the client. Pages,
-    /// `/healthz` and `/metrics` are not asked for. Without it everybody may.
+    /// included), and for the one that opens a Socket.IO session, by polling or WebSocket; after the request was found valid
+    /// and its origin allowed, before anything is made for the client. Later requests of a session, pages, `/healthz` and
+    /// `/metrics` are not asked for. Without it everybody may.
     ///
     /// Called **on the loop's thread**: while it runs, everybody waits. Look things up that are in memory; what takes longer
     /// is for the host's own server, which can hand over who was let in ([`Handle::adopt`](crate::Handle::adopt)). A hook that
@@ -196,9 +197,9 @@ impl Builder {
 
     /// Hears what happens to clients. Without it nothing is kept or told.
     ///
-    /// Called **on the loop's thread**, in the order in which things happen to one client; a change of topics on ZWS and a lag
-    /// are told at the end of the turn. Hand over to a channel what takes time. A hook that panics is logged, and the client
-    /// that it was told of is closed with 1011.
+    /// Called **on the loop's thread**, in the order in which things happen to one client; topics on ZWS and Socket.IO and a
+    /// lag are told at the end of the turn. Hand over to a channel what takes time. A hook that panics is logged, and the
+    /// client that it was told of is closed, a WebSocket with 1011; a Socket.IO session that was about to begin gets 503.
     ///
     /// # Examples
     ///

@@ -229,7 +229,8 @@ impl Handle {
         self.ask(Stats::of)
     }
 
-    /// Everyone who gets messages now. Takes the loop about 10 ms where there are 100,000.
+    /// Everyone who gets messages now; a Socket.IO session is one client, by whatever connections. Takes the loop about 10 ms
+    /// where there are 100,000.
     ///
     /// # Errors
     ///
@@ -239,7 +240,9 @@ impl Handle {
     }
 
     /// Closes the clients that `filter` picks, and returns how many. A WebSocket is told `code` where the frame that is
-    /// under way ends; event streams and polls end. `filter` is called on the loop's thread; who makes it panic stays.
+    /// under way ends; event streams and polls end. A Socket.IO client hears from its server that it is disconnected, by
+    /// which it does not come back by itself, unless the code says that it may: [`CloseCode::RESTART`] and
+    /// [`CloseCode::TRY_AGAIN_LATER`] end its session only. `filter` is called on the loop's thread; who makes it panic stays.
     ///
     /// # Errors
     ///

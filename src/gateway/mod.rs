@@ -8,6 +8,7 @@ mod settings;
 mod stats;
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,8 +19,11 @@ pub use handle::{AdoptError, AskError, Handle, PublishError};
 pub use running::Running;
 pub use stats::{Stats, TransportStats};
 
+use rand::TryRng;
+use rand::rngs::SysRng;
+
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Budget, Context, Limits, Phase, Site};
+use crate::connection::{Addresses, Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
@@ -32,7 +36,7 @@ use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
 use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
-use crate::session::Timing;
+use crate::session::{EngineSessions, Timing};
 use crate::source::{Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::Encoding;
@@ -344,6 +348,8 @@ fn context(
     Ok(Context {
         feeds,
         metrics: Metrics::default(),
+        engine: EngineSessions::new(random_seed()?, config.socket_io_recovery),
+        session_addresses: Addresses::with_limit(config.clients_per_ip_max),
         request_memory: Memory::with_limit(share_bytes),
         timing: Timing {
             handshake_timeout: config.handshake_timeout,
@@ -352,7 +358,7 @@ fn context(
             ping_timeout: config.ping_timeout,
         },
         limits: Limits {
-            http: http::Limits::default(),
+            http: http_limits(config.inbound_bytes_max),
             clients_max,
             clients_per_ip_max: config.clients_per_ip_max,
             topics_max: config.topics_max,
@@ -362,6 +368,7 @@ fn context(
         budget: Budget::default(),
         coalesce: config.coalesce,
         site: site(&config.site, share_bytes)?,
+        client: BuiltIn::client(),
         memory,
         path_prefix: config.path_prefix.into_bytes().into(),
         origin: config.origin,
@@ -371,6 +378,23 @@ fn context(
         hooks: Hooks::new(authorize, on_event),
         refusals: 0,
     })
+}
+
+/// A body may be as large as what Socket.IO's clients may say in one.
+fn http_limits(inbound_bytes_max: usize) -> http::Limits {
+    let limits = http::Limits::default();
+    http::Limits { body_bytes_max: limits.body_bytes_max.max(inbound_bytes_max as u64), ..limits }
+}
+
+/// What ids are made of that nobody may guess.
+fn random_seed() -> Result<[u8; 32], Error> {
+    let mut seed = [0; 32];
+    let filled = SysRng.try_fill_bytes(&mut seed);
+    let failed = |error| Error::System {
+        action: "cannot get random bytes from the system",
+        source: io::Error::other(error),
+    };
+    filled.map(|()| seed).map_err(failed)
 }
 
 fn history_limits(config: &Config) -> history::Limits {
@@ -383,7 +407,7 @@ fn history_limits(config: &Config) -> history::Limits {
 
 fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {
     Ok(match config {
-        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::new()),
+        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::page()),
         SiteConfig::Directory(path) => {
             Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
                 ConfigError {

@@ -235,6 +235,7 @@ impl Builder {
 ///     .max_memory(256 << 20)
 ///     .max_inbound(1 << 10)
 ///     .drain(Duration::from_secs(2))
+///     .socket_io_recovery(true)
 ///     .inbox_messages(50_000)
 ///     .inbox_bytes(64 << 20)
 ///     .check()?;
@@ -256,6 +257,12 @@ impl Builder {
     /// Topics that one client may ask for, 1 to 65,536; who asks for more gets 400. Default 128.
     pub fn max_topics(self, topics: usize) -> Self {
         self.set("max-topics", |config| config.topics_max = topics)
+    }
+
+    /// Whether a Socket.IO client that comes back goes on where it was: its messages then have an offset as the last argument.
+    /// Default false.
+    pub fn socket_io_recovery(self, is_on: bool) -> Self {
+        self.set("socket-io-recovery", |config| config.socket_io_recovery = is_on)
     }
 
     /// For a whole request to arrive, from 1 ms to a day, as all timeouts here. Default 10 s.

@@ -37,9 +37,9 @@ impl Access {
         Self { verdict: Verdict::Allow, tag: None }
     }
 
-    /// The client may connect and ask for topics that start with one of `prefixes`, later on ZWS as well. Who asks for
-    /// everything gets these prefixes; who asks for anything else is refused with 403, and on ZWS closed with 1008. An
-    /// empty prefix allows everything; no prefix at all denies with 403.
+    /// The client may connect and ask for topics that start with one of `prefixes`, later on ZWS as well, and whenever it
+    /// joins on Socket.IO. Who asks for everything gets these prefixes; who asks for anything else is refused with 403, and
+    /// on ZWS closed with 1008. An empty prefix allows everything; no prefix at all denies with 403.
     ///
     /// Prefixes of more than 255 bytes, which no client can ask for, are left out.
     pub fn allow_topics(prefixes: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Self {

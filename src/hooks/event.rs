@@ -7,7 +7,7 @@ use crate::error::CloseReason;
 use crate::metrics::Transport;
 use crate::topics::Filter;
 
-/// A client, as long as its connection lives; never the same for two connections of one gateway.
+/// A client, as long as its connection lives, or its Socket.IO session; never the same for two of one gateway.
 ///
 /// # Examples
 ///
@@ -33,8 +33,8 @@ use crate::topics::Filter;
 pub struct ClientId(u64);
 
 impl ClientId {
-    pub(super) fn new(connection: u64) -> Self {
-        Self(connection)
+    pub(super) fn new(number: u64) -> Self {
+        Self(number)
     }
 }
 
@@ -63,7 +63,7 @@ pub struct ClientInfo {
     pub id: ClientId,
     /// How it is connected.
     pub transport: Transport,
-    /// The address of the connection's other end; `None` on Unix sockets.
+    /// The address of the connection's other end, for Socket.IO of the one that opened the session; `None` on Unix sockets.
     pub peer: Option<IpAddr>,
     /// What [`Access::with_tag`](crate::Access::with_tag) said of its last request.
     pub tag: Option<u64>,
@@ -71,8 +71,9 @@ pub struct ClientInfo {
 
 /// What happened to a client; what the hook [`on_event`](crate::Builder::on_event) gets.
 ///
-/// A client of WebSocket or Server-Sent Events is connected once and closed once. A long-poll is a client from its request
-/// to its answer. Who asks for pages only is no client.
+/// A client of WebSocket or Server-Sent Events is connected once and closed once. So is one of Socket.IO: it is a client as
+/// long as its session lives, whatever connections that takes, by polling and by WebSocket. A long-poll is a client from its
+/// request to its answer. Who asks for pages only is no client.
 ///
 /// # Examples
 ///
@@ -102,7 +103,8 @@ pub enum Event<'a> {
         /// Who.
         client: &'a ClientInfo,
     },
-    /// A client gets these topics from now on: right behind [`Self::Connected`], on ZWS whenever it changes its mind.
+    /// A client gets these topics from now on: right behind [`Self::Connected`], on ZWS whenever it changes its mind, on
+    /// Socket.IO when it has joined, and none when it has left.
     #[non_exhaustive]
     Subscribed {
         /// Who.
@@ -224,5 +226,10 @@ impl CloseCode {
 
     pub(crate) fn number(self) -> u16 {
         self.0
+    }
+
+    /// Whether the client may come back by itself.
+    pub(crate) fn may_return(self) -> bool {
+        [Self::RESTART, Self::TRY_AGAIN_LATER].contains(&self)
     }
 }

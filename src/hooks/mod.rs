@@ -71,6 +71,15 @@ impl Hooks {
         Ok(access)
     }
 
+    /// The connection that is being served opened a session, which is the client that its tag is for.
+    pub(crate) fn hand_tag_to(&mut self, session: u64) {
+        if !self.tags.is_empty()
+            && let Some(tag) = self.tags.remove(&self.visited)
+        {
+            self.tags.insert(session, tag);
+        }
+    }
+
     /// Tells what happened to the client that is being served.
     pub(crate) fn tell(
         &mut self,
@@ -81,10 +90,10 @@ impl Hooks {
         self.tell_of(self.visited, transport, peer, happened)
     }
 
-    /// Tells what happened to a client.
+    /// Tells what happened to a client, which is a connection or a session.
     pub(crate) fn tell_of(
         &mut self,
-        connection: u64,
+        client: u64,
         transport: Transport,
         peer: Option<IpAddr>,
         happened: Happened<'_>,
@@ -92,7 +101,7 @@ impl Hooks {
         if self.on_event.is_none() {
             return Ok(());
         }
-        let client = self.client(connection, transport, peer);
+        let client = self.client(client, transport, peer);
         let event = happened.to(&client);
         let Some(hook) = &mut self.on_event else { return Ok(()) };
         guarded("on_event", || hook(&event))
@@ -101,18 +110,18 @@ impl Hooks {
     /// What there is to tell of a client.
     pub(crate) fn client(
         &self,
-        connection: u64,
+        client: u64,
         transport: Transport,
         peer: Option<IpAddr>,
     ) -> ClientInfo {
-        let tag = self.tags.get(&connection).copied();
-        ClientInfo { id: ClientId::new(connection), transport, peer, tag }
+        let tag = self.tags.get(&client).copied();
+        ClientInfo { id: ClientId::new(client), transport, peer, tag }
     }
 
-    /// A connection has ended.
-    pub(crate) fn forget(&mut self, connection: u64) {
+    /// A connection or a session has ended.
+    pub(crate) fn forget(&mut self, client: u64) {
         if !self.tags.is_empty() {
-            self.tags.remove(&connection);
+            self.tags.remove(&client);
         }
     }
 }

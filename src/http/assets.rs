@@ -1,5 +1,5 @@
-//! Static files: the page inside the program, and for files of a directory what they have in common
-//! with it: content types, ETags, conditions, safe paths. Reads no file.
+//! Static files: the page and the browsers' client inside the program, and for files of a directory what they have in
+//! common with them: content types, ETags, conditions, safe paths. Reads no file.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -17,12 +17,15 @@ pub(crate) struct Asset {
     owner: Owner,
 }
 
-/// Who wrote a file, and so knows what it needs.
+/// Whose a file is, which decides what browsers may do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// This program: a page that needs nothing from elsewhere gets a policy that says so.
-    Program,
-    /// Whoever runs it: a policy from here would break pages that are fine.
+    /// This program's page: it needs nothing from elsewhere and gets a policy that says so.
+    Page,
+    /// Nobody's in particular: the client is the same for everyone, and any page may load it. What it then gets to see,
+    /// `--origin` decides.
+    Everyone,
+    /// Whoever runs the gateway: a policy from here would break pages that are fine.
     Operator,
 }
 
@@ -51,28 +54,61 @@ impl Asset {
     }
 }
 
-/// The page inside the program. Made once per gateway, since making it hashes the files.
+/// Files inside the program. Made once per gateway, since making them hashes them.
 #[derive(Debug)]
 pub(crate) struct BuiltIn {
     files: Vec<(&'static str, Rc<Asset>)>,
 }
 
+/// The browsers' client, an ES module.
+const CLIENT: &str = include_str!("../../www/zmq2ws.js");
+
 impl BuiltIn {
-    pub(crate) fn new() -> Self {
-        let files: [(&'static str, &'static [u8]); 4] = [
-            ("index.html", include_bytes!("../../www/index.html")),
-            ("app.js", include_bytes!("../../www/app.js")),
-            ("message.js", include_bytes!("../../www/message.js")),
-            ("style.css", include_bytes!("../../www/style.css")),
+    /// The page, without the client that it imports.
+    pub(crate) fn page() -> Self {
+        let files = [
+            ("index.html", include_str!("../../www/index.html")),
+            ("app.js", include_str!("../../www/app.js")),
+            ("message.js", include_str!("../../www/message.js")),
+            ("style.css", include_str!("../../www/style.css")),
         ];
-        let asset = |path, bytes| Asset::new(path, Cow::Borrowed(bytes), Owner::Program);
-        Self { files: files.map(|(path, bytes)| (path, Rc::new(asset(path, bytes)))).into() }
+        Self::new(Owner::Page, files.map(|(path, text)| (path, Cow::Borrowed(text))))
+    }
+
+    /// The browsers' client: as a module, as a script that is none, and its types.
+    pub(crate) fn client() -> Self {
+        let files = [
+            ("zmq2ws.js", Cow::Borrowed(CLIENT)),
+            ("zmq2ws.global.js", Cow::Owned(without_exports(CLIENT))),
+            ("zmq2ws.d.ts", Cow::Borrowed(include_str!("../../www/zmq2ws.d.ts"))),
+        ];
+        Self::new(Owner::Everyone, files)
+    }
+
+    fn new<const N: usize>(owner: Owner, files: [(&'static str, Cow<'static, str>); N]) -> Self {
+        let bytes = |text| match text {
+            Cow::Borrowed(text) => Cow::Borrowed(str::as_bytes(text)),
+            Cow::Owned(text) => Cow::Owned(String::into_bytes(text)),
+        };
+        let asset = |path, text| Rc::new(Asset::new(path, bytes(text), owner));
+        Self { files: files.map(|(path, text)| (path, asset(path, text))).into() }
     }
 
     /// The file at `path`, relative as [`safe_path`] gives it.
     pub(crate) fn find(&self, path: &str) -> Option<Rc<Asset>> {
         self.files.iter().find(|(name, _)| *name == path).map(|(_, asset)| Rc::clone(asset))
     }
+}
+
+/// What `module` exports as `zmq2ws`, as a global of a script: `export` is a syntax error there.
+fn without_exports(module: &str) -> String {
+    let lines = module.lines().filter(|line| !line.starts_with("export default "));
+    let mut script = "var zmq2ws = (() => {\n\"use strict\";\n".to_owned();
+    for line in lines {
+        script += line.strip_prefix("export ").unwrap_or(line);
+        script.push('\n');
+    }
+    script + "return zmq2ws;\n})();\n"
 }
 
 /// Appends the head of the answer to a request for a file, or all of it where it has no file in it:
@@ -104,9 +140,16 @@ fn write_head(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Stat
     // Kept, but asked for again each time, which costs a 304: a new version of the program is seen
     // at once.
     head.field("Cache-Control", "no-cache");
-    if asset.owner == Owner::Program {
-        head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
-        head.field("Referrer-Policy", "no-referrer");
+    match asset.owner {
+        Owner::Page => {
+            head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
+            head.field("Referrer-Policy", "no-referrer");
+        }
+        Owner::Everyone => {
+            head.field("Access-Control-Allow-Origin", "*");
+            head.field("Cross-Origin-Resource-Policy", "cross-origin");
+        }
+        Owner::Operator => {}
     }
     if status == Status::Ok {
         head.field("Content-Type", asset.content_type);
@@ -169,6 +212,8 @@ fn content_type(path: &str) -> &'static str {
         "js" | "mjs" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "txt" => "text/plain; charset=utf-8",
+        // Types of TypeScript. Other files of this extension are video.
+        "ts" if path.ends_with(".d.ts") => "text/plain; charset=utf-8",
         "md" => "text/markdown; charset=utf-8",
         "csv" => "text/csv; charset=utf-8",
         "json" | "map" => "application/json",
@@ -224,7 +269,7 @@ mod tests {
 
     #[test]
     fn the_page_comes_with_its_policies() {
-        let built_in = BuiltIn::new();
+        let built_in = BuiltIn::page();
         let text = get("", built_in.find("index.html").as_ref());
         assert!(text.starts_with("HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\n"));
         assert!(text.contains("\r\nContent-Type: text/html; charset=utf-8\r\n"));
@@ -241,7 +286,7 @@ mod tests {
 
     #[test]
     fn the_page_has_every_file_it_names() {
-        let built_in = BuiltIn::new();
+        let (built_in, client) = (BuiltIn::page(), BuiltIn::client());
         for (_, asset) in &built_in.files {
             let text = str::from_utf8(&asset.bytes).unwrap();
             for before in ["src=\"", "href=\"", "from \"", "import \""] {
@@ -249,11 +294,43 @@ mod tests {
                     let name = named.split('"').next().unwrap();
                     let name = name.trim_start_matches("./").trim_start_matches('/');
                     let is_outside = name.starts_with("data:") || name.starts_with('#');
-                    assert!(is_outside || built_in.find(name).is_some(), "{name:?}");
+                    let file = built_in.find(name).or_else(|| client.find(name));
+                    assert!(is_outside || file.is_some(), "{name:?}");
                 }
             }
         }
         assert!(built_in.find("").is_none() && built_in.find("/index.html").is_none());
+    }
+
+    #[test]
+    fn every_page_may_load_the_client() {
+        let client = BuiltIn::client();
+        let module = client.find("zmq2ws.js").unwrap();
+        let fresh = format!("If-None-Match: {}\r\n", module.etag);
+        for (lines, path, content_type) in [
+            ("", "zmq2ws.js", "text/javascript; charset=utf-8"),
+            (&fresh, "zmq2ws.js", ""),
+            ("", "zmq2ws.global.js", "text/javascript; charset=utf-8"),
+            ("", "zmq2ws.d.ts", "text/plain; charset=utf-8"),
+        ] {
+            let text = get(lines, client.find(path).as_ref());
+            assert!(text.contains("\r\nAccess-Control-Allow-Origin: *\r\n"), "{text}");
+            assert!(text.contains("\r\nCross-Origin-Resource-Policy: cross-origin\r\n"), "{text}");
+            assert!(!text.contains("Credentials") && !text.contains("Policy: default"), "{text}");
+            assert!(text.contains(content_type), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_a_script_too_once_it_exports_nothing() {
+        let module =
+            "// Why.\nexport function zmq2ws() {\n  return 1;\n}\n\nexport default zmq2ws;\n";
+        let script = "var zmq2ws = (() => {\n\"use strict\";\n// Why.\nfunction zmq2ws() {\n  return 1;\n}\n\n\
+            return zmq2ws;\n})();\n";
+        assert_eq!(without_exports(module), script);
+        let is_module = |line: &str| line.starts_with("export") || line.starts_with("import");
+        assert_eq!(CLIENT.lines().filter(|line| is_module(line)).count(), 2);
+        assert!(!without_exports(CLIENT).lines().any(is_module));
     }
 
     #[test]
@@ -343,5 +420,6 @@ mod tests {
         assert_eq!(content_type("a.b/c"), "application/octet-stream");
         assert_eq!(content_type("a.MJS"), "text/javascript; charset=utf-8");
         assert_eq!(content_type("noextension"), "application/octet-stream");
+        assert_eq!(content_type("video.ts"), "application/octet-stream");
     }
 }

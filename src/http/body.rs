@@ -1,4 +1,5 @@
-//! Discards a request's body, of known length or chunked, in any segmentation. Stores none of it.
+//! Discards a request's body, of known length or chunked, in any segmentation; or keeps its content, where that is
+//! asked for.
 
 use super::{Refusal, Status, is_token_byte};
 
@@ -36,6 +37,8 @@ pub(crate) struct BodySkipper {
     content_left: u64,
     /// Bytes that extensions and trailers may still take.
     extras_left: u16,
+    /// The content so far, where it is kept.
+    kept: Option<Vec<u8>>,
 }
 
 /// What the next byte is (RFC 9112 section 7.1).
@@ -78,7 +81,22 @@ impl BodySkipper {
             BodyLength::Length(length) => State::Plain(length),
             BodyLength::Chunked => State::Size { size: 0, digits: 0 },
         };
-        Self { state, content_left: body_bytes_max, extras_left: EXTRAS_BYTES_MAX }
+        Self { state, content_left: body_bytes_max, extras_left: EXTRAS_BYTES_MAX, kept: None }
+    }
+
+    /// The same, but the content is kept, which the limit then bounds.
+    pub(crate) fn keeping(self) -> Self {
+        Self { kept: Some(Vec::new()), ..self }
+    }
+
+    /// The content that was kept.
+    pub(crate) fn take_kept(&mut self) -> Vec<u8> {
+        self.kept.take().unwrap_or_default()
+    }
+
+    /// The memory that it takes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, Vec::capacity)
     }
 
     /// Discards what of `input` belongs to the body.
@@ -96,11 +114,13 @@ impl BodySkipper {
                 State::Plain(left) => {
                     let (count, left) = skip_up_to(left, rest);
                     self.state = if left == 0 { State::Done } else { State::Plain(left) };
+                    self.keep(&rest[..count]);
                     rest = &rest[count..];
                 }
                 State::Data(left) => {
                     let (count, left) = skip_up_to(left, rest);
                     self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+                    self.keep(&rest[..count]);
                     rest = &rest[count..];
                 }
                 state => {
@@ -111,6 +131,12 @@ impl BodySkipper {
         }
         let is_done = self.state == State::Done;
         Ok(Skipped { consumed: input.len() - rest.len(), is_done })
+    }
+
+    fn keep(&mut self, content: &[u8]) {
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(content);
+        }
     }
 
     /// The state after one byte of chunk framing.

@@ -28,8 +28,12 @@ impl<'a> Cors<'a> {
         self.origin
     }
 
-    /// Puts the fields behind the status line of the answer that `head` begins with.
+    /// Puts the fields behind the status line of the answer that `head` begins with, unless it is everyone's to see.
     pub(crate) fn stamp(&self, head: &mut Vec<u8>) {
+        const SHARED: &[u8] = b"\r\nAccess-Control-Allow-Origin: *\r\n";
+        if head.windows(SHARED.len()).any(|bytes| bytes == SHARED) {
+            return;
+        }
         let Some(end) = head.windows(2).position(|two| two == b"\r\n") else { return };
         let mut fields = Vec::new();
         let mut lines = Head::of_fields(&mut fields);
@@ -38,21 +42,24 @@ impl<'a> Cors<'a> {
             // The origin by its name: with credentials a browser does not take `*`.
             lines.field("Access-Control-Allow-Origin", origin);
             lines.field("Access-Control-Allow-Credentials", "true");
+            // When to come back, which a page is not shown otherwise.
+            lines.field("Access-Control-Expose-Headers", "Retry-After");
         }
         head.splice(end + 2..end + 2, fields);
     }
 }
 
-/// Appends the answer to OPTIONS: a browser's question whether a page of another origin may ask. What allows the origin
-/// comes with [`Cors::stamp`].
+/// Appends the answer to OPTIONS: a browser's question whether a page of another origin may ask, by one of `methods`. What
+/// allows the origin comes with [`Cors::stamp`].
 pub(crate) fn write_preflight(
     out: &mut Vec<u8>,
     exchange: Exchange,
     request: &Request<'_>,
+    methods: &'static str,
 ) -> After {
     let mut head = Head::start(out, Status::NoContent);
-    head.field("Allow", METHODS);
-    head.field("Access-Control-Allow-Methods", METHODS);
+    head.field("Allow", methods);
+    head.field("Access-Control-Allow-Methods", methods);
     if let Some(names) = requested_fields(request) {
         head.field("Access-Control-Allow-Headers", names);
     }
@@ -60,16 +67,17 @@ pub(crate) fn write_preflight(
     head.finish_before(exchange, 0)
 }
 
-/// Appends the head of the answer to a poll of a page of `origin`, where there is one. Its content, of `content_len`
-/// bytes, is the caller's to send.
-pub(crate) fn write_poll_head(
+/// Appends the head of an answer that was waited for, to a page of `origin`, where there is one. Its content, of
+/// `content_len` bytes, is the caller's to send.
+pub(crate) fn write_late_head(
     out: &mut Vec<u8>,
     exchange: Exchange,
+    content_type: &'static str,
     content_len: usize,
     origin: Option<&[u8]>,
 ) {
     // Whether another request follows is the session's to know: it may have to end meanwhile.
-    let _ = Head::poll(out).finish_before(exchange, content_len);
+    let _ = Head::uncached(out, content_type).finish_before(exchange, content_len);
     Cors::new(origin).stamp(out);
 }
 
@@ -93,12 +101,17 @@ mod tests {
             String::from_utf8(head).unwrap()
         };
         let nobody = "HTTP/1.1 200 OK\r\nVary: Origin\r\nA: b\r\n\r\nbody\r\n";
+        let mut shared = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\r\n".to_vec();
+        let before = shared.clone();
+        Cors::new(Some(b"https://a")).stamp(&mut shared);
+        assert_eq!(shared, before, "a second origin would be none");
         assert_eq!(stamped(None), nobody);
         assert_eq!(stamped(Some(b"\xff")), nobody);
         assert_eq!(
             stamped(Some(b"https://a\r\nX: y")),
             "HTTP/1.1 200 OK\r\nVary: Origin\r\nAccess-Control-Allow-Origin: https://aX: y\r\n\
-             Access-Control-Allow-Credentials: true\r\nA: b\r\n\r\nbody\r\n"
+             Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After\r\n\
+             A: b\r\n\r\nbody\r\n"
         );
     }
 
@@ -113,7 +126,8 @@ mod tests {
             let head = format!("OPTIONS /sse HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
             let mut out = Vec::new();
-            assert_eq!(write_preflight(&mut out, request.exchange(), &request), After::NextRequest);
+            let after = write_preflight(&mut out, request.exchange(), &request, METHODS);
+            assert_eq!(after, After::NextRequest);
             let text = String::from_utf8(out).unwrap();
             assert!(text.starts_with("HTTP/1.1 204 No Content\r\n"), "{text}");
             assert!(text.ends_with("Content-Length: 0\r\n\r\n"), "{text}");

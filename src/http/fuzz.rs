@@ -26,7 +26,7 @@ pub(crate) fn fuzz_requests(input: &[u8]) {
 
 /// The answers to `input`, cut into pieces of `sizes`, over and over.
 fn answers(input: &[u8], sizes: &[usize]) -> Outcome {
-    let built_in = assets::BuiltIn::new();
+    let built_in = assets::BuiltIn::page();
     let mut server = Server::new(&built_in);
     let mut sizes = sizes.iter().copied().cycle();
     let mut rest = input;

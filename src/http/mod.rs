@@ -17,6 +17,7 @@ pub(crate) mod assets;
 mod body;
 mod cors;
 mod date;
+mod engine_io;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod headers;
@@ -28,8 +29,9 @@ mod scanner;
 mod target;
 
 pub(crate) use body::{BodyLength, BodySkipper};
-pub(crate) use cors::{write_poll_head, write_preflight};
+pub(crate) use cors::{Cors, write_late_head, write_preflight};
 pub(crate) use date::Date;
+pub(crate) use engine_io::{BAD_REQUEST, EngineIo, EngineStep, UNKNOWN_SESSION};
 pub(crate) use headers::Field;
 pub(crate) use query::{Wanted, decode_path, parameter};
 pub(crate) use request::{Method, Request, Version, parse_head};

@@ -15,7 +15,9 @@ pub(crate) enum Method {
     Head,
     /// What may be asked; served where pages of other origins may ask.
     Options,
-    /// Known to HTTP but to no path here: POST, PUT, PATCH, DELETE, TRACE. Answered with 405.
+    /// With a body that a path may take.
+    Post,
+    /// Known to HTTP but to no path here: PUT, PATCH, DELETE, TRACE. Answered with 405.
     Known,
     /// Not known to this server at all, methods in lower case included. Answered with 501 (RFC 9110
     /// section 9.1).
@@ -28,7 +30,8 @@ impl Method {
             "GET" => Self::Get,
             "HEAD" => Self::Head,
             "OPTIONS" => Self::Options,
-            "POST" | "PUT" | "PATCH" | "DELETE" | "TRACE" => Self::Known,
+            "POST" => Self::Post,
+            "PUT" | "PATCH" | "DELETE" | "TRACE" => Self::Known,
             _ => Self::Unknown,
         }
     }
@@ -54,6 +57,8 @@ pub(crate) struct Request<'a> {
     pub(crate) keep_alive: bool,
     /// How the end of the body is found.
     pub(crate) body: BodyLength,
+    /// Whether the body is known to be above the limit: nobody waits for its end.
+    is_too_large: bool,
     /// The path as sent, percent escapes included; starts with `/`.
     pub(crate) path: &'a [u8],
     /// What follows the first `?`, as sent; empty without one.
@@ -101,12 +106,23 @@ impl<'a> Request<'a> {
 
     /// The body that follows the head, to be discarded before the answer is sent. None where the
     /// client waits for `100 (Continue)`: it gets its answer at once, and the connection closes
-    /// (RFC 9110 section 10.1.1).
+    /// (RFC 9110 section 10.1.1). Nor where [`Self::check_body`] refuses.
     pub(crate) fn body_to_skip(&self) -> BodyLength {
-        if self.expects_continue() { BodyLength::None } else { self.body }
+        if self.expects_continue() || self.is_too_large { BodyLength::None } else { self.body }
     }
 
-    fn expects_continue(&self) -> bool {
+    /// Refuses a body above the limit. It is no part of the head, and so pages of other origins may hear of it.
+    ///
+    /// # Errors
+    ///
+    /// 413, which closes.
+    pub(crate) fn check_body(&self) -> Result<(), Refusal> {
+        let refusal = Refusal::closing(Status::ContentTooLarge, "the request body is too large");
+        if self.is_too_large { Err(refusal) } else { Ok(()) }
+    }
+
+    /// Whether the client does not send the body before it has heard `100 (Continue)`.
+    pub(crate) fn expects_continue(&self) -> bool {
         self.version == Version::Http11
             && self.body != BodyLength::None
             && self.list("expect").any(|element| element.eq_ignore_ascii_case(b"100-continue"))
@@ -120,7 +136,7 @@ impl<'a> Request<'a> {
 /// Every refusal closes the connection. 400 for malformed syntax (line folding, spaces before a
 /// colon, bare CR, NUL and other control bytes, a target that is neither a path nor an absolute
 /// http URL), for a missing, malformed or repeated `Host`, and for framing that is ambiguous or
-/// malformed (RFC 9112 section 6.3); 413, 414 and 431 for sizes above `limits`; 501 for CONNECT and
+/// malformed (RFC 9112 section 6.3); 414 and 431 for sizes above `limits`; 501 for CONNECT and
 /// for transfer codings other than `chunked`; 505 for other versions of HTTP.
 pub(crate) fn parse_head<'a>(head: &'a [u8], limits: &Limits) -> Result<Request<'a>, Refusal> {
     let mut lines = [httparse::EMPTY_HEADER; HEADERS_MAX];
@@ -144,16 +160,12 @@ pub(crate) fn parse_head<'a>(head: &'a [u8], limits: &Limits) -> Result<Request<
     let body = body_length(&headers, version)?;
     let host = host(&headers, version)?;
     let target = Target::parse(method, target.as_bytes())?;
-    if let BodyLength::Length(length) = body
-        && length > limits.body_bytes_max
-    {
-        return Err(Refusal::closing(Status::ContentTooLarge, "the request body is too large"));
-    }
     let mut request = Request {
         method: Method::from_token(method),
         version,
         keep_alive: keeps_alive(&headers, version),
         body,
+        is_too_large: matches!(body, BodyLength::Length(len) if len > limits.body_bytes_max),
         path: target.path,
         query: target.query,
         host: target.authority.or(host),
@@ -161,7 +173,7 @@ pub(crate) fn parse_head<'a>(head: &'a [u8], limits: &Limits) -> Result<Request<
     };
     // A client that waits for 100 may send the body or not: nobody knows where its next request
     // starts.
-    request.keep_alive &= !request.expects_continue();
+    request.keep_alive &= !request.expects_continue() && !request.is_too_large;
     Ok(request)
 }
 
@@ -254,7 +266,8 @@ mod tests {
     use super::*;
 
     fn status(head: &str) -> Option<Status> {
-        let refusal = parse_head(head.as_bytes(), &Limits::default()).err()?;
+        let request = parse_head(head.as_bytes(), &Limits::default());
+        let refusal = request.and_then(|request| request.check_body()).err()?;
         let mut out = Vec::new();
         let after = refusal.write(&mut out, Exchange::refused(head.as_bytes()));
         assert_eq!(after, super::super::After::Close, "{head:?}");

@@ -132,6 +132,8 @@ enum Hint {
     UpgradeToWebSocket,
     /// How to say who one is (RFC 9110 section 11.6.1).
     AuthenticateBearer,
+    /// The reason comes as JSON, with Engine.IO's number for it.
+    EngineIo(u8),
 }
 
 impl Refusal {
@@ -172,6 +174,11 @@ impl Refusal {
         }
     }
 
+    /// A refusal as Engine.IO words it: `reason` is its message, `code` the number of it.
+    pub(crate) const fn engine_io(status: Status, code: u8, reason: &'static str) -> Self {
+        Self { hint: Hint::EngineIo(code), ..Self::new(status, reason) }
+    }
+
     /// The same refusal, after which the connection ends.
     pub(crate) const fn and_close(self) -> Self {
         Self { after: After::Close, ..self }
@@ -183,7 +190,7 @@ impl Refusal {
         let exchange = Exchange { keep_alive, ..exchange };
         let mut head = Head::start(out, self.status);
         match self.hint {
-            Hint::None => {}
+            Hint::None | Hint::EngineIo(_) => {}
             Hint::Allow(methods) => head.field("Allow", methods),
             Hint::RetryAfterSeconds(seconds) => head.field("Retry-After", &seconds.to_string()),
             Hint::AuthenticateBearer => head.field("WWW-Authenticate", "Bearer"),
@@ -192,10 +199,17 @@ impl Refusal {
                 head.field("Sec-WebSocket-Version", "13");
             }
         }
-        head.field("Content-Type", TEXT);
+        let (content_type, text) = match self.hint {
+            Hint::EngineIo(code) => {
+                // The reasons are constants of ours: nothing in them is to be escaped.
+                let json = format!("{{\"code\":{code},\"message\":\"{}\"}}", self.reason);
+                ("application/json", json)
+            }
+            _ => (TEXT, format!("{}\n", self.reason)),
+        };
+        head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
-        let text = [self.reason.as_bytes(), b"\n"].concat();
-        head.finish(exchange, &text)
+        head.finish(exchange, text.as_bytes())
     }
 }
 
@@ -216,10 +230,7 @@ pub(crate) fn write_text(
     content_type: &'static str,
     text: &[u8],
 ) -> After {
-    let mut head = Head::start(out, Status::Ok);
-    head.field("Content-Type", content_type);
-    head.field("Cache-Control", "no-store");
-    head.finish(exchange, text)
+    Head::uncached(out, content_type).finish(exchange, text)
 }
 
 /// Appends the 101 that turns the connection into a WebSocket (RFC 6455 section 4.2.2). `accept` is
@@ -242,9 +253,7 @@ pub(crate) fn write_switching_protocols(
 /// Appends the 200 that turns the connection into an event stream, or only tells what it would be like: after HEAD the
 /// next request may follow. A stream ends with its connection.
 pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing: Framing) -> After {
-    let mut head = Head::start(out, Status::Ok);
-    head.field("Content-Type", "text/event-stream");
-    head.field("Cache-Control", "no-store");
+    let mut head = Head::uncached(out, "text/event-stream");
     // For nginx and those that learned from it: pass on each event as it comes.
     head.field("X-Accel-Buffering", "no");
     if exchange.head_only {
@@ -262,7 +271,7 @@ pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing:
 
 /// Appends the 200 that tells what an answer to a poll would be like: it would have to be waited for.
 pub(crate) fn write_poll_preview(out: &mut Vec<u8>, exchange: Exchange) -> After {
-    let mut head = Head::poll(out);
+    let mut head = Head::uncached(out, "application/json");
     head.connection_field(exchange);
     head.end();
     exchange.after()
@@ -286,10 +295,10 @@ impl<'a> Head<'a> {
         head
     }
 
-    /// Begins the answer to a poll.
-    pub(super) fn poll(out: &'a mut Vec<u8>) -> Self {
+    /// Begins a 200 that must not be cached.
+    pub(super) fn uncached(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
         let mut head = Self::start(out, Status::Ok);
-        head.field("Content-Type", "application/json");
+        head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
         head
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tungstenite::handshake::derive_accept_key;
 
 use super::cors::{Cors, METHODS};
+use super::engine_io::{self, EngineIo};
 use super::query::{decode_path, poll_timeout};
 use super::{
     BodyLength, Field, Method, Refusal, Request, Status, Version, Wanted, assets::safe_path,
@@ -30,8 +31,10 @@ pub(crate) enum Route {
     Events(Events),
     /// A poll, or with HEAD only what its answer would be like.
     Poll(Poll),
-    /// What a page of another origin may ask here: it may.
-    Preflight,
+    /// A step of an Engine.IO session.
+    EngineIo(EngineIo),
+    /// What a page of another origin may ask here: it may, by these methods.
+    Preflight(&'static str),
     /// Whether the process lives.
     Health,
     /// Whether it can serve.
@@ -99,11 +102,12 @@ pub(crate) struct Rules<'a> {
 ///
 /// # Errors
 ///
-/// In this order: 501 for a method that HTTP does not know (RFC 9110 section 15.6.2); 400 for a
+/// In this order: 413 for a body that is too large; 501 for a method that HTTP does not know (RFC 9110 section 15.6.2); 400 for a
 /// broken percent escape in the path; 404; 405 for a method that the path does not know; 403 for
 /// metrics. For a WebSocket the order is in [`upgrade`], for an event stream in [`events`], for a poll in
 /// [`poll`]. Files answer 404 and 405 themselves.
 pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    request.check_body()?;
     if request.method == Method::Unknown {
         return Err(Refusal::new(Status::NotImplemented, "unknown method"));
     }
@@ -122,6 +126,7 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
         (b"/ws", _) => web_socket(request, rules),
         (b"/sse", _) => events(request, rules),
         (b"/poll", _) => poll(request, rules),
+        (b"/socket.io/", _) => socket_io(request, rules),
         (b"/", _) if asks_for_web_socket(request) => web_socket(request, rules),
         (path, _) => safe_path(path).map(Route::Page).ok_or_else(not_found),
     }
@@ -139,13 +144,13 @@ fn path<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Result<Cow<'a, [u8]>, R
         .ok_or_else(|| Refusal::new(Status::BadRequest, "malformed percent escape in the path"))
 }
 
-/// What pages of other origins may see of the answer to `request`, where its path is one that they may ask at all. A
-/// browser asks nobody before it opens a WebSocket.
+/// What pages of other origins may see of the answer to `request`: where they may connect they see every answer, refusals
+/// too, but for the metrics, which are for this host's own and not for whatever page is looked at there.
 pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Option<Cors<'a>> {
-    let is_shared = rules.serves != Serves::Operation
-        && path(request, rules).is_ok_and(|path| matches!(&*path, b"/sse" | b"/poll"));
+    let is_operation = rules.serves == Serves::Operation
+        || path(request, rules).is_ok_and(|path| &*path == b"/metrics");
     let origin = request.field("origin").once().filter(|_| allows_origin(request, rules));
-    is_shared.then(|| Cors::new(origin))
+    (!is_operation).then(|| Cors::new(origin))
 }
 
 fn allows_origin(request: &Request<'_>, rules: &Rules<'_>) -> bool {
@@ -168,13 +173,13 @@ fn not_found() -> Refusal {
 fn readable(request: &Request<'_>, route: Route) -> Result<Route, Refusal> {
     match request.method {
         Method::Get | Method::Head => Ok(route),
-        Method::Options | Method::Known | Method::Unknown => {
+        Method::Options | Method::Post | Method::Known | Method::Unknown => {
             Err(Refusal::method_not_allowed("GET, HEAD"))
         }
     }
 }
 
-fn asks_for_web_socket(request: &Request<'_>) -> bool {
+pub(super) fn asks_for_web_socket(request: &Request<'_>) -> bool {
     request.list("upgrade").any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
 }
 
@@ -194,7 +199,7 @@ fn web_socket(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal
 /// for what no version of the protocol allows, 426 for a version that is not 13 or not there, 400
 /// for the key, 403 for the origin; only who may connect learns, by 400, what is wrong with the
 /// query. Other subprotocols than ZWS and extensions on offer are not taken up, which both ends may live with.
-fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal> {
+pub(super) fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal> {
     let bad = |reason| Err(Refusal::new(Status::BadRequest, reason));
     if request.version == Version::Http10 {
         return bad("a WebSocket needs HTTP/1.1");
@@ -224,7 +229,7 @@ fn upgrade(request: &Request<'_>, rules: &Rules<'_>) -> Result<Upgrade, Refusal>
 /// 405; 403 for the origin; only who may connect learns, by 400, what is wrong with the query. Messages cannot wait for
 /// a body to end, so there must be none.
 fn shared(request: &Request<'_>, rules: &Rules<'_>) -> Result<Option<Wanted>, Refusal> {
-    if matches!(request.method, Method::Known | Method::Unknown) {
+    if matches!(request.method, Method::Post | Method::Known | Method::Unknown) {
         return Err(Refusal::method_not_allowed(METHODS));
     }
     if !allows_origin(request, rules) {
@@ -245,7 +250,7 @@ fn bad(reason: &'static str) -> Refusal {
 
 /// The poll's route: as [`shared`] has it, then 400 for a format that polls have not, or a malformed time.
 fn poll(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
-    let Some(wanted) = shared(request, rules)? else { return Ok(Route::Preflight) };
+    let Some(wanted) = shared(request, rules)? else { return Ok(Route::Preflight(METHODS)) };
     if matches!(wanted.format, Some(Format::Raw | Format::Parts)) {
         return Err(bad("polls have no format but json"));
     }
@@ -255,7 +260,7 @@ fn poll(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
 
 /// The event stream's route: as [`shared`] has it, then 400 for a format that events have not.
 fn events(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
-    let Some(mut wanted) = shared(request, rules)? else { return Ok(Route::Preflight) };
+    let Some(mut wanted) = shared(request, rules)? else { return Ok(Route::Preflight(METHODS)) };
     if wanted.format == Some(Format::Parts) {
         return Err(bad("events have no format parts: expected raw or json"));
     }
@@ -265,6 +270,19 @@ fn events(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
         Version::Http11 => Framing::Chunked,
     };
     Ok(Route::Events(Events { wanted, framing }))
+}
+
+/// Engine.IO's route: 403 for the origin, then as [`engine_io::engine_io`] has it.
+fn socket_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    let route = if !allows_origin(request, rules) {
+        Err(engine_io::FORBIDDEN)
+    } else if request.method == Method::Options {
+        Ok(Route::Preflight(engine_io::METHODS))
+    } else {
+        engine_io::engine_io(request, rules).map(Route::EngineIo)
+    };
+    let is_upgrade = asks_for_web_socket(request);
+    route.map_err(|refusal| if is_upgrade { refusal.and_close() } else { refusal })
 }
 
 /// The id that a browser sends when it comes back. What is none of ours was given by somebody else, which is nothing that

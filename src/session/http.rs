@@ -4,14 +4,15 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::engine_io::SessionKey;
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::Wish;
 use crate::hooks::Allowed;
 use crate::http::assets::Asset;
 use crate::http::{
-    After, BodyLength, BodySkipper, Date, Exchange, HeadScanner, Limits, Refusal, Request, Status,
-    parse_head,
+    After, BodyLength, BodySkipper, Cors, Date, Exchange, HeadScanner, Limits, Refusal, Request,
+    Status, parse_head,
 };
 use crate::memory::{Charge, Memory};
 use crate::message::Id;
@@ -47,8 +48,23 @@ enum Stage {
     Head(HeadScanner),
     /// The answer is ready but not to be sent before the request has ended.
     Body(BodySkipper),
+    /// A session is to have the body.
+    Collecting(Box<Collecting>),
     Answering,
 }
+
+/// A body that is kept for an Engine.IO session.
+#[derive(Debug)]
+struct Collecting {
+    skipper: BodySkipper,
+    session: SessionKey,
+    request: HeldRequest,
+    /// What is left of the answer that the client waits for before it sends the body.
+    go_on: &'static [u8],
+}
+
+/// Says that the body may come (RFC 9110 section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// What goes back to the client: bytes of its own, and a file that is shared with others.
 #[derive(Debug, Default)]
@@ -64,6 +80,25 @@ pub(crate) enum Reply {
     Answered(After),
     /// It asks for messages and gets them. The head was written that they follow, but for a poll.
     Session(Opening),
+    /// A session is to have its body, of at most so many bytes.
+    Collect(SessionKey, HeldRequest, usize),
+}
+
+impl Reply {
+    /// The request that is answered later, where one is.
+    pub(crate) fn held_request(&mut self) -> Option<&mut HeldRequest> {
+        match self {
+            Self::Collect(_, held, _)
+            | Self::Session(Opening::Poll(_, held, _) | Opening::EnginePoll(_, held)) => Some(held),
+            Self::Answered(_) | Self::Session(_) => None,
+        }
+    }
+
+    /// Whether the connection becomes a WebSocket, whose answer no page can look at.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        use Opening::{EngineSocket, WebSocket, Zws};
+        matches!(self, Self::Session(WebSocket(_) | Zws(..) | EngineSocket { .. }))
+    }
 }
 
 /// A session that is to be opened.
@@ -73,7 +108,13 @@ pub(crate) enum Opening {
     Sse(Asked, Framing),
     /// It asks for topics when it is open.
     Zws(zws::Protocol, Option<Allowed>),
-    Poll(Asked, HeldRequest),
+    Poll(Asked, HeldRequest, Duration),
+    EnginePoll(SessionKey, HeldRequest),
+    /// It carries the session from the first moment where that `begins`, and is probed otherwise.
+    EngineSocket {
+        session: SessionKey,
+        begins: bool,
+    },
 }
 
 /// What a request asks for.
@@ -86,8 +127,6 @@ pub(crate) struct Asked {
 /// A request that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
-    /// How long it waits for a message.
-    pub(crate) timeout: Duration,
     pub(crate) exchange: Exchange,
     /// The page's origin, where it is let in.
     pub(crate) origin: Option<Box<[u8]>>,
@@ -99,8 +138,10 @@ pub(crate) enum Progress {
     /// More input is needed, or an answer is to be sent first.
     Waiting,
     /// The connection is a session's from now on: [`Http::take_head`] goes out first, [`Http::take_input`] is what came
-    /// behind the request. A poll's has both later.
+    /// behind the request. A poll's has its head later.
     Opened(Opening),
+    /// A body is complete, or never will be; [`Http::answer_collected`] takes the answer.
+    Collected(SessionKey, HeldRequest, Result<Vec<u8>, Refusal>),
 }
 
 impl Http {
@@ -120,6 +161,13 @@ impl Http {
         }
     }
 
+    /// A connection whose last request somebody else has answered, with the `input` that came behind it.
+    pub(super) fn behind_answer(now: Instant, date: Date, timing: &Timing, input: Vec<u8>) -> Self {
+        let mut http = Self { input, ..Self::new(now, date, timing) };
+        http.go_on(now, date, timing);
+        http
+    }
+
     /// Takes what the client sent; [`Self::proceed`] looks at it.
     pub(crate) fn handle_input(&mut self, now: Instant, date: Date, input: &[u8], timing: &Timing) {
         self.date = date;
@@ -134,11 +182,15 @@ impl Http {
     /// Counts input that has to be kept against `memory`. Returns whether that is too much: requests that come in one
     /// piece are never kept.
     pub(crate) fn charge_input(&mut self, memory: &Memory) -> bool {
-        if self.input.is_empty() {
+        let kept = match &self.stage {
+            Stage::Collecting(collecting) => collecting.skipper.kept_bytes(),
+            _ => 0,
+        };
+        if self.input.is_empty() && kept == 0 {
             self.charge = None;
             return false;
         }
-        let bytes = self.input.capacity();
+        let bytes = self.input.capacity() + kept;
         self.charge.get_or_insert_with(|| memory.charge(0)).resize(bytes);
         memory.is_exceeded()
     }
@@ -175,6 +227,7 @@ impl Http {
                         return Progress::Opened(opening);
                     }
                 }
+                Stage::Collecting(_) => return self.collect(),
                 Stage::Body(skipper) => match skipper.skip(input) {
                     Ok(skipped) => {
                         self.input_taken += skipped.consumed;
@@ -191,6 +244,28 @@ impl Http {
                     }
                 },
             }
+        }
+    }
+
+    /// Takes more of a body that is kept.
+    fn collect(&mut self) -> Progress {
+        let Stage::Collecting(collecting) = &mut self.stage else { return Progress::Waiting };
+        let content = match collecting.skipper.skip(&self.input[self.input_taken..]) {
+            Ok(skipped) => {
+                self.input_taken += skipped.consumed;
+                if !skipped.is_done {
+                    self.forget_taken_input();
+                    return Progress::Waiting;
+                }
+                Ok(collecting.skipper.take_kept())
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match std::mem::replace(&mut self.stage, Stage::Answering) {
+            Stage::Collecting(collecting) => {
+                Progress::Collected(collecting.session, collecting.request, content)
+            }
+            _ => Progress::Waiting,
         }
     }
 
@@ -213,6 +288,14 @@ impl Http {
                     self.input_taken += head_len;
                     self.stage = Stage::Answering;
                     return Some(opening);
+                }
+                Reply::Collect(session, held, bytes_max) => {
+                    let go_on = if request.expects_continue() { CONTINUE } else { b"" };
+                    let skipper = BodySkipper::new(request.body, bytes_max as u64).keeping();
+                    self.input_taken += head_len;
+                    let collecting = Collecting { skipper, session, request: held, go_on };
+                    self.stage = Stage::Collecting(Box::new(collecting));
+                    return None;
                 }
             },
             Err(refusal) => {
@@ -238,7 +321,34 @@ impl Http {
         self.stage = Stage::Answering;
     }
 
+    /// The session that waits for a body of this connection.
+    pub(crate) fn collects_for(&self) -> Option<SessionKey> {
+        match &self.stage {
+            Stage::Collecting(collecting) => Some(collecting.session),
+            _ => None,
+        }
+    }
+
+    /// Answers the request whose body was collected, which `write` does.
+    pub(crate) fn answer_collected(
+        &mut self,
+        request: &HeldRequest,
+        write: impl FnOnce(&mut Vec<u8>, Exchange) -> After,
+    ) {
+        // The connection may have been told to close meanwhile.
+        if write(&mut self.answer.head, request.exchange) == After::Close {
+            self.after = After::Close;
+        }
+        Cors::new(request.origin.as_deref()).stamp(&mut self.answer.head);
+        self.date.stamp(&mut self.answer.head);
+    }
+
     pub(crate) fn output(&self) -> Output<'_> {
+        if let Stage::Collecting(collecting) = &self.stage
+            && !collecting.go_on.is_empty()
+        {
+            return Output::Bytes(collecting.go_on);
+        }
         if !matches!(self.stage, Stage::Answering) {
             return Output::Idle;
         }
@@ -256,6 +366,10 @@ impl Http {
 
     /// Notes that `sent` bytes of the output left. When the answer is complete the next request may begin.
     pub(crate) fn advance(&mut self, now: Instant, sent: usize, timing: &Timing) {
+        if let Stage::Collecting(collecting) = &mut self.stage {
+            collecting.go_on = &collecting.go_on[sent..];
+            return;
+        }
         self.sent += sent;
         let is_complete = matches!(self.output(), Output::Finished(_));
         if is_complete && self.after == After::NextRequest {
@@ -273,19 +387,8 @@ impl Http {
         self.input.split_off(self.input_taken)
     }
 
-    /// Keeps what comes behind a request that somebody else answers.
-    pub(super) fn hold_input(&mut self, input: &[u8]) {
-        self.forget_taken_input();
-        self.input.extend_from_slice(input);
-    }
-
-    /// How much came behind the request.
-    pub(super) fn held_bytes(&self) -> usize {
-        self.input.len() - self.input_taken
-    }
-
     /// The answer is complete: the next request may begin.
-    pub(super) fn go_on(&mut self, now: Instant, date: Date, timing: &Timing) {
+    fn go_on(&mut self, now: Instant, date: Date, timing: &Timing) {
         self.date = date;
         self.answer = Answer::default();
         self.sent = 0;
@@ -328,7 +431,7 @@ impl Http {
         match self.stage {
             Stage::Idle => true,
             Stage::Head(_) => self.input.is_empty(),
-            Stage::Body(_) | Stage::Answering => false,
+            Stage::Body(_) | Stage::Collecting(_) | Stage::Answering => false,
         }
     }
 
@@ -351,7 +454,7 @@ impl Http {
         match self.stage {
             Stage::Idle => Err(CloseReason::KeepaliveTimeout),
             Stage::Head(_) if self.input.is_empty() => Err(CloseReason::HandshakeTimeout),
-            Stage::Head(_) | Stage::Body(_) => {
+            Stage::Head(_) | Stage::Body(_) | Stage::Collecting(_) => {
                 self.end = CloseReason::HandshakeTimeout;
                 let reason = "the request took too long to arrive";
                 self.give_up(&Refusal::closing(Status::RequestTimeout, reason));

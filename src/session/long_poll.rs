@@ -1,83 +1,59 @@
-//! A client that polls: one request waits for the next message, is answered, and the connection goes on with HTTP. What
-//! comes behind the request is kept for then. Knows no socket and no clock.
+//! A client that polls: one request waits for the next message, is answered, and the connection goes on with HTTP. Knows
+//! no socket and no clock.
 //!
 //! ```text
 //!            messages, a gap, timeout, goodbye
-//!   Waiting ───────────────────────────────────▶ Answering ──everything sent──▶ Over
+//!   Waiting ───────────────────────────────────▶ leaving ──everything sent──▶ over
 //! ```
 
 use std::time::Instant;
 
+use super::held::{Content, Held};
 use super::http::HeldRequest;
 use super::{Http, Output, Timing};
 use crate::error::CloseReason;
-use crate::feed::{Answer, Answering, Feeds, Subscription};
-use crate::http::{Date, Exchange, write_poll_head};
+use crate::feed::{Answering, Feeds, Subscription};
+use crate::http::Date;
 use crate::memory::Memory;
-
-/// Pipelined requests are read up to here while a poll waits. With more the client is not listened to before it has its
-/// answer.
-const HELD_BYTES_MAX: usize = 4 << 10;
-
-/// An answer up to this size goes out in one write with its head: copying it costs less than a second write does.
-const INLINE_BYTES_MAX: usize = 4 << 10;
 
 /// One request that waits or is answered.
 #[derive(Debug)]
 pub(crate) struct LongPoll {
-    http: Box<Http>,
-    exchange: Exchange,
-    /// The page's origin, for the answer's head.
-    origin: Option<Box<[u8]>>,
-    phase: Phase,
-    /// Set where the connection ends with the answer.
-    end: Option<CloseReason>,
+    held: Held,
+    /// `None` once it is answered.
+    waiting: Option<Waiting>,
 }
 
 #[derive(Debug)]
-enum Phase {
-    Waiting {
-        subscription: Subscription,
-        until: Instant,
-        /// To be answered, with or without messages.
-        is_due: bool,
-    },
-    Answering {
-        /// With the content behind it where that is small.
-        head: Vec<u8>,
-        content: Option<Answer>,
-        sent: usize,
-        /// How many messages it has, until it begins to leave.
-        messages: u64,
-    },
-    Over,
+struct Waiting {
+    subscription: Subscription,
+    until: Instant,
+    /// To be answered, with or without messages.
+    is_due: bool,
 }
 
 impl LongPoll {
-    /// A poll that came over `http`, and waits.
+    /// A poll that waits until `until`, with the `input` that came behind it.
     pub(crate) fn new(
-        now: Instant,
-        http: Box<Http>,
-        held: HeldRequest,
+        until: Instant,
+        request: HeldRequest,
+        input: &[u8],
         subscription: Subscription,
     ) -> Self {
-        let HeldRequest { timeout, exchange, origin } = held;
-        let phase = Phase::Waiting { subscription, until: now + timeout, is_due: false };
-        Self { http, exchange, origin, phase, end: None }
+        let waiting = Some(Waiting { subscription, until, is_due: false });
+        Self { held: Held::new(request, input), waiting }
     }
 
     pub(super) fn handle_input(&mut self, input: &[u8]) {
-        self.http.hold_input(input);
+        self.held.handle_input(input);
     }
 
-    /// Counts what is kept against `memory`. Returns whether that is too much.
     pub(super) fn charge_input(&mut self, memory: &Memory) -> bool {
-        self.http.charge_input(memory)
+        self.held.charge_input(memory)
     }
 
-    /// Whether the client is to be listened to: it may give up waiting, but not what is under way.
     pub(super) fn wants_input(&self) -> bool {
-        self.is_waiting() && self.http.held_bytes() < HELD_BYTES_MAX
+        self.held.wants_input()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -87,101 +63,60 @@ impl LongPoll {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Waiting { until, is_due: false, .. } => Some(until),
-            _ => None,
-        }
+        self.waiting.as_ref().filter(|waiting| !waiting.is_due).map(|waiting| waiting.until)
     }
 
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds, date: Date) -> Output<'a> {
-        if let Phase::Waiting { subscription, is_due, .. } = &self.phase {
+        if let Some(Waiting { subscription, is_due, .. }) = &self.waiting {
             match feeds.answer(subscription, *is_due) {
-                Answering::Ready(answer) => self.begin_answer(feeds, answer, date),
+                Answering::Ready(answer) => {
+                    self.waiting = None;
+                    let content = Content {
+                        content_type: "application/json",
+                        answer: Some(answer),
+                        ..Content::default()
+                    };
+                    self.held.give(feeds, date, content);
+                }
                 Answering::Later => return Output::Later,
                 Answering::Waiting => return Output::Idle,
             }
         }
-        match &self.phase {
-            Phase::Answering { head, sent, .. } if *sent < head.len() => {
-                Output::Bytes(&head[*sent..])
-            }
-            Phase::Answering { head, content: Some(answer), sent, .. } => {
-                Output::Bytes(&feeds.answer_bytes(answer)[sent - head.len()..])
-            }
-            _ => match self.end {
-                Some(reason) => Output::Finished(reason),
-                None if self.exchange.keep_alive => Output::NextRequest,
-                None => Output::Finished(CloseReason::Done),
-            },
-        }
+        self.held.output(feeds)
     }
 
-    fn begin_answer(&mut self, feeds: &mut Feeds, answer: Answer, date: Date) {
-        let bytes = feeds.answer_bytes(&answer);
-        let mut head = Vec::new();
-        let exchange = Exchange {
-            keep_alive: self.exchange.keep_alive && self.end.is_none(),
-            ..self.exchange
-        };
-        write_poll_head(&mut head, exchange, bytes.len(), self.origin.as_deref());
-        date.stamp(&mut head);
-        let messages = answer.messages;
-        let content = if bytes.len() <= INLINE_BYTES_MAX {
-            head.extend_from_slice(bytes);
-            feeds.end_answer(&answer);
-            None
-        } else {
-            Some(answer)
-        };
-        self.phase = Phase::Answering { head, content, sent: 0, messages };
-    }
-
-    pub(super) fn advance(&mut self, feeds: &mut Feeds, bytes: usize) -> u64 {
-        let Phase::Answering { head, content, sent, messages } = &mut self.phase else { return 0 };
-        *sent += bytes;
-        let begun = std::mem::take(messages);
-        let content_len = content.as_ref().map_or(0, |answer| feeds.answer_bytes(answer).len());
-        if *sent == head.len() + content_len {
-            self.end(feeds);
-        }
-        begun
+    pub(super) fn advance(&mut self, feeds: &mut Feeds, sent: usize) -> u64 {
+        self.held.advance(feeds, sent)
     }
 
     /// Ends the connection with the answer, which does not wait any longer.
     pub(super) fn close(&mut self, reason: CloseReason) {
-        self.end.get_or_insert(reason);
+        self.held.end_with(reason);
         self.answer_now();
     }
 
     fn answer_now(&mut self) {
-        if let Phase::Waiting { is_due, .. } = &mut self.phase {
-            *is_due = true;
+        if let Some(waiting) = &mut self.waiting {
+            waiting.is_due = true;
         }
     }
 
-    /// Whether it can be answered still.
     pub(super) fn is_waiting(&self) -> bool {
-        matches!(self.phase, Phase::Waiting { .. })
+        self.held.is_waiting()
     }
 
     pub(super) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
-        if let Phase::Answering { content: Some(answer), .. } = &self.phase {
-            feeds.set_answer_blocked(answer, is_blocked);
-        }
+        self.held.set_blocked(feeds, is_blocked);
     }
 
     pub(super) fn end(&mut self, feeds: &mut Feeds) {
-        match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Waiting { subscription, .. } => feeds.unsubscribe(&subscription),
-            Phase::Answering { content: Some(answer), .. } => feeds.end_answer(&answer),
-            Phase::Answering { .. } | Phase::Over => {}
+        if let Some(Waiting { subscription, .. }) = self.waiting.take() {
+            feeds.unsubscribe(&subscription);
         }
+        self.held.end(feeds);
     }
 
-    /// The connection goes on with the next request, or waits for one.
-    pub(crate) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
-        let mut http = self.http;
-        http.go_on(now, date, timing);
-        http
+    pub(super) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
+        self.held.into_http(now, date, timing)
     }
 }

@@ -1,10 +1,13 @@
 //! Protocol identities as sans-IO state machines. Bytes and time go in through `handle_*`, bytes come out of `output`;
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
+pub(crate) mod engine_io;
+mod held;
 pub(crate) mod http;
 mod long_poll;
 mod outbox;
 pub(crate) mod sse;
+mod stream;
 pub(crate) mod websocket;
 pub(crate) mod zws;
 
@@ -15,7 +18,9 @@ use crate::feed::Feeds;
 use crate::http::Date;
 use crate::memory::Memory;
 use crate::metrics::Transport;
+use engine_io::Wake;
 
+pub(crate) use engine_io::{EnginePoll, EngineSessions, EngineSocket};
 pub(crate) use http::Http;
 pub(crate) use long_poll::LongPoll;
 pub(crate) use sse::Sse;
@@ -29,6 +34,13 @@ pub(crate) struct Timing {
     pub(crate) keepalive_timeout: Duration,
     pub(crate) ping_interval: Duration,
     pub(crate) ping_timeout: Duration,
+}
+
+/// What sessions share.
+pub(crate) struct Shared<'a> {
+    pub(crate) feeds: &'a mut Feeds,
+    /// Those sessions that outlive their connections.
+    pub(crate) engine: &'a mut EngineSessions,
 }
 
 /// What a session wants written now.
@@ -46,13 +58,15 @@ pub(crate) enum Output<'a> {
     NextRequest,
 }
 
-/// A client that gets messages.
+/// A client that gets messages, or a connection that carries one for a while.
 #[derive(Debug)]
 pub(crate) enum Session {
     WebSocket(WebSocket),
     Sse(Sse),
     Zws(Box<Zws>),
     LongPoll(Box<LongPoll>),
+    EnginePoll(Box<EnginePoll>),
+    EngineSocket(Box<EngineSocket>),
 }
 
 impl Session {
@@ -63,6 +77,53 @@ impl Session {
             Self::Sse(_) => Transport::Sse,
             Self::Zws(_) => Transport::Zws,
             Self::LongPoll(_) => Transport::Poll,
+            Self::EnginePoll(_) | Self::EngineSocket(_) => Transport::SocketIo,
+        }
+    }
+
+    /// What its connection counts as among clients: an Engine.IO session counts itself.
+    pub(crate) fn counts_as(&self) -> Transport {
+        match self {
+            Self::EnginePoll(_) | Self::EngineSocket(_) => Transport::Http,
+            _ => self.transport(),
+        }
+    }
+
+    /// Whether it belongs to an Engine.IO session, which says itself when it ends.
+    pub(crate) fn is_carrier(&self) -> bool {
+        matches!(self, Self::EnginePoll(_) | Self::EngineSocket(_))
+    }
+
+    /// Whether the connection will be one for requests again.
+    pub(crate) fn is_held_request(&self) -> bool {
+        matches!(self, Self::EnginePoll(_) | Self::LongPoll(_))
+    }
+
+    /// The connection goes on with HTTP, where it does.
+    pub(crate) fn into_http(
+        self,
+        now: Instant,
+        date: Date,
+        timing: &Timing,
+    ) -> Result<Box<Http>, Self> {
+        match self {
+            Self::LongPoll(poll) => Ok(poll.into_http(now, date, timing)),
+            Self::EnginePoll(poll) => Ok(poll.into_http(now, date, timing)),
+            other => Err(other),
+        }
+    }
+
+    /// Acts for an Engine.IO session.
+    pub(crate) fn wake(&mut self, wake: Wake) {
+        match (self, wake) {
+            (Self::EnginePoll(poll), Wake::Answer(session, word)) => {
+                poll.end_with_word(session, word);
+            }
+            (Self::EngineSocket(socket), Wake::Close(reason)) => socket.close(reason),
+            (Self::EngineSocket(socket), Wake::Disconnect { code, last_word }) => {
+                socket.disconnect(code, last_word);
+            }
+            _ => {}
         }
     }
 
@@ -73,6 +134,7 @@ impl Session {
         input: &mut [u8],
         timing: &Timing,
         message_bytes_max: usize,
+        shared: Shared<'_>,
     ) {
         match self {
             Self::WebSocket(session) => {
@@ -81,6 +143,10 @@ impl Session {
             Self::Sse(session) => session.handle_input(input, message_bytes_max),
             Self::Zws(session) => session.handle_input(now, input, timing, message_bytes_max),
             Self::LongPoll(session) => session.handle_input(input),
+            Self::EnginePoll(session) => session.handle_input(input),
+            Self::EngineSocket(session) => {
+                session.handle_input(now, input, timing, message_bytes_max, shared);
+            }
         }
     }
 
@@ -89,14 +155,17 @@ impl Session {
         match self {
             Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => false,
             Self::LongPoll(session) => session.charge_input(memory),
+            Self::EnginePoll(session) => session.charge_input(memory),
+            Self::EngineSocket(session) => session.charge_input(memory),
         }
     }
 
     /// Whether the client is to be listened to now.
     pub(crate) fn wants_input(&self) -> bool {
         match self {
-            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => true,
+            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) | Self::EngineSocket(_) => true,
             Self::LongPoll(session) => session.wants_input(),
+            Self::EnginePoll(session) => session.wants_input(),
         }
     }
 
@@ -113,6 +182,7 @@ impl Session {
                 session.handle_timeout(now);
                 Ok(())
             }
+            Self::EnginePoll(_) | Self::EngineSocket(_) => Ok(()),
         }
     }
 
@@ -123,12 +193,19 @@ impl Session {
             Self::Sse(session) => session.next_deadline(),
             Self::Zws(session) => session.next_deadline(),
             Self::LongPoll(session) => session.next_deadline(),
+            Self::EnginePoll(_) | Self::EngineSocket(_) => None,
         }
     }
 
     /// What is to be written; an answer that begins here is of this `date`.
-    pub(crate) fn output<'a>(&'a mut self, feeds: &'a mut Feeds, date: Date) -> Output<'a> {
+    pub(crate) fn output<'a>(&'a mut self, shared: Shared<'a>, date: Date) -> Output<'a> {
+        let feeds = match self {
+            Self::EnginePoll(session) => return session.output(shared, date),
+            Self::EngineSocket(session) => return session.output(shared),
+            _ => shared.feeds,
+        };
         match self {
+            Self::EnginePoll(_) | Self::EngineSocket(_) => Output::Idle,
             Self::WebSocket(session) => session.output(feeds),
             Self::Sse(session) => session.output(feeds),
             Self::Zws(session) => session.output(feeds),
@@ -149,25 +226,35 @@ impl Session {
             Self::Sse(session) => session.advance(now, feeds, sent, timing),
             Self::Zws(session) => session.advance(now, feeds, sent, timing),
             Self::LongPoll(session) => session.advance(feeds, sent),
+            Self::EnginePoll(session) => session.advance(feeds, sent),
+            Self::EngineSocket(session) => session.advance(now, feeds, sent, timing),
         }
     }
 
     /// The peer's TCP takes bytes again after a time in which it did not: it lives.
-    pub(crate) fn note_progress(&mut self, now: Instant, timing: &Timing) {
+    pub(crate) fn note_progress(
+        &mut self,
+        now: Instant,
+        timing: &Timing,
+        engine: &mut EngineSessions,
+    ) {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),
             Self::Zws(session) => session.note_alive(now, timing),
-            Self::Sse(_) | Self::LongPoll(_) => {}
+            Self::EngineSocket(session) => session.note_progress(now, timing, engine),
+            Self::Sse(_) | Self::LongPoll(_) | Self::EnginePoll(_) => {}
         }
     }
 
     /// Says goodbye as soon as the frame that is under way is complete.
     pub(crate) fn close(&mut self, reason: CloseReason) {
         match self {
-            Self::WebSocket(session) => session.close(reason),
-            Self::Sse(session) => session.close(reason),
+            Self::WebSocket(session) => session.stream.close(reason),
+            Self::Sse(session) => session.stream.close(reason),
             Self::Zws(session) => session.close(reason),
             Self::LongPoll(session) => session.close(reason),
+            Self::EnginePoll(session) => session.close(reason),
+            Self::EngineSocket(session) => session.close(reason),
         }
     }
 
@@ -176,49 +263,61 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.disconnect(code),
             Self::Zws(session) => session.disconnect(code),
-            Self::Sse(session) => session.close(CloseReason::Host),
+            Self::Sse(session) => session.stream.close(CloseReason::Host),
             Self::LongPoll(session) => session.close(CloseReason::Host),
+            // Its session is told, and wakes it.
+            Self::EnginePoll(_) | Self::EngineSocket(_) => {}
         }
     }
 
     /// Says goodbye as soon as everything is sent that the client is owed now.
     pub(crate) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match self {
-            Self::WebSocket(session) => session.close_when_drained(feeds, reason),
-            Self::Sse(session) => session.close_when_drained(feeds, reason),
+            Self::WebSocket(session) => session.stream.close_when_drained(feeds, reason),
+            Self::Sse(session) => session.stream.close_when_drained(feeds, reason),
             Self::Zws(session) => session.close_when_drained(feeds, reason),
             // Its answer has everything that it is owed.
             Self::LongPoll(session) => session.close(reason),
+            // Its session knows that it is leaving.
+            Self::EnginePoll(_) => {}
+            Self::EngineSocket(session) => session.close_when_drained(feeds, reason),
         }
     }
 
     /// Whether a goodbye could be sent at once: no frame is under way.
     pub(crate) fn is_between_frames(&self, feeds: &Feeds) -> bool {
         match self {
-            Self::WebSocket(session) => session.frame_rest_bytes(feeds) == 0,
-            Self::Sse(session) => session.event_rest_bytes(feeds) == 0,
+            Self::WebSocket(session) => session.stream.frame_rest_bytes(feeds) == 0,
+            Self::Sse(session) => session.stream.frame_rest_bytes(feeds) == 0,
             Self::Zws(session) => session.frame_rest_bytes(feeds) == 0,
             Self::LongPoll(session) => session.is_waiting(),
+            Self::EnginePoll(session) => session.is_waiting(),
+            Self::EngineSocket(session) => session.frame_rest_bytes(feeds) == 0,
         }
     }
 
     /// Whether the socket takes bytes at the moment.
     pub(crate) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         match self {
-            Self::WebSocket(session) => session.set_blocked(feeds, is_blocked),
-            Self::Sse(session) => session.set_blocked(feeds, is_blocked),
+            Self::WebSocket(session) => session.stream.set_blocked(feeds, is_blocked),
+            Self::Sse(session) => session.stream.set_blocked(feeds, is_blocked),
             Self::Zws(session) => session.set_blocked(feeds, is_blocked),
             Self::LongPoll(session) => session.set_blocked(feeds, is_blocked),
+            Self::EnginePoll(session) => session.set_blocked(feeds, is_blocked),
+            Self::EngineSocket(session) => session.set_blocked(feeds, is_blocked),
         }
     }
 
-    /// Gives the cursor back. The session is of no use afterwards.
-    pub(crate) fn end(&mut self, feeds: &mut Feeds) {
+    /// Gives the cursor back, since the connection ends for `reason`. The session is of no use afterwards.
+    pub(crate) fn end(&mut self, reason: CloseReason, shared: Shared<'_>) {
+        let Shared { feeds, engine } = shared;
         match self {
-            Self::WebSocket(session) => session.end(feeds),
-            Self::Sse(session) => session.end(feeds),
+            Self::WebSocket(session) => session.stream.end(feeds),
+            Self::Sse(session) => session.stream.end(feeds),
             Self::Zws(session) => session.end(feeds),
             Self::LongPoll(session) => session.end(feeds),
+            Self::EnginePoll(session) => session.end(reason, feeds, engine),
+            Self::EngineSocket(session) => session.end(reason, feeds, engine),
         }
     }
 }

@@ -1,51 +1,26 @@
 //! A client on WebSocket (RFC 6455): frames of its feed out, pings and closes answered, everything else dropped.
 //! Knows no socket and no clock.
-//!
-//! ```text
-//!            close frame, violation, lag, memory
-//!   Open ────────────────────────────────────────▶ Closing ──frame boundary──▶ Closed
-//!     └──────▶ Draining ──everything owed is sent──────┘        close frame
-//! ```
 
 use std::time::Instant;
 
-use super::outbox::Outbox;
+use super::stream::Stream;
 use super::{Output, Timing};
 use crate::error::CloseReason;
-use crate::feed::{Feeds, Pending, Subscription};
-use crate::wire::websocket::{self, ControlPayload, Decoder, Event};
+use crate::feed::{Feeds, Subscription};
+use crate::wire::websocket::{self, ControlPayload, Decoder, Event, Said};
 
 /// One client. What an idle one does not need is in boxes: there may be hundreds of thousands.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
+    pub(super) stream: Stream,
     /// Set while a frame or a message of the client has begun and not ended.
     decoder: Option<Box<Decoder>>,
-    pub(super) subscription: Option<Subscription>,
-    phase: Phase,
     heartbeat: Heartbeat,
     /// The latest ping that was not answered; an earlier one need not be (section 5.5.3).
     ping: Option<Box<ControlPayload>>,
-    /// Set while there are bytes of this client alone, the answer to its upgrade first.
-    outbox: Option<Box<Outbox>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Open,
-    /// To be closed when everything before the offset is sent.
-    Draining {
-        until: u64,
-        reason: CloseReason,
-    },
-    /// To be closed where the next frame begins.
-    Closing {
-        code: Option<u16>,
-        reason: CloseReason,
-    },
-    /// The close frame is in the outbox or gone; nothing may follow it (section 5.5.1).
-    Closed {
-        reason: CloseReason,
-    },
+    /// What the goodbye says that is not ours to say: what the client closed with, which it gets back, or what the host
+    /// program gave.
+    given_code: Option<u16>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +30,15 @@ enum Heartbeat {
     },
     /// A ping is to be sent where the next frame begins.
     Due,
-    /// The ping is in the outbox. Its time runs when it has left, so that a backlog is not held against the client.
+    /// The ping is on its way. Its time runs when it has left, so that a backlog is not held against the client.
     Leaving,
     Awaiting {
         until: Instant,
+    },
+    /// It is somebody else's, who writes frames of their own where one begins.
+    Elsewhere {
+        /// To be sent as soon as that is so.
+        has_frames: bool,
     },
 }
 
@@ -70,12 +50,22 @@ impl WebSocket {
         subscription: Option<Subscription>,
     ) -> Self {
         Self {
+            stream: Stream::new(response, subscription),
             decoder: None,
-            subscription,
-            phase: Phase::Open,
             heartbeat: Heartbeat::Quiet { ping_at },
             ping: None,
-            outbox: (!response.is_empty()).then(|| Outbox::new(response)),
+            given_code: None,
+        }
+    }
+
+    /// A client that somebody else pings.
+    pub(super) fn without_heartbeat(response: Vec<u8>) -> Self {
+        Self {
+            stream: Stream::new(response, None),
+            decoder: None,
+            heartbeat: Heartbeat::Elsewhere { has_frames: false },
+            ping: None,
+            given_code: None,
         }
     }
 
@@ -99,25 +89,26 @@ impl WebSocket {
         mut input: &mut [u8],
         timing: &Timing,
         mut fresh: Decoder,
-        mut on_message: impl FnMut(&[u8]) -> Result<(), CloseReason>,
+        mut on_message: impl FnMut(Said<'_>) -> Result<(), CloseReason>,
     ) {
         let mut kept = self.decoder.take();
         let decoder = kept.as_deref_mut().unwrap_or(&mut fresh);
-        while matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
+        while !self.stream.is_closing() {
             let Some(event) = decoder.next(&mut input) else { break };
             self.note_alive(now, timing);
             match event {
                 Event::Message => {
-                    if let Err(reason) = on_message(decoder.kept()) {
-                        self.close(reason);
+                    if let Err(reason) = on_message(decoder.said()) {
+                        self.stream.close(reason);
                     }
                 }
                 Event::Pong => {}
                 Event::Ping(payload) => self.ping = Some(payload),
                 Event::Close(code) => {
-                    self.phase = Phase::Closing { code, reason: CloseReason::Client };
+                    self.given_code = code;
+                    self.stream.close(CloseReason::Client);
                 }
-                Event::Violation(reason) => self.close(reason),
+                Event::Violation(reason) => self.stream.close(reason),
             }
         }
         if !decoder.is_at_rest() {
@@ -125,8 +116,14 @@ impl WebSocket {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+    /// What is kept of a message that is under way.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.decoder.as_ref().map_or(0, |decoder| decoder.kept_bytes())
+    }
+
+    /// Notes whether frames of somebody else's wait to be put as soon as that can be.
+    pub(super) fn expect_own(&mut self, has_frames: bool) {
+        self.heartbeat = Heartbeat::Elsewhere { has_frames };
     }
 
     /// Any sign of life answers a ping: what matters is that somebody is there.
@@ -149,74 +146,50 @@ impl WebSocket {
         match self.heartbeat {
             Heartbeat::Quiet { ping_at } => Some(ping_at),
             Heartbeat::Awaiting { until } => Some(until),
-            Heartbeat::Due | Heartbeat::Leaving => None,
+            Heartbeat::Due | Heartbeat::Leaving | Heartbeat::Elsewhere { .. } => None,
+        }
+    }
+
+    /// Closes for the host program, with a code of its own.
+    pub(super) fn disconnect(&mut self, code: u16) {
+        if !self.stream.is_closing() {
+            self.given_code = Some(code);
+            self.stream.close(CloseReason::Host);
         }
     }
 
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
-        let mut bytes_max = usize::MAX;
-        self.end_drain(feeds);
-        if self.outbox.is_none() && self.has_own_frames() {
-            match self.frame_rest_bytes(feeds) {
-                0 => self.write_own_frames(feeds),
-                rest => bytes_max = rest,
+        self.output_with(feeds, b"")
+    }
+
+    /// As [`Self::output`]; `last_word` is the last text before the goodbye, if it is not empty.
+    pub(super) fn output_with<'a>(
+        &'a mut self,
+        feeds: &'a mut Feeds,
+        last_word: &[u8],
+    ) -> Output<'a> {
+        let Self { stream, heartbeat, ping, given_code, .. } = self;
+        let is_due = [Heartbeat::Due, Heartbeat::Elsewhere { has_frames: true }];
+        let has_own_frames = ping.is_some() || is_due.contains(heartbeat);
+        stream.output(feeds, has_own_frames, |out, goodbye| {
+            if let Some(ping) = ping.take() {
+                websocket::write_frame(out, websocket::PONG, ping.as_bytes());
             }
-        }
-        if let Some(outbox) = &self.outbox {
-            return Output::Bytes(outbox.rest());
-        }
-        if let Phase::Closed { reason } = self.phase {
-            return Output::Finished(reason);
-        }
-        match self.subscription.as_ref().map(|own| feeds.pending(own)) {
-            Some(Pending::Bytes(bytes)) => Output::Bytes(&bytes[..bytes.len().min(bytes_max)]),
-            Some(Pending::Later) => Output::Later,
-            // It has just turned out that nothing more is owed: the next visit says goodbye.
-            Some(Pending::Nothing) if matches!(self.phase, Phase::Draining { .. }) => Output::Later,
-            Some(Pending::Nothing) | None => Output::Idle,
-        }
-    }
-
-    /// Closes once everything is sent that was owed.
-    fn end_drain(&mut self, feeds: &mut Feeds) {
-        if let (Phase::Draining { until, reason }, Some(subscription)) =
-            (self.phase, &self.subscription)
-            && feeds.has_reached(subscription, until)
-        {
-            self.close(reason);
-        }
-    }
-
-    /// How many bytes have to be sent before a frame of this client's own may be.
-    pub(super) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
-        self.subscription.as_ref().map_or(0, |own| feeds.frame_rest_bytes(own))
-    }
-
-    /// Whether frames wait that are this client's own: answers, pings, a close.
-    fn has_own_frames(&self) -> bool {
-        match self.phase {
-            Phase::Closed { .. } => false,
-            Phase::Closing { .. } => true,
-            Phase::Open | Phase::Draining { .. } => {
-                self.ping.is_some() || self.heartbeat == Heartbeat::Due
+            if goodbye.is_some() && !last_word.is_empty() {
+                websocket::write_frame(out, websocket::TEXT, last_word);
             }
-        }
-    }
-
-    fn write_own_frames(&mut self, feeds: &mut Feeds) {
-        let mut bytes = Vec::new();
-        if let Some(ping) = self.ping.take() {
-            websocket::write_frame(&mut bytes, websocket::PONG, ping.as_bytes());
-        }
-        if let Phase::Closing { code, reason } = self.phase {
-            websocket::write_close(&mut bytes, code);
-            self.phase = Phase::Closed { reason };
-            self.end(feeds);
-        } else if self.heartbeat == Heartbeat::Due {
-            websocket::write_frame(&mut bytes, websocket::PING, b"");
-            self.heartbeat = Heartbeat::Leaving;
-        }
-        self.outbox = Some(Outbox::new(bytes));
+            match goodbye {
+                Some(CloseReason::Client | CloseReason::Host) => {
+                    websocket::write_close(out, *given_code);
+                }
+                Some(reason) => websocket::write_close(out, reason.close_code()),
+                None if *heartbeat == Heartbeat::Due => {
+                    websocket::write_frame(out, websocket::PING, b"");
+                    *heartbeat = Heartbeat::Leaving;
+                }
+                None => {}
+            }
+        })
     }
 
     pub(super) fn advance(
@@ -226,50 +199,10 @@ impl WebSocket {
         sent: usize,
         timing: &Timing,
     ) -> u64 {
-        let Some(outbox) = &mut self.outbox else {
-            return self.subscription.as_ref().map_or(0, |own| feeds.advance(own, sent));
-        };
-        if outbox.advance(sent) {
-            self.outbox = None;
-            if self.heartbeat == Heartbeat::Leaving {
-                self.heartbeat = Heartbeat::Awaiting { until: now + timing.ping_timeout };
-            }
+        let messages = self.stream.advance(feeds, sent);
+        if self.heartbeat == Heartbeat::Leaving && !self.stream.has_own_bytes_under_way() {
+            self.heartbeat = Heartbeat::Awaiting { until: now + timing.ping_timeout };
         }
-        0
-    }
-
-    pub(super) fn close(&mut self, reason: CloseReason) {
-        if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
-            self.phase = Phase::Closing { code: reason.close_code(), reason };
-        }
-    }
-
-    /// As [`Self::close`], with a close code of the host program's own.
-    pub(super) fn disconnect(&mut self, code: u16) {
-        if matches!(self.phase, Phase::Open | Phase::Draining { .. }) {
-            self.phase = Phase::Closing { code: Some(code), reason: CloseReason::Host };
-        }
-    }
-
-    pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
-        match (self.phase, &self.subscription) {
-            (Phase::Open, Some(subscription)) => {
-                self.phase = Phase::Draining { until: feeds.end(subscription), reason };
-            }
-            (Phase::Open, None) => self.close(reason),
-            _ => {}
-        }
-    }
-
-    pub(super) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
-        if let Some(subscription) = &self.subscription {
-            feeds.set_blocked(subscription, is_blocked);
-        }
-    }
-
-    pub(super) fn end(&mut self, feeds: &mut Feeds) {
-        if let Some(subscription) = self.subscription.take() {
-            feeds.unsubscribe(&subscription);
-        }
+        messages
     }
 }

@@ -19,7 +19,7 @@ use crate::hooks::Allowed;
 use crate::memory::Charge;
 use crate::topics::{Filter, TOPIC_BYTES_MAX};
 use crate::wire::WireFormat;
-use crate::wire::websocket::Decoder;
+use crate::wire::websocket::{Decoder, Said};
 use crate::wire::zws::{Protocol, REQUEST_HEAD_BYTES, Reader, Request};
 
 /// How much of a client's message tells what it asks for, or that its topic is too long.
@@ -142,10 +142,13 @@ impl Zws {
     ) {
         let decoder = Decoder::with_limit(message_bytes_max).keeping(REQUEST_BYTES_MAX);
         let Self { socket, reader, topics, .. } = self;
-        socket.handle_messages(now, input, timing, decoder, |message| match reader.read(message) {
-            Ok(None) => Ok(()),
-            Ok(Some(request)) => topics.apply(request),
-            Err(_) => Err(CloseReason::Protocol),
+        socket.handle_messages(now, input, timing, decoder, |said| {
+            let Said::Binary(message) = said else { return Err(CloseReason::Protocol) };
+            match reader.read(message) {
+                Ok(None) => Ok(()),
+                Ok(Some(request)) => topics.apply(request),
+                Err(_) => Err(CloseReason::Protocol),
+            }
         });
     }
 
@@ -174,13 +177,13 @@ impl Zws {
     /// Whether what changed could be followed now.
     fn wants_change(&self) -> bool {
         let is_settled = matches!(self.cursors, Cursors::Settled);
-        self.topics.has_changed && is_settled && self.socket.is_open()
+        self.topics.has_changed && is_settled && self.socket.stream.is_open()
     }
 
     /// Goes on with the next cursor once the one before has ended.
     fn end_change(&mut self, feeds: &mut Feeds) {
         let Cursors::Changing { next, goodbye } = &mut self.cursors else { return };
-        match &self.socket.subscription {
+        match &self.socket.stream.subscription {
             Some(before) if !feeds.has_ended(before) => return,
             Some(_) => {}
             // It is closed.
@@ -188,10 +191,10 @@ impl Zws {
         }
         let (next, goodbye) = (next.take(), *goodbye);
         self.cursors = Cursors::Settled;
-        self.socket.end(feeds);
-        self.socket.subscription = next;
+        self.socket.stream.end(feeds);
+        self.socket.stream.subscription = next;
         if let Some(reason) = goodbye {
-            self.socket.close_when_drained(feeds, reason);
+            self.socket.stream.close_when_drained(feeds, reason);
         }
     }
 
@@ -204,22 +207,22 @@ impl Zws {
         self.topics.has_changed = false;
         let wish = self.topics.wish();
         if wish.is_some() && !feeds.has_room_for_wishes() {
-            self.socket.close(CloseReason::Memory);
+            self.socket.stream.close(CloseReason::Memory);
             return;
         }
-        let before = self.socket.subscription.take();
+        let before = self.socket.stream.subscription.take();
         let Changed { before, after } =
             feeds.resubscribe(self.owner, before, wish, self.is_blocked);
         if before.is_some() {
-            self.socket.subscription = before;
+            self.socket.stream.subscription = before;
             self.cursors = Cursors::Changing { next: after, goodbye: None };
         } else {
-            self.socket.subscription = after;
+            self.socket.stream.subscription = after;
         }
     }
 
     pub(super) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
-        self.socket.frame_rest_bytes(feeds)
+        self.socket.stream.frame_rest_bytes(feeds)
     }
 
     pub(super) fn advance(
@@ -238,7 +241,7 @@ impl Zws {
     }
 
     pub(super) fn close(&mut self, reason: CloseReason) {
-        self.socket.close(reason);
+        self.socket.stream.close(reason);
     }
 
     pub(super) fn disconnect(&mut self, code: u16) {
@@ -247,21 +250,21 @@ impl Zws {
 
     pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         match &mut self.cursors {
-            Cursors::Settled => self.socket.close_when_drained(feeds, reason),
+            Cursors::Settled => self.socket.stream.close_when_drained(feeds, reason),
             Cursors::Changing { goodbye, .. } => *goodbye = Some(reason),
         }
     }
 
     pub(super) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         self.is_blocked = is_blocked;
-        self.socket.set_blocked(feeds, is_blocked);
+        self.socket.stream.set_blocked(feeds, is_blocked);
         if let Cursors::Changing { next: Some(next), .. } = &self.cursors {
             feeds.set_blocked(next, is_blocked);
         }
     }
 
     pub(super) fn end(&mut self, feeds: &mut Feeds) {
-        self.socket.end(feeds);
+        self.socket.stream.end(feeds);
         if let Cursors::Changing { next: Some(next), .. } =
             std::mem::replace(&mut self.cursors, Cursors::Settled)
         {

@@ -7,6 +7,7 @@ mod client;
 mod events;
 mod pipe;
 mod polls;
+mod socket_io;
 mod world;
 mod zws;
 
@@ -83,6 +84,38 @@ fn who_keeps_changing_topics_gets_exactly_what_it_wanted() {
     }
 }
 
+/// Pages with Socket.IO go from polling to WebSocket in the middle of things, hang up, break the protocol and begin anew.
+#[test]
+fn nothing_is_lost_or_doubled_by_who_changes_from_polling_to_websocket() {
+    let mut random = Random::from_env();
+    for _ in 0..worlds(16) {
+        let is_lenient = random.chance(2);
+        let rules = Rules {
+            lag_bytes_max: [20_000, 200_000][random.below(2)],
+            lag_policy: LagPolicy::Skip,
+            history: NO_HISTORY,
+            last_value: random.chance(4),
+            memory_bytes_max: 64 << 20,
+            pipe_bytes_max: if is_lenient { 50_000 } else { [1, 50, 5_000][random.below(3)] },
+            visit_bytes_max: if is_lenient { 20_000 } else { 20 },
+            misbehaves: random.chance(2),
+        };
+        let passes_time = random.chance(2);
+        let mut world = World::new(&mut random, rules);
+        for _ in 0..2_000 {
+            match random.below(10) {
+                0 => world.open_page(&mut random, 30),
+                1..=2 => world.publish(&mut random),
+                3 => world.act(&mut random),
+                4 if passes_time && random.chance(20) => world.pass_seconds(&mut random),
+                5 if random.chance(40) => world.connect(&mut random, 3),
+                _ => world.turn(&mut random),
+            }
+        }
+        world.finish(&mut random);
+    }
+}
+
 /// Clients come back at random moments, over restarts of the gateway, to histories of all sizes.
 #[test]
 fn nothing_is_lost_in_silence_by_who_comes_back() {
@@ -133,6 +166,7 @@ fn come_and_go(random: &mut Random, rules: Rules) {
     let mut world = World::new(random, rules);
     for _ in 0..2_000 {
         match random.below(12) {
+            0 if random.chance(4) => world.open_page(random, 10),
             0 => world.connect(random, 40),
             1 => world.reconnect(random, 120),
             2..=4 => world.publish(random),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Published, Run, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
+use super::socket_io::{Page, Surroundings, Terms};
 use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Site, in_memory};
 use crate::error::GapReason;
 use crate::feed::{self, LagPolicy};
@@ -31,6 +32,15 @@ pub(super) struct Rules {
     pub(super) misbehaves: bool,
 }
 
+impl Rules {
+    /// Whether there is so much room that nobody is closed who does nothing wrong.
+    fn is_lenient(&self) -> bool {
+        self.visit_bytes_max >= 20_000
+            && self.memory_bytes_max >= 64 << 20
+            && self.lag_policy != LagPolicy::Disconnect
+    }
+}
+
 pub(super) struct World {
     rules: Rules,
     now: Instant,
@@ -38,6 +48,7 @@ pub(super) struct World {
     connections: Connections<SimStream>,
     registered: BTreeMap<ConnectionKey, (SharedPipe, Interest)>,
     clients: Vec<Client>,
+    pages: Vec<Page>,
     published: Vec<Published>,
     waiting: Vec<(Published, Vec<u8>)>,
     /// Whether anybody missed anything in an earlier run.
@@ -56,6 +67,7 @@ impl World {
             connections: Connections::new(context),
             registered: BTreeMap::new(),
             clients: Vec::new(),
+            pages: Vec::new(),
             published: Vec::new(),
             waiting: Vec::new(),
             has_missed: false,
@@ -66,6 +78,18 @@ impl World {
         if self.clients.len() < clients_max {
             let pipe = self.accept(random);
             self.clients.push(Client::new(random, pipe, self.run));
+        }
+    }
+
+    /// A page with a Socket.IO client is opened.
+    pub(super) fn open_page(&mut self, random: &mut Random, pages_max: usize) {
+        if self.pages.len() < pages_max {
+            let terms = Terms {
+                has_values: self.rules.last_value,
+                tells_in_place: self.rules.lag_policy == LagPolicy::Skip,
+                is_lenient: self.rules.is_lenient(),
+            };
+            self.pages.push(Page::new(random, self.run, terms));
         }
     }
 
@@ -89,12 +113,17 @@ impl World {
         self.connections.abandon_all();
         self.reap();
         let (run, context) = begin(random, &self.rules, self.published.len());
+        self.pages.iter_mut().for_each(|page| page.abandon(&self.published, run));
         self.run = run;
         self.connections = Connections::new(context);
     }
 
     fn accept(&mut self, random: &mut Random) -> SharedPipe {
         let room = 1 + random.below(self.rules.pipe_bytes_max);
+        self.accept_with_room(random, room)
+    }
+
+    fn accept_with_room(&mut self, random: &mut Random, room: usize) -> SharedPipe {
         let pipe = Pipe::new(room, random.next());
         let stream = SimStream(Rc::clone(&pipe));
         let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
@@ -122,11 +151,16 @@ impl World {
                 let at = random.below(self.clients.len());
                 self.clients[at].act(random, self.rules.misbehaves);
             }
+            if !self.pages.is_empty() {
+                let at = random.below(self.pages.len());
+                self.pages[at].act(random, &self.published, self.rules.misbehaves);
+            }
         }
     }
 
     pub(super) fn pass_seconds(&mut self, random: &mut Random) {
         self.now += SECOND * random.below(12) as u32;
+        self.pages.iter_mut().for_each(Page::excuse);
     }
 
     /// One turn of the loop, then clients read.
@@ -164,6 +198,21 @@ impl World {
         for client in &mut self.clients {
             client.read(random);
         }
+        self.step_pages(random);
+    }
+
+    fn step_pages(&mut self, random: &mut Random) {
+        let mut pages = std::mem::take(&mut self.pages);
+        let published = std::mem::take(&mut self.published);
+        for page in &mut pages {
+            let accept = &mut |random: &mut Random| {
+                let narrowest = if self.rules.is_lenient() { 5_000 } else { 1 };
+                let room = narrowest + random.below(self.rules.pipe_bytes_max);
+                self.accept_with_room(random, room)
+            };
+            page.step(random, &mut Surroundings { published: &published, accept });
+        }
+        (self.pages, self.published) = (pages, published);
     }
 
     fn ready(&self) -> Vec<(ConnectionKey, bool, bool)> {
@@ -224,6 +273,7 @@ impl World {
     /// Nothing new happens, everyone reads; then every client's account must be right, and nothing may be left behind.
     pub(super) fn finish(mut self, random: &mut Random) {
         self.clients.iter_mut().for_each(Client::recover);
+        self.pages.iter_mut().for_each(Page::recover);
         let mut quiet_turns = 0;
         let mut turns = 0;
         while quiet_turns < 3 {
@@ -232,7 +282,8 @@ impl World {
                 && self.ready().is_empty()
                 && !self.connections.has_work()
                 && !self.connections.context.feeds.has_fresh()
-                && self.clients.iter().all(|client| client.pipe.borrow().to_client.is_empty());
+                && self.clients.iter().all(|client| client.pipe.borrow().to_client.is_empty())
+                && self.pages.iter_mut().all(Page::is_quiet);
             quiet_turns = if is_quiet { quiet_turns + 1 } else { 0 };
             turns += 1;
             assert!(turns < 300_000, "the loop spins");
@@ -251,6 +302,7 @@ impl World {
             self.turn(random);
         }
         self.clients.iter_mut().for_each(Client::recover);
+        self.pages.iter_mut().for_each(Page::recover);
         // Who kept the gateway waiting for too long is closed for that, the others show that they live.
         (0..3).for_each(|_| self.turn(random));
         self.say_goodbye(random, 600 * SECOND);
@@ -272,11 +324,15 @@ impl World {
             drop(pipe);
             client.check(&self.published, is_alive, self.has_missed, self.rules.last_value);
         }
+        for page in &self.pages {
+            page.check(&self.published, !page.is_stopping());
+        }
     }
 
     fn say_goodbye(&mut self, random: &mut Random, drain: Duration) {
         let alive: Vec<bool> =
             self.clients.iter().map(|client| !client.pipe.borrow().server_ended).collect();
+        let owed: Vec<bool> = self.pages.iter_mut().map(Page::begin_stop).collect();
         self.connections.stop_serving();
         self.connections.begin_drain(self.now, self.now + drain);
         let mut turns = 0;
@@ -286,8 +342,13 @@ impl World {
                 let mut pipe = client.pipe.borrow_mut();
                 pipe.client_ended |= pipe.server_ended && pipe.to_client.is_empty();
             }
+            self.pages.iter_mut().for_each(Page::follow_ends);
             turns += 1;
             assert!(turns < 100_000, "the drain ends");
+        }
+        self.step_pages(random);
+        for (page, is_owed) in self.pages.iter().zip(owed) {
+            assert!(!is_owed || page.was_said_goodbye(), "{page:?}");
         }
         for (client, was_alive) in self.clients.iter_mut().zip(alive) {
             client.read_at_most(usize::MAX);

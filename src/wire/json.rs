@@ -42,14 +42,21 @@ pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<
 
 /// Appends `{"gap":{"missed":…,"reason":…}}`; `missed` is `null` where the number is not known.
 pub(crate) fn write_gap(out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
-    out.extend_from_slice(b"{\"gap\":{\"missed\":");
+    out.extend_from_slice(b"{\"gap\":");
+    write_gap_object(out, missed, reason);
+    out.push(b'}');
+}
+
+/// Appends the inner object of [`write_gap`].
+pub(super) fn write_gap_object(out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
+    out.extend_from_slice(b"{\"missed\":");
     match missed {
         Some(missed) => out.extend_from_slice(itoa::Buffer::new().format(missed).as_bytes()),
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b",\"reason\":\"");
     out.extend_from_slice(reason.label().as_bytes());
-    out.extend_from_slice(b"\"}}");
+    out.extend_from_slice(b"\"}");
 }
 
 /// How a byte is written in a JSON string (RFC 8259 section 7): how many of the two bytes count; none where it takes
@@ -72,8 +79,8 @@ const WRITTEN: [([u8; 2], u8); 256] = {
 /// Bytes that are looked at together: two vectors of what every x86-64 and ARM64 has.
 const CHUNK_BYTES: usize = 32;
 
-/// Writes `text`, which is UTF-8.
-fn write_string(out: &mut Vec<u8>, text: &[u8]) {
+/// Writes `text`, which is UTF-8, with its quotes.
+pub(super) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let (chunks, rest) = text.as_chunks::<CHUNK_BYTES>();

@@ -1,7 +1,10 @@
 //! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
 
+pub(crate) mod engine_io;
 pub(crate) mod json;
+pub(crate) mod json_scan;
 pub(crate) mod poll;
+pub(crate) mod socket_io;
 pub(crate) mod sse;
 pub(crate) mod utf8;
 pub(crate) mod websocket;
@@ -92,6 +95,8 @@ pub(crate) enum WireFormat {
     /// A WebSocket frame for each part.
     Zws,
     Poll,
+    /// As on a WebSocket, also for clients that poll: they may move to one.
+    SocketIo(socket_io::Arguments),
 }
 
 /// What encoding depends on besides the message: the same for the whole gateway.
@@ -103,7 +108,7 @@ pub(crate) struct Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 9;
+    pub(crate) const COUNT: usize = 13;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
@@ -112,6 +117,7 @@ impl WireFormat {
             Self::Sse(data, framing) => 3 + 2 * data as usize + framing as usize,
             Self::Zws => 7,
             Self::Poll => 8,
+            Self::SocketIo(arguments) => 9 + arguments as usize,
         }
     }
 
@@ -148,13 +154,16 @@ impl WireFormat {
             }),
             Self::Zws => zws::write_message(out, message),
             Self::Poll => poll::write_message(out, &encoding.epoch, message),
+            Self::SocketIo(arguments) => {
+                socket_io::write_message(out, arguments, &encoding.epoch, message);
+            }
         }
     }
 
     /// Whether the format can tell of a gap: `raw` and `parts` on WebSocket cannot, nor can ZWS.
     pub(crate) fn tells_gaps(self) -> bool {
         match self {
-            Self::WebSocket(Format::Json) | Self::Sse(..) | Self::Poll => true,
+            Self::WebSocket(Format::Json) | Self::Sse(..) | Self::Poll | Self::SocketIo(_) => true,
             Self::WebSocket(Format::Raw | Format::Parts) | Self::Zws => false,
         }
     }
@@ -171,6 +180,7 @@ impl WireFormat {
                 framing.write_with(out, |out| sse::write_gap(out, missed, reason));
             }
             Self::Poll => poll::write_gap(out, missed, reason),
+            Self::SocketIo(_) => socket_io::write_gap(out, missed, reason),
             Self::WebSocket(Format::Raw | Format::Parts) | Self::Zws => {}
         }
     }
@@ -257,6 +267,7 @@ mod tests {
 
     #[test]
     fn every_format_has_its_own_place() {
+        use socket_io::Arguments::{Json, JsonAndOffset, Raw, RawAndOffset};
         let mut places: Vec<_> = [Format::Raw, Format::Json, Format::Parts]
             .map(WireFormat::WebSocket)
             .into_iter()
@@ -265,6 +276,7 @@ mod tests {
                     .map(|framing| WireFormat::Sse(data, framing))
             }))
             .chain([WireFormat::Zws, WireFormat::Poll])
+            .chain([Raw, RawAndOffset, Json, JsonAndOffset].map(WireFormat::SocketIo))
             .map(WireFormat::index)
             .collect();
         places.sort_unstable();

@@ -3,6 +3,8 @@
 //!
 //! JSON escapes every control byte, so that a line ends where its object does.
 
+use std::ops::Range;
+
 use super::{json, write_id};
 use crate::error::GapReason;
 use crate::message::{Epoch, Message, Seq};
@@ -24,6 +26,11 @@ const GAP: &[u8] = b"{\"gap\":";
 
 /// What stands in front of its reason.
 const REASON: &[u8] = b",\"reason\":";
+
+const HEAD: &[u8] = b"{\"messages\":[";
+
+/// Where the objects stand in what [`Answer::finish`] returns.
+pub(crate) const OBJECTS_AT: usize = HEAD.len();
 
 /// An answer while it is put together.
 #[derive(Debug, Default)]
@@ -61,6 +68,21 @@ impl Answer {
         taken
     }
 
+    /// Takes the one message of `line`, but for its object, which is to be put where objects stand; returns where in `line`
+    /// it is. `None` where its gap has to wait, as with [`Self::take`].
+    pub(crate) fn take_without_object(&mut self, line: &[u8]) -> Option<Range<usize>> {
+        let mut start = 0;
+        if line.starts_with(GAP) {
+            if !self.is_empty() {
+                return None;
+            }
+            start = line.iter().position(|&byte| byte == b'\n')? + 1;
+            self.gap = line[1..start - 2].to_vec();
+        }
+        self.messages += 1;
+        Some(start..line.len() - 1)
+    }
+
     /// Notes that more is missing, because of lag, and nobody knows how much. An answer tells of one gap: what was the
     /// reason of an earlier one stays it.
     pub(crate) fn note_lag(&mut self) {
@@ -94,7 +116,7 @@ impl Answer {
     /// The answer after which the client is to go on behind the message `next`.
     pub(crate) fn finish(self, epoch: &Epoch, next: Seq) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.objects.len() + self.gap.len() + 64);
-        out.extend_from_slice(b"{\"messages\":[");
+        out.extend_from_slice(HEAD);
         out.extend_from_slice(&self.objects);
         out.extend_from_slice(b"],\"next\":\"");
         write_id(&mut out, epoch, next);
@@ -160,6 +182,26 @@ mod tests {
         let json = finished(answer);
         assert_eq!(json["messages"], serde_json::json!([object(4), object(5)]));
         assert_eq!(json["gap"], gap);
+    }
+
+    #[test]
+    fn a_large_message_is_put_where_objects_stand() {
+        for (line, gap) in [
+            (lines(&[4]), serde_json::Value::Null),
+            (lines(&[0, 4]), serde_json::json!({"missed": 3, "reason": "upstream"})),
+        ] {
+            let mut answer = Answer::default();
+            let at = answer.take_without_object(&line).unwrap();
+            assert_eq!(answer.messages(), 1);
+            let mut bytes = answer.finish(&Epoch::from_seed(0), Seq(9));
+            bytes.splice(OBJECTS_AT..OBJECTS_AT, line[at].iter().copied());
+            let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(json["messages"], serde_json::json!([object(4)]));
+            assert_eq!((&json["gap"], &json["next"]), (&gap, &"00000000-9".into()));
+        }
+        let mut answer = Answer::default();
+        answer.take(&lines(&[0]));
+        assert_eq!(answer.take_without_object(&lines(&[0, 4])), None, "one gap in an answer");
     }
 
     #[test]

@@ -67,6 +67,16 @@ pub(super) fn write_header(out: &mut Vec<u8>, opcode: OpCode, payload_len: usize
     out.extend_from_slice(&header[..header_len]);
 }
 
+/// The opcode and the payload of the frame that `frames` begin with, and what is behind it: of frames that we wrote. `None`
+/// where none is whole.
+pub(super) fn split_frame(frames: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
+    let mut head = Cursor::new(frames);
+    let (frame, length) = FrameHeader::parse(&mut head).ok()??;
+    let rest = &frames[head.position() as usize..];
+    let (payload, behind) = rest.split_at_checked(length.try_into().ok()?)?;
+    Some((frame.opcode, payload, behind))
+}
+
 fn format_header(
     header: &mut [u8; OWN_HEADER_BYTES_MAX],
     opcode: OpCode,
@@ -90,6 +100,13 @@ pub(crate) enum Event {
     /// The client broke the protocol: [`CloseReason::Protocol`], [`CloseReason::InvalidData`] or
     /// [`CloseReason::TooLarge`]. Nothing after it is to be decoded.
     Violation(CloseReason),
+}
+
+/// A data message, as far as it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said<'a> {
+    Text(&'a [u8]),
+    Binary(&'a [u8]),
 }
 
 /// The payload of a control frame.
@@ -118,13 +135,14 @@ impl ControlPayload {
 /// Reads a client's frames in any segmentation, in constant memory.
 ///
 /// Data is validated and skipped as it passes; only the payload of an unfinished control frame is kept, and the start of
-/// binary messages where that is asked for.
+/// messages where that is asked for.
 #[derive(Debug)]
 pub(crate) struct Decoder {
     message_bytes_max: usize,
     kept_bytes_max: usize,
-    /// How the binary message begins that is under way or ended last.
+    /// How the message begins that is under way or ended last.
     kept: Vec<u8>,
+    is_text: bool,
     state: State,
     /// The message whose last fragment has not come yet.
     message: Option<Kind>,
@@ -156,6 +174,7 @@ impl Decoder {
             message_bytes_max,
             kept_bytes_max: 0,
             kept: Vec::new(),
+            is_text: false,
             state: State::START,
             message: None,
             message_bytes: 0,
@@ -163,14 +182,19 @@ impl Decoder {
         }
     }
 
-    /// Keeps the first `bytes_max` bytes of each binary message.
+    /// Keeps the first `bytes_max` bytes of each message.
     pub(crate) fn keeping(self, bytes_max: usize) -> Self {
         Self { kept_bytes_max: bytes_max, ..self }
     }
 
-    /// After [`Event::Message`]: how the message began, as far as it was to be kept; nothing of a text.
-    pub(crate) fn kept(&self) -> &[u8] {
-        &self.kept
+    /// After [`Event::Message`]: how the message began, as far as it was to be kept.
+    pub(crate) fn said(&self) -> Said<'_> {
+        if self.is_text { Said::Text(&self.kept) } else { Said::Binary(&self.kept) }
+    }
+
+    /// The memory that a message takes while it is under way.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept.capacity()
     }
 
     /// Whether it is as it was made: nothing of a frame or of a message has come that is not complete.
@@ -189,15 +213,13 @@ impl Decoder {
                 State::Data { remaining, mask, is_final } => {
                     let piece = take(input, *remaining);
                     *remaining -= piece.len();
-                    if self.message == Some(Kind::Text) {
+                    let room = self.kept_bytes_max - self.kept.len();
+                    if room > 0 || self.is_text {
                         mask.apply(piece);
-                        if self.utf8.accept(piece).is_err() {
-                            return Some(Event::Violation(CloseReason::InvalidData));
-                        }
-                    } else if self.kept.len() < self.kept_bytes_max {
-                        mask.apply(piece);
-                        let room = self.kept_bytes_max - self.kept.len();
                         self.kept.extend_from_slice(&piece[..piece.len().min(room)]);
+                    }
+                    if self.is_text && self.utf8.accept(piece).is_err() {
+                        return Some(Event::Violation(CloseReason::InvalidData));
                     }
                     if *remaining > 0 {
                         return None;
@@ -254,6 +276,7 @@ impl Decoder {
         };
         if self.message.replace(kind).is_none() {
             self.kept.clear();
+            self.is_text = kind == Kind::Text;
         }
         self.message_bytes += length;
         self.state =

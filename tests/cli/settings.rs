@@ -7,7 +7,7 @@ use crate::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
-const SETTINGS: [(&str, &str, Option<&str>); 42] = [
+const SETTINGS: [(&str, &str, Option<&str>); 43] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
     ("socket", "pull", Some("push")),
@@ -29,6 +29,7 @@ const SETTINGS: [(&str, &str, Option<&str>); 42] = [
     ("last-value-topics", "1", Some("0")),
     ("slow-client", "conflate", Some("wait")),
     ("max-lag", "64KB", Some("abc")),
+    ("socket-io-recovery", "true", Some("maybe")),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
     ("no-www", "false", Some("maybe")),

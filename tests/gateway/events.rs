@@ -1,4 +1,4 @@
-//! From a ZeroMQ socket to an event stream: formats, resuming, lag, pages of other origins, the end.
+//! From a ZeroMQ socket to an event stream: formats, resuming, lag, the end.
 
 use std::io::Write;
 use std::net::Shutdown;
@@ -122,58 +122,6 @@ fn refusals_say_what_is_wrong() {
 }
 
 #[test]
-fn pages_of_other_origins_may_ask_where_they_may_connect() {
-    let good = "https://good.example";
-    let gateway = Gateway::start(&["--origin", good, "--max-clients=1"]);
-    let inside = Events::open(gateway.address, "/sse");
-    gateway.wait_for_metric(CLIENTS, |value| value == 1.0);
-    let preflight = "Access-Control-Request-Method: GET\r\nAccess-Control-Request-Headers: x-a\r\n";
-    for (method, target, origin, more, status) in [
-        ("OPTIONS", "/sse", good, preflight, 204),
-        ("OPTIONS", "/sse?format=x", good, preflight, 204),
-        ("OPTIONS", "/sse", "https://evil.example", preflight, 403),
-        ("OPTIONS", "/sse", "null", preflight, 403),
-        ("HEAD", "/sse", good, "", 200),
-        ("GET", "/sse", good, "", 503),
-        ("GET", "/sse?format=x", good, "", 400),
-        ("GET", "/sse?format=x", "https://evil.example", "", 403),
-        ("POST", "/sse", good, "", 405),
-        ("OPTIONS", "/ws", good, preflight, 405),
-        ("OPTIONS", "/healthz", good, preflight, 405),
-    ] {
-        let mut connection = Connection::open(gateway.address);
-        let response = connection.request(method, target, &format!("Origin: {origin}\r\n{more}"));
-        let case = format!("{method} {target} {origin}: {response:?}");
-        assert_eq!(response.status, status, "{case}");
-        let is_shared = target.starts_with("/sse");
-        let is_let_in = is_shared && origin == good;
-        assert_eq!(response.header("vary").is_some(), is_shared, "{case}");
-        assert_eq!(
-            response.header("access-control-allow-origin"),
-            is_let_in.then_some(good),
-            "{case}"
-        );
-        assert_eq!(
-            response.header("access-control-allow-credentials"),
-            is_let_in.then_some("true"),
-            "{case}"
-        );
-        if status == 204 {
-            let methods = response.header("access-control-allow-methods").unwrap();
-            assert!(methods.contains("GET"), "{case}");
-            assert_eq!(response.header("access-control-allow-headers"), Some("x-a"), "{case}");
-            assert_eq!(response.header("access-control-max-age"), Some("600"), "{case}");
-            assert_eq!(response.header("content-length"), Some("0"), "{case}");
-        }
-    }
-    drop(inside);
-    gateway.wait_for_metric(CLIENTS, |value| value == 0.0);
-    let client = Events::open_on(connect(gateway.address), "/sse", &format!("Origin: {good}\r\n"));
-    assert_eq!(client.head.header("access-control-allow-origin"), Some(good));
-    assert_eq!(client.head.header("access-control-allow-credentials"), Some("true"));
-}
-
-#[test]
 fn who_comes_back_with_an_id_that_is_unknown_is_told_and_goes_on() {
     let gateway = Gateway::start(&[]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
@@ -276,6 +224,75 @@ fn who_lags_too_much_gets_a_whole_end_where_that_is_the_policy() {
     assert!(next < number, "not everything");
     gateway.wait_for_metric(&closed("sse", "lag"), |value| value == 1.0);
     reader.join().unwrap();
+}
+
+/// By `--slow-client=conflate`, which WebSocket's tests look at more closely.
+#[test]
+fn who_falls_behind_gets_the_latest_of_each_topic_as_events() {
+    const MESSAGES: u64 = 4_000;
+    const TOPICS: u64 = 7;
+    let gateway = Gateway::start(&["--max-lag=64KiB", "--slow-client=conflate"]);
+    let mut client = Events::open_on(connect_narrow(gateway.address), "/sse", "");
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    for number in 0..MESSAGES {
+        let topic = format!("topic {}", number % TOPICS);
+        publisher.send(&[topic.as_bytes(), format!("{number:04000}").as_bytes()]);
+    }
+    gateway.wait_for_metric(RECEIVED, |value| value == MESSAGES as f64);
+    let (mut got, mut missed) = (Vec::new(), 0);
+    while got.len() as u64 + missed < MESSAGES {
+        let event = client.event();
+        let value = json(&event.data);
+        match &*event.name {
+            "gap" => missed += value["gap"]["missed"].as_u64().unwrap(),
+            _ => got.push(value["data"].as_str().unwrap().parse::<u64>().unwrap()),
+        }
+    }
+    assert_eq!(got.len() as u64 + missed, MESSAGES);
+    assert!(got.is_sorted() && missed > 1_000, "{missed} missed");
+    assert_eq!(got[got.len() - TOPICS as usize..], Vec::from_iter(MESSAGES - TOPICS..MESSAGES));
+}
+
+#[test]
+fn no_body_forges_a_field_or_an_event() {
+    let gateway = Gateway::start(&["--topic-from=none"]);
+    let mut raw = Events::open(gateway.address, "/sse?format=raw");
+    let mut json_client = Events::open(gateway.address, "/sse");
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    let texts = [
+        "",
+        "\u{feff}",
+        "\u{feff}id: 7\n",
+        " one space\n  two",
+        "a\0b\nid: \0",
+        ":comment\r:another\r\n",
+        "data: x\ndata:\nevent: gap\nretry: 1\n\n",
+        "\n\n\n",
+        "\r\n\r\n",
+        "\n\r",
+        "\u{2028}\u{2029}\u{85}\u{b}\u{c}",
+        "ends with cr\r",
+    ];
+    // A surrogate as CESU-8 has it, alone; a byte that no text has; a character that is cut.
+    let binaries: [&[u8]; 3] = [b"\xed\xa0\x80", b"a\n\xff\nid: 1", b"\xe2\x82"];
+    for body in texts.iter().map(|text| text.as_bytes()).chain(binaries) {
+        publisher.send(&[body]);
+    }
+    let mut seq = 0;
+    for text in texts {
+        seq += 1;
+        let event = raw.event();
+        assert_eq!(event.data, text.replace("\r\n", "\n").replace('\r', "\n"), "{text:?}");
+        assert_eq!(event.name, "message");
+        assert_eq!(event.id.split_once('-').unwrap().1, seq.to_string());
+        assert_eq!(json(&json_client.message())["data"], text);
+    }
+    for body in binaries {
+        let event = raw.event();
+        assert_eq!(event.name, "binary");
+        assert_eq!(data_encoding::BASE64.decode(event.data.as_bytes()).unwrap(), body);
+        assert_eq!(json(&json_client.message())["encoding"], "base64");
+    }
 }
 
 #[test]

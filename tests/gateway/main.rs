@@ -1,6 +1,8 @@
 //! The gateway over real sockets: what its users and its enemies meet.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
+mod browser_client;
+mod clients;
 mod coalesce;
 mod demand;
 mod events;
@@ -10,9 +12,11 @@ mod history;
 mod http;
 mod messages;
 mod operation;
+mod origins;
 mod overload;
 mod polls;
 mod radio;
+mod socket_io;
 #[path = "../support/mod.rs"]
 mod support;
 mod timeouts;

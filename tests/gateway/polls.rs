@@ -1,10 +1,11 @@
-//! From a ZeroMQ socket to polls: waiting, going on, gaps, pages of other origins, who gives up, the end.
+//! From a ZeroMQ socket to polls: waiting, going on, gaps, who gives up, who does not read, the end.
 
 use rustix::process::Signal;
 
-use crate::support::http::{Connection, Response, reset};
+use crate::support::http::{Connection, RECEIVED, Response, closed, connect_narrow, reset};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
+use crate::support::websocket::Raw;
 use crate::support::{one_at_a_time, raise_descriptor_limit, wait_until};
 
 const CLIENTS: &str = "zmq2ws_clients{transport=\"poll\"}";
@@ -140,20 +141,13 @@ fn refusals_say_what_is_wrong() {
         connection.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
         let response = connection.response(method == "HEAD").unwrap();
         assert_eq!(response.status, status, "{method} {target} {headers}: {response:?}");
+        if status == 405 {
+            assert_eq!(response.header("allow"), Some("GET, HEAD, OPTIONS"));
+        }
         if !headers.contains("\r\n\r\n") {
             assert_eq!(connection.request("GET", "/healthz", "").status, 200, "{method} {target}");
         }
     }
-}
-
-#[test]
-fn pages_of_other_origins_see_the_answer_where_they_may() {
-    let gateway = Gateway::start(&["--origin", "https://dashboard.example"]);
-    let mut client = Connection::open(gateway.address);
-    let origin = "Origin: https://dashboard.example\r\n";
-    let response = client.request("GET", "/poll?timeout=0", origin);
-    let allowed = response.header("access-control-allow-origin");
-    assert_eq!(allowed, Some("https://dashboard.example"));
 }
 
 #[test]
@@ -186,6 +180,157 @@ fn waiting_polls_are_answered_when_the_gateway_stops() {
     assert_eq!(response.header("connection"), Some("close"));
     assert_eq!(client.rest().unwrap(), b"");
     assert!(gateway.exit_status().success());
+}
+
+#[test]
+fn what_was_lost_upstream_is_told_in_front_of_what_came_behind_it() {
+    let gateway = Gateway::start(&["--sequence=2:u32le"]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    let publish = |number: u32| {
+        publisher.send(&[b"t", number.to_string().as_bytes(), &number.to_le_bytes()]);
+    };
+    let numbers = |answer: &serde_json::Value| -> Vec<String> {
+        let messages = answer["messages"].as_array().unwrap();
+        messages.iter().map(|it| it["data"][0].as_str().unwrap().to_owned()).collect()
+    };
+    let mut client = Connection::open(gateway.address);
+    publish(1);
+    publish(2);
+    gateway.wait_for_metric("zmq2ws_messages_received_total", |count| count == 2.0);
+    let first = poll(&mut client, "?timeout=0");
+    // While it waits, and then while it does not.
+    ask(&mut client, &format!("?since={}", first["next"].as_str().unwrap()));
+    gateway.wait_for_metric(CLIENTS, |count| count == 1.0);
+    publish(6);
+    let waited = answer(&mut client);
+    assert_eq!(waited["gap"], serde_json::json!({"missed": 3, "reason": "upstream"}));
+    assert_eq!(numbers(&waited), ["6"]);
+    for number in [7, 10, 11] {
+        publish(number);
+    }
+    gateway.wait_for_metric("zmq2ws_messages_received_total", |count| count == 6.0);
+    // A gap stands in front of all of an answer: it takes another one.
+    let mut next = waited["next"].as_str().unwrap().to_owned();
+    let mut told = Vec::new();
+    while told.len() < 3 {
+        let answer = poll(&mut client, &format!("?timeout=0&since={next}"));
+        if let Some(gap) = answer.get("gap") {
+            told.push(format!("gap {}", gap["missed"]));
+            assert_eq!(gap["reason"], "upstream");
+        }
+        told.push(numbers(&answer).join(" "));
+        next = answer["next"].as_str().unwrap().to_owned();
+    }
+    assert_eq!(told, ["7", "gap 2", "10 11"]);
+}
+
+#[test]
+fn last_values_come_first_and_once() {
+    let gateway = Gateway::start(&["--last-value", "--history=0"]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    for (topic, body) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
+        publisher.send(&[topic.as_bytes(), body.as_bytes()]);
+    }
+    gateway.wait_for_metric("zmq2ws_messages_received_total", |count| count == 4.0);
+    let mut client = Connection::open(gateway.address);
+    let first = poll(&mut client, "?topic=a&topic=b");
+    assert_eq!((bodies(&first), first.get("gap")), (vec!["2", "3"], None));
+    let query = format!("?topic=a&topic=b&since={}", first["next"].as_str().unwrap());
+    let second = poll(&mut client, &format!("{query}&timeout=0"));
+    assert_eq!((bodies(&second).len(), second.get("gap")), (0, None));
+    ask(&mut client, &query);
+    gateway.wait_for_metric(CLIENTS, |count| count == 1.0);
+    publisher.send(&[b"a", b"5"]);
+    assert_eq!(bodies(&answer(&mut client)), ["5"]);
+}
+
+#[test]
+fn connections_go_on_behind_an_answer_as_http_has_it() {
+    let gateway = Gateway::start(&[]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    for (version, headers, goes_on) in [
+        ("1.1", "", true),
+        ("1.1", "Connection: close\r\n", false),
+        ("1.0", "", false),
+        ("1.0", "Connection: keep-alive\r\n", true),
+    ] {
+        let mut client = Connection::open(gateway.address);
+        client.send(format!("GET /poll HTTP/{version}\r\nHost: localhost\r\n{headers}\r\n"));
+        gateway.wait_for_metric(CLIENTS, |count| count == 1.0);
+        publisher.send(&[b"t", b"body"]);
+        let response = client.response(false).unwrap();
+        let case = format!("{version} {headers}: {response:?}");
+        assert_eq!(bodies(&json(&response)), ["body"]);
+        assert_eq!(response.header("transfer-encoding"), None, "{case}");
+        if goes_on {
+            assert_ne!(response.header("connection"), Some("close"), "{case}");
+            assert_eq!(client.request("GET", "/healthz", "").status, 200, "{case}");
+        } else {
+            assert_eq!(response.header("connection"), Some("close"), "{case}");
+            assert_eq!(client.rest().unwrap(), b"", "{case}");
+        }
+    }
+}
+
+#[test]
+fn who_does_not_read_a_large_answer_is_let_go_of_when_memory_is_short() {
+    let gateway = Gateway::start(&["--max-memory=64MiB", "--max-message=16MiB"]);
+    let publisher = Publisher::connect(&gateway.endpoints[0]);
+    let mut fine = Raw::open(gateway.address, "/ws?topic=t");
+    let body = vec![b'x'; 12 << 20];
+    let mut stalled = Vec::new();
+    for count in 1..=8 {
+        let mut client = Connection::on(connect_narrow(gateway.address));
+        let delivered = "zmq2ws_messages_delivered_total{transport=\"poll\"}";
+        let before = gateway.metrics().get(delivered);
+        ask(&mut client, "?topic=t");
+        gateway.wait_for_metric("zmq2ws_feeds", |feeds| feeds == 2.0);
+        publisher.send(&[b"t", &body]);
+        assert_eq!(fine.message().payload.len(), body.len());
+        gateway.wait_for_metric(RECEIVED, |received| received == f64::from(count));
+        gateway.wait_for_metric(delivered, |delivered| delivered == before + 1.0);
+        stalled.push(client);
+    }
+    gateway.wait_for_metric(&closed("poll", "memory"), |count| count > 0.0);
+    gateway.wait_for_metric("zmq2ws_feed_bytes", |bytes| bytes <= f64::from(64 << 20));
+    // Who polls and reads is served meanwhile.
+    let mut client = Connection::open(gateway.address);
+    ask(&mut client, "?topic=small");
+    gateway.wait_for_metric("zmq2ws_feeds", |feeds| feeds == 2.0);
+    publisher.send(&[b"small", b"message"]);
+    assert_eq!(bodies(&answer(&mut client)), ["message"]);
+    drop(stalled);
+    gateway.wait_for_metric("zmq2ws_feed_bytes", |bytes| bytes < f64::from(20 << 20));
+}
+
+#[test]
+fn who_gives_up_is_noticed_whatever_was_asked_for_behind_the_poll() {
+    let gateway = Gateway::start(&[]);
+    for (behind, ends_by_reset) in [
+        ("", false),
+        ("", true),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", false),
+        ("GET /", true),
+    ] {
+        let mut client = Connection::open(gateway.address);
+        client.send(format!("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n{behind}"));
+        gateway.wait_for_metric(CLIENTS, |count| count == 1.0);
+        if ends_by_reset {
+            reset(client.into_parts().0);
+        } else {
+            drop(client);
+        }
+        gateway.wait_for_metric(CLIENTS, |count| count == 0.0);
+    }
+    assert_eq!(gateway.metrics().get("zmq2ws_feeds"), 0.0);
+    // More behind it than is read: a reset is noticed, and nobody is busy with it.
+    let mut client = Connection::open(gateway.address);
+    client.send(format!("GET /poll HTTP/1.1\r\nHost: a\r\n\r\n{}", "x".repeat(100_000)));
+    gateway.wait_for_metric(CLIENTS, |count| count == 1.0);
+    gateway.wait_until_calm();
+    reset(client.into_parts().0);
+    gateway.wait_for_metric(CLIENTS, |count| count == 0.0);
+    gateway.wait_until_calm();
 }
 
 #[test]

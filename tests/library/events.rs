@@ -11,7 +11,7 @@ use crate::support::{PATIENCE, wait_until};
 use crate::{address, builder, wait_for_clients};
 
 /// What happened, as text: who by number in the order of coming.
-fn listening(builder: Builder) -> (Builder, Receiver<String>) {
+pub(super) fn listening(builder: Builder) -> (Builder, Receiver<String>) {
     let (sender, events) = mpsc::channel();
     let mut known = Vec::new();
     let hook = move |event: &Event<'_>| {
@@ -37,7 +37,7 @@ fn listening(builder: Builder) -> (Builder, Receiver<String>) {
 }
 
 #[track_caller]
-fn assert_next(events: &Receiver<String>, expected: &[&str]) {
+pub(super) fn assert_next(events: &Receiver<String>, expected: &[&str]) {
     for expected in expected {
         assert_eq!(events.recv_timeout(PATIENCE).as_deref(), Ok(*expected));
     }

@@ -6,6 +6,7 @@ mod ask;
 mod authorize;
 mod events;
 mod publish;
+mod socket_io;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;

@@ -132,6 +132,15 @@ impl Browser {
         self.page.events.iter().filter_map(complaint).collect()
     }
 
+    /// Takes the network away, or gives it back.
+    pub(crate) fn set_offline(&mut self, is_offline: bool) {
+        self.page.call("Network.enable", &json!({}));
+        let conditions = json!({
+            "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1
+        });
+        self.page.call("Network.emulateNetworkConditions", &conditions);
+    }
+
     /// Shows the page as on a screen of that width, light or dark.
     pub(crate) fn set_screen(&mut self, width: u32, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);

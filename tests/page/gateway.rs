@@ -31,9 +31,15 @@ impl Gateway {
     /// Where another one was before.
     #[track_caller]
     pub(crate) fn start_at(page: &str) -> Self {
+        Self::start_at_with(page, &[])
+    }
+
+    /// Where another one was before, with settings of its own.
+    #[track_caller]
+    pub(crate) fn start_at_with(page: &str, args: &[&str]) -> Self {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match Self::try_start(page.trim_start_matches("http://"), &[]) {
+            match Self::try_start(page.trim_start_matches("http://"), args) {
                 Ok(gateway) => return gateway,
                 // For a moment the port may be another test's.
                 Err(stderr) => assert!(Instant::now() < deadline, "{page}: {stderr}"),
@@ -62,7 +68,11 @@ impl Gateway {
         while gateway.endpoint.is_empty() {
             match stdout.recv_timeout(PATIENCE) {
                 Ok(line) => match line.split_once(' ') {
-                    Some(("page", url)) => gateway.page = url.trim().to_owned(),
+                    // There may be no page.
+                    Some(("websocket", url)) => {
+                        let address = url.trim().trim_start_matches("ws").trim_end_matches("/ws");
+                        gateway.page = format!("http{address}");
+                    }
                     Some(("zeromq", text)) => {
                         gateway.endpoint = text.replace("SUB bound to", "").trim().to_owned();
                     }

@@ -2,6 +2,7 @@
 //! conditions instead of times.
 #![allow(dead_code, reason = "each test target uses a part of this")]
 
+pub(crate) mod engine_io;
 pub(crate) mod events;
 pub(crate) mod http;
 pub(crate) mod node;

@@ -1,7 +1,8 @@
-//! Real clients from npm, under Node: installed once from `tests/node/package-lock.json`, below `target/`.
+//! What runs under Node: with packages from npm, installed once from `tests/node/package-lock.json`, below `target/`.
 
 use std::collections::hash_map::DefaultHasher;
 use std::env;
+use std::ffi::OsString;
 use std::hash::{Hash, Hasher};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -24,20 +25,10 @@ pub(crate) struct Script {
 impl Script {
     /// Starts it, or says on standard error why not: then the test has nothing to do.
     pub(crate) fn start(name: &str, args: &[&str]) -> Option<Self> {
-        let modules = match modules() {
-            Ok(modules) => modules,
-            Err(reason) => {
-                let required = env::var("ZMQ2WS_TEST_REQUIRE").is_ok_and(|what| what == "all");
-                assert!(!required, "{reason}, and ZMQ2WS_TEST_REQUIRE=all forbids skipping");
-                // Not `eprintln!`, which cargo shows for failed tests only.
-                let _ = writeln!(io::stderr(), "test with {name} skipped: {reason}");
-                return None;
-            }
-        };
         let mut child = Command::new("node")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(name))
+            .env("NODE_PATH", modules(name)?)
+            .arg(file(name))
             .args(args)
-            .env("NODE_PATH", modules)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -72,10 +63,36 @@ impl Drop for Script {
     }
 }
 
-/// The folder of the installed packages, or why there is none.
-fn modules() -> &'static Result<PathBuf, String> {
+/// The path of a file of `tests/node`.
+pub(crate) fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(name)
+}
+
+/// Runs `node` with these arguments, and fails with what it says where it fails. Returns at once where the test is to be
+/// skipped.
+#[track_caller]
+pub(crate) fn run(name: &str, args: impl FnOnce(&Path) -> Vec<OsString>) {
+    let Some(modules) = modules(name) else { return };
+    let output = Command::new("node").args(args(modules)).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{name}: {}\n{stdout}\n{stderr}", output.status);
+}
+
+/// The folder of the installed packages. `None` where there is none, which is said on standard error: the test with
+/// `name` is skipped.
+pub(crate) fn modules(name: &str) -> Option<&'static Path> {
     static MODULES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    MODULES.get_or_init(install)
+    match MODULES.get_or_init(install) {
+        Ok(modules) => Some(modules),
+        Err(reason) => {
+            let required = env::var("ZMQ2WS_TEST_REQUIRE").is_ok_and(|what| what == "all");
+            assert!(!required, "{reason}, and ZMQ2WS_TEST_REQUIRE=all forbids skipping");
+            // Not `eprintln!`, which cargo shows for failed tests only.
+            let _ = writeln!(io::stderr(), "test with {name} skipped: {reason}");
+            None
+        }
+    }
 }
 
 fn install() -> Result<PathBuf, String> {

@@ -3,6 +3,7 @@
 use super::{Effort, Section, gateway_and_batches};
 use crate::case::{Case, Figure, Load, Work};
 use crate::server::Server;
+use crate::transport::Transport;
 
 pub(super) const SECTION: Section = Section {
     name: "idle",
@@ -23,7 +24,25 @@ fn cases(effort: Effort) -> Vec<Case> {
         let case = if clients == 10_000 { case.with_peers() } else { case };
         case.at_most(Figure::MemoryPerClient, 300.0).at_most_above(Figure::BaseMemory, BASE_KIB)
     };
-    counts.into_iter().map(case).chain([pings(effort)]).collect()
+    let cases = counts.into_iter().map(case);
+    cases.chain(OTHERS.map(beside_web_sockets)).chain([pings(effort)]).collect()
+}
+
+/// Clients that are no WebSockets, and the bytes that each may take.
+const OTHERS: [(&str, Transport, f64); 3] = [
+    ("event streams", Transport::Events, 300.0),
+    ("polls", Transport::Polls, 512.0),
+    // A session outlives its connections: it has an id, a filter and deadlines of its own.
+    ("Socket.IO sessions", Transport::SocketIo, 1024.0),
+];
+
+/// As many of them as WebSockets. What the kernel has for a socket is in nobody's set.
+fn beside_web_sockets((name, transport, bytes_max): (&str, Transport, f64)) -> Case {
+    let web_sockets = Work::new(Load::Idle, 10_000);
+    let others = Work { transport, ..web_sockets };
+    Case::beside_itself(&[], (name, others), ("WebSockets", web_sockets))
+        .titled(format!("10,000 {name}"))
+        .at_most(Figure::MemoryPerClient, bytes_max)
 }
 
 /// Often, so that a short look sees many; the figure is what it comes to at the default interval.

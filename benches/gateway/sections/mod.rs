@@ -13,6 +13,7 @@ mod idle;
 mod large;
 mod machines;
 mod resume;
+mod sse;
 mod stalled;
 
 use crate::case::{Case, Figure};
@@ -59,6 +60,7 @@ impl Effort {
 pub(crate) const SECTIONS: &[Section] = &[
     flat::SECTION,
     formats::SECTION,
+    sse::SECTION,
     gentle::SECTION,
     coalesce::SECTION,
     handshakes::SECTION,

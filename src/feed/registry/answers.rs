@@ -1,7 +1,9 @@
-//! Answers to polls: what a subscriber is to be sent by now, put together once for all who wait for the same. A poll is
-//! over with its answer, so its cursor ends where that begins to leave. Knows no session.
+//! Answers to polls: what a subscriber is to be sent by now, put together once for all who wait for the same. A poll at
+//! `/poll` is over with its answer, so its cursor ends where that begins to leave; one of Engine.IO is a session's, whose
+//! cursor goes on. Knows no session.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::rc::Rc;
 
 use slab::Slab;
@@ -11,11 +13,18 @@ use crate::error::CloseReason;
 use crate::feed::arrears::{Arrears, Gap, Replay};
 use crate::feed::log::SharedFrame;
 use crate::feed::{Owner, Pending};
-use crate::wire::poll;
+use crate::wire::engine_io;
+use crate::wire::poll::{self, OBJECTS_AT};
 
 /// An answer takes no more messages with so many bytes, unless it is one message that is larger: the rest has its turn
 /// with the next poll, which is answered at once.
 const ANSWER_BYTES: usize = 64 << 10;
+
+/// A message with so many bytes has an answer of its own, so that it need not be copied: polls that want different things
+/// may be told of the same one.
+const LARGE_BYTES: usize = ANSWER_BYTES / 4;
+/// The same for an answer that no other one follows.
+const LAST_ANSWER_BYTES: usize = 1 << 20;
 
 /// Answers that are kept for others who wait for the same, until everyone had a turn: feeds take turns, and so few of
 /// them are asked for at a time.
@@ -30,6 +39,15 @@ pub(crate) struct Answer {
     pub(crate) messages: u64,
 }
 
+/// What a session that polls is to be sent.
+#[derive(Debug)]
+pub(crate) enum Packets {
+    Some(Answer),
+    /// There may be something, but others come first.
+    Later,
+    None,
+}
+
 /// What became of a poll.
 #[derive(Debug)]
 pub(crate) enum Answering {
@@ -41,24 +59,63 @@ pub(crate) enum Answering {
     Waiting,
 }
 
+/// An answer, and the frame with the object of its message where that is not a part of it; or why there is none.
+type PutTogether = Result<(poll::Answer, Option<(Rc<SharedFrame>, Range<usize>)>), Answering>;
+
 /// Every answer that is leaving.
 #[derive(Default)]
 pub(super) struct Answers {
     leaving: Slab<Leaving>,
     recent: VecDeque<Recent>,
+    /// What [`Feeds::answer_behind`] returned last.
+    joined: Vec<u8>,
 }
 
 struct Leaving {
     owner: Owner,
-    frame: Rc<SharedFrame>,
+    content: Content,
     is_blocked: bool,
+}
+
+/// What an answer is made of.
+#[derive(Clone)]
+struct Content {
+    own: Rc<SharedFrame>,
+    /// The frame of a large message, and where in it the object is that stands among what is `own`.
+    large: Option<(Rc<SharedFrame>, Range<usize>)>,
+}
+
+impl Content {
+    fn len(&self) -> usize {
+        self.own.len() + self.large.as_ref().map_or(0, |(_, object)| object.len())
+    }
+
+    /// The longest contiguous piece from `offset` on; empty at the end.
+    fn piece(&self, offset: usize) -> &[u8] {
+        let own = self.own.as_bytes();
+        let Some((frame, object)) = &self.large else { return &own[offset..] };
+        match offset.checked_sub(OBJECTS_AT) {
+            None => &own[offset..OBJECTS_AT],
+            Some(within) if within < object.len() => &frame.as_bytes()[object.clone()][within..],
+            Some(_) => &own[offset - object.len()..],
+        }
+    }
+
+    /// What takes memory.
+    fn frame(&self) -> &Rc<SharedFrame> {
+        self.large.as_ref().map_or(&self.own, |(frame, _)| frame)
+    }
 }
 
 /// An answer and the question that it is for.
 struct Recent {
     question: Question,
-    frame: Rc<SharedFrame>,
+    content: Content,
     messages: u64,
+    /// It is only for those who wait no longer.
+    is_empty: bool,
+    /// How far it leads in the log; 0 where its cursor ends.
+    taken: usize,
 }
 
 /// Where a subscriber is, and so what it is to be told.
@@ -84,7 +141,7 @@ impl Answers {
     ) -> impl Iterator<Item = (&Rc<SharedFrame>, Owner)> {
         let leaving = self.leaving.iter().map(|(_, leaving)| leaving);
         let meant = leaving.filter(move |leaving| leaving.is_blocked == is_blocked);
-        meant.map(|leaving| (&leaving.frame, leaving.owner))
+        meant.map(|leaving| (leaving.content.frame(), leaving.owner))
     }
 }
 
@@ -96,34 +153,103 @@ impl Feeds {
             &self.feeds[subscription.feed].feed.subscribers[subscription.slot as usize];
         let owner = subscriber.owner;
         let question = self.question(subscription);
-        let known =
-            self.answers.recent.iter().find(|recent| Some(&recent.question) == question.as_ref());
-        let (frame, messages) = match known {
-            Some(recent) => (Rc::clone(&recent.frame), recent.messages),
+        let known = self.answers.recent.iter().find(|recent| {
+            Some(&recent.question) == question.as_ref() && (is_due || !recent.is_empty)
+        });
+        let (content, messages) = match known {
+            Some(recent) => (recent.content.clone(), recent.messages),
             None => match self.put_together(subscription, is_due) {
-                Ok(answer) => {
-                    let messages = answer.messages();
-                    let frame = self.finish(subscription, answer);
+                Ok((answer, large)) => {
+                    let (messages, is_empty) = (answer.messages(), answer.is_empty());
+                    let content = Content { own: self.finish(subscription, answer), large };
                     if let Some(question) = question {
-                        self.keep(Recent { question, frame: Rc::clone(&frame), messages });
+                        let content = content.clone();
+                        self.keep(Recent { question, content, messages, is_empty, taken: 0 });
                     }
-                    (frame, messages)
+                    (content, messages)
                 }
                 Err(answering) => return answering,
             },
         };
         self.unsubscribe(subscription);
-        let slot = self.answers.leaving.insert(Leaving { owner, frame, is_blocked: false });
+        Answering::Ready(self.give(owner, content, messages))
+    }
+
+    /// The packets for a session that polls, as much as goes into an answer, to leave by the connection `keeper`; no other
+    /// answer may follow one that `is_last`. The subscription is one for [`crate::wire::WireFormat::SocketIo`], and its
+    /// cursor goes behind them.
+    pub(crate) fn packets(
+        &mut self,
+        subscription: &Subscription,
+        keeper: Owner,
+        is_last: bool,
+    ) -> Packets {
+        let bytes_max = if is_last { LAST_ANSWER_BYTES } else { ANSWER_BYTES };
+        // A cursor goes on alone through what is not in the log.
+        let question = self
+            .question(subscription)
+            .filter(|question| !is_last && question.gap.is_none() && question.replay.is_none());
+        let known =
+            self.answers.recent.iter().find(|recent| Some(&recent.question) == question.as_ref());
+        if let Some(Recent { content, messages, taken, .. }) = known {
+            let (content, messages, taken) = (content.clone(), *messages, *taken);
+            self.advance(subscription, taken);
+            return Packets::Some(self.give(keeper, content, messages));
+        }
+        let mut payload = engine_io::Payload::default();
+        let (mut messages, mut taken) = (0, 0);
+        loop {
+            let bytes = match self.pending(subscription) {
+                Pending::Bytes(frames) => payload.take(frames, bytes_max),
+                Pending::Later if is_last => continue,
+                Pending::Later if payload.is_empty() => return Packets::Later,
+                Pending::Later | Pending::Nothing => 0,
+            };
+            if bytes == 0 {
+                break;
+            }
+            messages += self.advance(subscription, bytes);
+            taken += bytes;
+        }
+        if payload.is_empty() {
+            return Packets::None;
+        }
+        let own = SharedFrame::new(payload.finish(), &self.memory);
+        let content = Content { own, large: None };
+        if let Some(question) = question {
+            let content = content.clone();
+            self.keep(Recent { question, content, messages, is_empty: false, taken });
+        }
+        Packets::Some(self.give(keeper, content, messages))
+    }
+
+    fn give(&mut self, owner: Owner, content: Content, messages: u64) -> Answer {
+        let slot = self.answers.leaving.insert(Leaving { owner, content, is_blocked: false });
         if self.memory.is_exceeded() {
             self.relieve_memory();
             self.settle_overrun(CloseReason::Memory);
         }
-        Answering::Ready(Answer { slot, messages })
+        Answer { slot, messages }
     }
 
-    /// The bytes of an answer.
-    pub(crate) fn answer_bytes(&self, answer: &Answer) -> &[u8] {
-        self.answers.leaving[answer.slot].frame.as_bytes()
+    /// How many bytes an answer has.
+    pub(crate) fn answer_len(&self, answer: &Answer) -> usize {
+        self.answers.leaving[answer.slot].content.len()
+    }
+
+    /// The bytes of an answer from `offset` on, as far as they are contiguous.
+    pub(crate) fn answer_piece(&self, answer: &Answer, offset: usize) -> &[u8] {
+        self.answers.leaving[answer.slot].content.piece(offset)
+    }
+
+    /// How an answer begins, behind its head, so that both go out in one write. What does not leave at once is not kept
+    /// twice.
+    pub(crate) fn answer_behind(&mut self, head: &[u8], answer: &Answer) -> &[u8] {
+        let Answers { leaving, joined, .. } = &mut self.answers;
+        joined.clear();
+        joined.extend_from_slice(head);
+        joined.extend_from_slice(leaving[answer.slot].content.piece(0));
+        joined
     }
 
     /// Notes whether the socket takes bytes that the answer goes to.
@@ -145,7 +271,7 @@ impl Feeds {
         let feed = &self.feeds[subscription.feed].feed;
         let subscriber = &feed.subscribers[subscription.slot as usize];
         let (gap, replay) = match &subscriber.arrears {
-            Some(arrears) if arrears.has_missed() => return None,
+            Some(arrears) if arrears.has_missed() || arrears.has_seam() => return None,
             Some(arrears) => (arrears.gap, arrears.replay()),
             None => (None, None),
         };
@@ -161,22 +287,35 @@ impl Feeds {
         known.push_back(recent);
     }
 
-    /// Takes what the subscriber is to be sent, as much as goes into an answer.
-    fn put_together(
-        &mut self,
-        subscription: &Subscription,
-        is_due: bool,
-    ) -> Result<poll::Answer, Answering> {
+    /// Takes what the subscriber is to be sent, as much as goes into an answer, and the frame with the object of a message
+    /// that is not copied.
+    fn put_together(&mut self, subscription: &Subscription, is_due: bool) -> PutTogether {
         let (key, slot) = (subscription.feed, subscription.slot as usize);
         let Self { feeds, replayer, pool, .. } = self;
         let Entry { feed, wish, .. } = &mut feeds[key];
         let mut answer = poll::Answer::default();
-        loop {
+        let mut large = None;
+        while large.is_none() {
+            let has_room = |len, answer: &poll::Answer| {
+                answer.messages() == 0 || answer.len() + len <= ANSWER_BYTES
+            };
             let taken = match feed.pending(slot, key, wish, replayer) {
+                Pending::Bytes(lines) if !has_room(lines.len(), &answer) => 0,
+                Pending::Bytes(lines) if lines.len() < LARGE_BYTES => answer.take(lines),
                 Pending::Bytes(lines) => {
-                    let has_room =
-                        answer.messages() == 0 || answer.len() + lines.len() <= ANSWER_BYTES;
-                    if has_room { answer.take(lines) } else { 0 }
+                    let len = lines.len();
+                    match feed.pending_frame(slot, replayer) {
+                        Some(frame) if answer.messages() == 0 => {
+                            let object = answer.take_without_object(frame.as_bytes());
+                            large = object.map(|object| (frame, object));
+                            if large.is_some() { len } else { 0 }
+                        }
+                        Some(_) => 0,
+                        None => match feed.pending(slot, key, wish, replayer) {
+                            Pending::Bytes(lines) => answer.take(lines),
+                            Pending::Later | Pending::Nothing => 0,
+                        },
+                    }
                 }
                 Pending::Later if answer.is_empty() && !is_due => return Err(Answering::Later),
                 Pending::Nothing if answer.is_empty() && !is_due => return Err(Answering::Waiting),
@@ -190,7 +329,7 @@ impl Feeds {
         if feed.subscribers[slot].arrears.as_deref().is_some_and(Arrears::owes_gap) {
             answer.note_lag();
         }
-        Ok(answer)
+        Ok((answer, large))
     }
 
     fn finish(&mut self, subscription: &Subscription, answer: poll::Answer) -> Rc<SharedFrame> {

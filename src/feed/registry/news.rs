@@ -11,7 +11,7 @@ use crate::feed::Owner;
 pub(crate) enum News {
     /// It misses messages from here on.
     Lagged(Owner),
-    /// It wants something else from now on, or nothing.
+    /// It wants something else from now on, or nothing; a session knows itself what.
     Changed(Owner, Option<Rc<Wish>>),
 }
 
@@ -40,7 +40,7 @@ impl Feeds {
     }
 
     /// The subscriber `owner` changed its mind.
-    pub(super) fn note_change(&mut self, owner: Owner, wish: Option<&Wish>) {
+    pub(crate) fn note_change(&mut self, owner: Owner, wish: Option<&Wish>) {
         let Some(changes) = &mut self.changes else { return };
         changes.push_back((owner, wish.cloned().map(Rc::new)));
     }

@@ -260,11 +260,11 @@ fn event_streams() {
         assert_eq!(events(line, lines), expected, "{line} {lines}");
     }
     let preflight = "OPTIONS /sse HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n";
-    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight));
+    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight(METHODS)));
 }
 
 #[test]
-fn only_event_streams_are_shared_and_only_with_whom_may_connect() {
+fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
     let shared =
         |line: &str, lines: &str, serves: Serves, list: &[&str]| {
             let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
@@ -297,9 +297,12 @@ fn only_event_streams_are_shared_and_only_with_whom_may_connect() {
         ("GET /sse", twice, Serves::All, &["*"], Some(None)),
         ("GET /sse", "", Serves::All, &["*"], Some(None)),
         ("GET /sse", own, Serves::Operation, &[], None),
-        ("GET /sse/", own, Serves::All, &[], None),
-        ("GET /ws", own, Serves::All, &["*"], None),
-        ("GET /%", own, Serves::All, &["*"], None),
+        ("GET /sse/", own, Serves::All, &[], named("http://a")),
+        ("GET /ws", own, Serves::All, &["*"], named("http://a")),
+        ("GET /%", own, Serves::All, &["*"], named("http://a")),
+        ("GET /%", other, Serves::All, &[], Some(None)),
+        ("GET /metrics", own, Serves::All, &["*"], None),
+        ("GET /metrics", own, Serves::Clients, &["*"], None),
     ] {
         assert_eq!(shared(line, lines, serves, list), expected, "{line} {lines} {list:?}");
     }

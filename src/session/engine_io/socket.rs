@@ -1,0 +1,185 @@
+//! A WebSocket of an Engine.IO session, while it is probed and after: a WebSocket whose pings, answers and cursor are the
+//! session's. Knows no socket and no clock.
+
+use std::time::Instant;
+
+use super::sessions::SessionKey;
+use super::{EngineIo, EngineSessions};
+use crate::error::CloseReason;
+use crate::feed::{Feeds, Owner};
+use crate::memory::{Charge, Memory};
+use crate::session::{Output, Shared, Timing, WebSocket};
+use crate::wire::engine_io;
+use crate::wire::websocket::Decoder;
+
+/// One WebSocket.
+#[derive(Debug)]
+pub(crate) struct EngineSocket {
+    session: SessionKey,
+    owner: Owner,
+    /// Has the cursor once it carries the session.
+    socket: WebSocket,
+    /// The cursor ends with the frame that is under way: the client wants nothing more.
+    is_cut: bool,
+    /// The answer to the probe is to be sent, before anything else.
+    is_probed: bool,
+    is_blocked: bool,
+    /// What the host program has the client told before the goodbye.
+    last_word: &'static [u8],
+    /// Counts what is kept of a message that is under way.
+    charge: Option<Charge>,
+}
+
+impl EngineSocket {
+    /// A WebSocket whose upgrade is answered by `head`, for a session that has taken it in or not.
+    pub(crate) fn new(session: SessionKey, owner: Owner, head: Vec<u8>, is_taken: bool) -> Self {
+        let mut socket = WebSocket::without_heartbeat(head);
+        if !is_taken {
+            socket.stream.close(CloseReason::Protocol);
+        }
+        let (is_cut, is_probed, is_blocked) = (false, false, false);
+        let last_word = b"";
+        Self { session, owner, socket, is_cut, is_probed, is_blocked, last_word, charge: None }
+    }
+
+    pub(in crate::session) fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut [u8],
+        timing: &Timing,
+        message_bytes_max: usize,
+        shared: Shared<'_>,
+    ) {
+        let Shared { feeds, engine } = shared;
+        let decoder = Decoder::with_limit(message_bytes_max).keeping(message_bytes_max);
+        let Self { session, owner, socket, is_probed, .. } = self;
+        socket.handle_messages(now, input, timing, decoder, |said| {
+            *is_probed |= engine.hear_socket(now, *session, *owner, said, feeds, timing)?;
+            Ok(())
+        });
+    }
+
+    /// Counts what is kept of a message against `memory`. Returns whether that is too much.
+    pub(in crate::session) fn charge_input(&mut self, memory: &Memory) -> bool {
+        match self.socket.kept_bytes() {
+            0 => {
+                self.charge = None;
+                false
+            }
+            bytes => {
+                self.charge.get_or_insert_with(|| memory.charge(0)).resize(bytes);
+                memory.is_exceeded()
+            }
+        }
+    }
+
+    pub(in crate::session) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
+        let Shared { feeds, engine } = shared;
+        self.follow_session(engine, feeds);
+        self.socket.output_with(feeds, self.last_word)
+    }
+
+    /// Takes from the session what is to be sent.
+    fn follow_session(&mut self, engine: &mut EngineSessions, feeds: &mut Feeds) {
+        let mut packets = Vec::new();
+        if self.is_probed && self.socket.stream.is_between_outputs(feeds) {
+            self.is_probed = false;
+            packets.extend_from_slice(engine_io::PROBED);
+        }
+        if let Some(session) = engine.carried_by(self.session, self.owner) {
+            self.follow_cursor(session, feeds);
+            let is_between = self.socket.stream.is_between_outputs(feeds);
+            if let Some(subscription) = &self.socket.stream.subscription
+                && !self.is_cut
+                && is_between
+            {
+                session.welcome(subscription, feeds);
+            }
+            let has_own = !session.own.is_empty();
+            if has_own && is_between {
+                engine_io::append_packet(&mut packets, &std::mem::take(&mut session.own));
+            }
+            self.socket.expect_own(has_own && !is_between);
+        }
+        if !packets.is_empty() {
+            self.socket.stream.put_own(engine_io::frames_of(&packets));
+        }
+    }
+
+    /// Serves the cursor that the session has now, once the one before has ended.
+    fn follow_cursor(&mut self, session: &mut EngineIo, feeds: &mut Feeds) {
+        if std::mem::take(&mut session.has_left)
+            && let Some(subscription) = &self.socket.stream.subscription
+        {
+            feeds.cut(subscription);
+            self.is_cut = true;
+        }
+        if self.is_cut
+            && self.socket.stream.subscription.as_ref().is_none_or(|own| feeds.has_ended(own))
+        {
+            self.socket.stream.end(feeds);
+            self.is_cut = false;
+        }
+        if self.socket.stream.subscription.is_none()
+            && let Some(subscription) = session.subscription.take()
+        {
+            feeds.set_blocked(&subscription, self.is_blocked);
+            self.socket.stream.subscription = Some(subscription);
+        }
+    }
+
+    pub(in crate::session) fn advance(
+        &mut self,
+        now: Instant,
+        feeds: &mut Feeds,
+        sent: usize,
+        timing: &Timing,
+    ) -> u64 {
+        self.socket.advance(now, feeds, sent, timing)
+    }
+
+    pub(in crate::session) fn note_progress(
+        &mut self,
+        now: Instant,
+        timing: &Timing,
+        engine: &mut EngineSessions,
+    ) {
+        if let Some(session) = engine.carried_by(self.session, self.owner) {
+            session.note_progress(now, timing);
+        }
+    }
+
+    pub(in crate::session) fn close(&mut self, reason: CloseReason) {
+        self.socket.stream.close(reason);
+    }
+
+    /// As [`Self::close`], for the host program: with a code of its own, and a packet before.
+    pub(in crate::session) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
+        self.last_word = last_word;
+        self.socket.disconnect(code);
+    }
+
+    pub(in crate::session) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
+        self.socket.stream.close_when_drained(feeds, reason);
+    }
+
+    pub(in crate::session) fn frame_rest_bytes(&self, feeds: &Feeds) -> usize {
+        self.socket.stream.frame_rest_bytes(feeds)
+    }
+
+    pub(in crate::session) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
+        self.is_blocked = is_blocked;
+        self.socket.stream.set_blocked(feeds, is_blocked);
+    }
+
+    /// The connection ends, and the session that it carries; one that only probed it polls on.
+    pub(in crate::session) fn end(
+        &mut self,
+        reason: CloseReason,
+        feeds: &mut Feeds,
+        engine: &mut EngineSessions,
+    ) {
+        self.socket.stream.end(feeds);
+        engine.detach_socket(self.session, self.owner, reason, feeds);
+    }
+}

@@ -1,0 +1,525 @@
+// zmq2ws in a browser: the messages of a gateway over WebSocket, else Server-Sent Events, else long-polling.
+//
+//   import { zmq2ws } from "/zmq2ws.js";
+//   const feed = zmq2ws("/", { topics: ["weather."] });
+//   feed.on("message", ({ topic, data, id }) => console.log(id, topic, data));
+//
+// A page learns little about its connections: not why a WebSocket could not be opened, nor whether one that is silent is
+// dead. So this module asks, by a poll that does not wait (`GET /poll?timeout=0&since=ID`), whether the gateway is there
+// and lets it in, and what it should have seen by now. The answer decides
+//
+//   when a transport failed     whose fault that is: the next transport has its turn only where the gateway is there
+//   when a stream is silent     whether there is nothing to say, or what there is to say does not arrive
+//   before the first message    where to resume
+//
+// A new connection resumes by id, so that nothing is lost or doubled between two transports.
+
+/** The better ones first: the next has its turn where one does not work. */
+const TRANSPORTS = { websocket: webSocket, sse: events, poll: polls };
+
+/** Times are in milliseconds; `zmq2ws.d.ts` says what each is for. */
+const DEFAULTS = {
+  topics: [],
+  exact: [],
+  since: "",
+  token: "",
+  transports: Object.keys(TRANSPORTS),
+  timeout: 5_000,
+  quiet: 60_000,
+  retryMin: 1_000,
+  retryMax: 30_000,
+  upgradeAfter: 300_000,
+};
+
+/** How long a poll waits: some proxies give up after 30 s. */
+const POLL_SECONDS = 25;
+
+/** Milliseconds: a poll that waits, and brings nothing, takes longer. */
+const HASTE = 1_000;
+
+/** Milliseconds: nobody stays away for longer, whoever asks for it. */
+const HOUR = 3_600_000;
+
+/** The gateway's refusals that stay, however often one asks. */
+const LASTING = [400, 401, 403, 414];
+
+/**
+ * Connects to the gateway at `url`, and stays connected until `close()`.
+ * @param {string | URL} [url]
+ * @param {import("./zmq2ws.d.ts").Options} [options]
+ * @returns {import("./zmq2ws.d.ts").Feed}
+ */
+export function zmq2ws(url = "/", options = {}) {
+  return new Feed(url, { ...DEFAULTS, ...options });
+}
+
+export default zmq2ws;
+
+// ---- The feed: which transport, when, and from where ------------------------------------------------------------------
+
+class Feed {
+  #handlers = { message: new Set(), gap: new Set(), state: new Set() };
+  #settings;
+  #gateway;
+  /** @type {import("./zmq2ws.d.ts").State} */
+  #status = { state: "connecting" };
+  /** The id to resume behind: of the last message, or a later one with nothing for this feed in between. */
+  #since;
+  /** The transport in use, by its place in the settings. */
+  #index = 0;
+  /** @type {Link | null} */
+  #link = null;
+  /** @type {Link | null} A better transport, tried beside the one in use. */
+  #trial = null;
+  #trials = 0;
+  #failures = 0;
+  #retryTimer;
+  #trialTimer;
+
+  constructor(url, settings) {
+    const transports = settings.transports.filter((name) => {
+      if (!Object.hasOwn(TRANSPORTS, name)) throw new TypeError(`zmq2ws: unknown transport '${name}'`);
+      return name !== "websocket" || globalThis.WebSocket;
+    });
+    if (transports.length === 0) throw new TypeError("zmq2ws: none of the transports is there");
+    this.#settings = { ...settings, transports };
+    this.#gateway = new Gateway(url, settings);
+    this.#since = settings.since;
+    globalThis.addEventListener?.("online", this.#wake);
+    globalThis.document?.addEventListener("visibilitychange", this.#wake);
+    // Whoever made the feed has the rest of this turn to add handlers.
+    queueMicrotask(() => this.#status.state === "closed" || this.#connect());
+  }
+
+  /** What the last `state` event said. */
+  get status() {
+    return this.#status;
+  }
+
+  /** Calls `handler` for each "message", "gap" or "state". Returns a function that ends this. */
+  on(type, handler) {
+    const handlers = this.#handlers[type];
+    if (!handlers) throw new TypeError(`zmq2ws: unknown event '${type}'`);
+    handlers.add(handler);
+    return () => void handlers.delete(handler);
+  }
+
+  /** Leaves every connection and every wait; nothing more is told but that. */
+  close() {
+    this.#end();
+  }
+
+  #connect() {
+    // Asked first, so that hardly a message of the stream is older than the answer.
+    if (!this.#since && this.#transport !== "poll") this.#learnPosition();
+    this.#link = this.#open(this.#index);
+    this.#become({ state: "connecting", transport: this.#transport });
+  }
+
+  get #transport() {
+    return this.#settings.transports[this.#index];
+  }
+
+  #open(index) {
+    const link = new Link(this.#settings.transports[index], this.#gateway, () => this.#since, this.#settings, {
+      open: () => this.#opened(link, index),
+      receive: (object) => link === this.#link && this.#receive(object, link),
+      steady: () => (this.#failures = 0),
+      check: () => this.#check(link),
+      end: (error) => this.#ended(link, error),
+    });
+    return link;
+  }
+
+  #opened(link, index) {
+    if (link === this.#trial) {
+      this.#link?.close();
+      this.#link = link;
+      this.#trial = null;
+      this.#index = index;
+      // It resumed where the other was when it began; that one has gone on meanwhile.
+      link.skipTo = this.#since;
+    }
+    this.#tryBetterLater();
+    this.#become({ state: "open", transport: this.#transport });
+  }
+
+  /** A message, a gap, or where an answer to a poll ends. */
+  #receive(object, link) {
+    if (object.gap) return this.#emit("gap", object.gap);
+    const id = object.next ?? object.id;
+    if (typeof id !== "string") throw new TypeError("this is no message of zmq2ws");
+    if (link.skipTo && !isAfter(id, link.skipTo)) return;
+    link.skipTo = "";
+    this.#since = id;
+    if (!object.next) this.#emit("message", decode(object));
+  }
+
+  /** A stream is silent: is there nothing to say? */
+  async #check(link) {
+    const since = this.#since;
+    const asked = performance.now();
+    const answer = await this.#gateway.ask(since, 0, link.signal).catch((error) => ({ error }));
+    const isSilent = () => link === this.#link && since === this.#since;
+    if (!isSilent()) return;
+    if (answer.error) {
+      // Once it answered, and now it neither speaks nor answers: it is gone.
+      if (!answer.error.status && this.#gateway.hasAnswered) link.fail(answer.error);
+    } else if (answer.messages.length === 0 && !answer.gap) {
+      this.#since = answer.next;
+    } else if (answer.messages.length > 0 && since && epochOf(since) === epochOf(answer.next)) {
+      // What is large may be under way: the stream gets the time that the answer took.
+      const patience = Math.max(this.#settings.timeout, performance.now() - asked);
+      const doubt = new Error(`messages do not arrive over ${link.transport}`);
+      link.after(patience, () => isSilent() && link.fail(doubt, true));
+    }
+  }
+
+  /** Where to resume should the stream break before its first message. */
+  async #learnPosition() {
+    const { messages, next } = await this.#gateway.ask("", 0).catch(() => ({}));
+    if (!this.#since && messages?.length === 0) this.#since = next;
+  }
+
+  async #ended(link, error) {
+    if (link === this.#trial) {
+      this.#trial = null;
+      return this.#tryBetterLater();
+    }
+    if (link !== this.#link) return;
+    this.#drop();
+    // Whatever was open may end, and that only now and then.
+    if (link.isProven || (link.isOpen && this.#failures === 0)) return this.#retryLater(error);
+
+    if (this.#status.state === "open") this.#become({ state: "connecting", transport: this.#transport });
+    const isKnown = error.isLasting || error.retryAfter || link.transport === "poll";
+    const verdict = isKnown ? error : await this.#gateway.ask(this.#since, 0).then(() => null, (reason) => reason);
+    if (this.#status.state === "closed") return;
+    if (verdict?.isLasting) return this.#end(verdict);
+    // Whoever answers, but not as a gateway does, may be a proxy that knows another path only.
+    if (!verdict || (verdict.status && verdict.status < 500)) {
+      this.#index = (this.#index + 1) % this.#settings.transports.length;
+      if (!verdict && this.#index > 0) return this.#connect();
+    }
+    this.#retryLater(verdict ?? error);
+  }
+
+  #retryLater(error) {
+    const ceiling = Math.min(this.#settings.retryMax, this.#settings.retryMin * 2 ** this.#failures);
+    this.#failures += 1;
+    // Over the whole range, so that a gateway that restarts does not meet everyone at once.
+    const delay = (error.retryAfter ?? 0) + Math.random() * ceiling;
+    this.#retryTimer = setTimeout(() => this.#connect(), delay);
+    this.#become({ state: "waiting", transport: this.#transport, delay, error });
+  }
+
+  #tryBetterLater() {
+    clearTimeout(this.#trialTimer);
+    if (this.#index === 0) return;
+    const delay = this.#settings.upgradeAfter * (0.5 + Math.random() / 2);
+    this.#trialTimer = setTimeout(() => {
+      if (this.#since) this.#trial = this.#open(this.#trials++ % this.#index);
+      else this.#tryBetterLater();
+    }, delay);
+  }
+
+  /** The network or the reader is back: no wait is sat out, and what was open before is not trusted. */
+  #wake = ({ type }) => {
+    const status = this.#status;
+    if (globalThis.document?.hidden) return;
+    if (status.state === "open") this.#check(this.#link);
+    if (status.state !== "waiting" || status.error.retryAfter) return;
+    // Another network may let through what the last one did not.
+    if (type === "online") this.#index = this.#failures = 0;
+    clearTimeout(this.#retryTimer);
+    this.#connect();
+  };
+
+  #end(error) {
+    if (this.#status.state === "closed") return;
+    this.#drop();
+    this.#gateway.leave();
+    globalThis.removeEventListener?.("online", this.#wake);
+    globalThis.document?.removeEventListener("visibilitychange", this.#wake);
+    this.#become(error ? { state: "closed", error } : { state: "closed" });
+  }
+
+  #drop() {
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#trialTimer);
+    this.#link?.close();
+    this.#trial?.close();
+    this.#link = this.#trial = null;
+  }
+
+  #become(status) {
+    this.#status = status;
+    this.#emit("state", status);
+  }
+
+  #emit(type, event) {
+    for (const handler of [...this.#handlers[type]]) {
+      try {
+        handler(event);
+      } catch (error) {
+        // A page's mistake is the page's: the next message comes all the same.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+}
+
+// ---- One connection, whatever its transport -----------------------------------------------------------------------------
+
+class Link {
+  /** Whether the gateway has consented. */
+  isOpen = false;
+  /** Whether the transport has shown that it delivers. */
+  isProven = false;
+  /** Another link has delivered the messages up to this id. */
+  skipTo = "";
+  transport;
+  gateway;
+  since;
+  #settings;
+  #events;
+  #abort = new AbortController();
+  #timers = new Set();
+  #isSilent = true;
+
+  /** `since` gives the id to resume behind; `events` are told what happens, each `end` once and last. */
+  constructor(transport, gateway, since, settings, events) {
+    this.transport = transport;
+    this.gateway = gateway;
+    this.since = since;
+    this.#settings = settings;
+    this.#events = events;
+    const { timeout } = settings;
+    this.after(timeout, () => this.isOpen || this.fail(new Error(`no ${transport} within ${timeout} ms`)));
+    TRANSPORTS[transport](this).catch((error) => this.fail(error));
+  }
+
+  get signal() {
+    return this.#abort.signal;
+  }
+
+  /** The gateway has consented. */
+  open() {
+    if (this.isOpen || this.signal.aborted) return;
+    this.isOpen = true;
+    this.#events.open();
+    this.after(this.#settings.timeout, () => {
+      this.#events.steady();
+      // A poll has a time limit of its own.
+      if (this.transport !== "poll") this.#watch();
+    });
+  }
+
+  /** Bytes of the gateway's came. */
+  heard() {
+    this.isProven = true;
+    this.open();
+  }
+
+  receive(object) {
+    if (this.signal.aborted) return;
+    this.#isSilent = false;
+    this.heard();
+    this.#events.receive(object);
+  }
+
+  fail(error, isTransportsFault = false) {
+    if (this.signal.aborted) return;
+    if (isTransportsFault) this.isOpen = this.isProven = false;
+    this.close();
+    this.#events.end(error);
+  }
+
+  close() {
+    this.#abort.abort();
+    this.#timers.forEach(clearTimeout);
+  }
+
+  /** Calls `action` in `delay` milliseconds, if the link is still there. */
+  after(delay, action) {
+    if (this.signal.aborted) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      action();
+    }, delay);
+    this.#timers.add(timer);
+  }
+
+  #watch() {
+    if (this.#isSilent) this.#events.check();
+    this.#isSilent = true;
+    this.after(this.#settings.quiet, () => this.#watch());
+  }
+}
+
+// ---- The transports: each goes on until it fails, or its link is closed -------------------------------------------------
+
+async function webSocket(link) {
+  const socket = new WebSocket(link.gateway.socketUrl(link.since()));
+  link.signal.addEventListener("abort", () => socket.close());
+  await new Promise((_, reject) => {
+    socket.onopen = () => link.open();
+    socket.onclose = ({ code, reason }) => reject(new Error(`WebSocket closed with ${code} ${reason}`.trim()));
+    socket.onmessage = ({ data }) => {
+      try {
+        link.receive(JSON.parse(data));
+      } catch (error) {
+        reject(error);
+      }
+    };
+  });
+}
+
+/** Not by EventSource, which tells neither why it was refused nor that the first bytes came. */
+async function events(link) {
+  const query = { format: "json", since: link.since() };
+  await link.gateway.get("sse", query, "text/event-stream", 0, link.signal, async ({ body }) => {
+    const reader = body.getReader();
+    const decoder = new TextDecoder();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) throw new Error("the event stream ended");
+      link.heard();
+      const lines = decoder.decode(value, { stream: true }).split("\n");
+      lines[0] = rest + lines[0];
+      rest = lines.pop() ?? "";
+      // Each message and each gap is one line of JSON, which says itself what it is.
+      for (const line of lines) if (line.startsWith("data: ")) link.receive(JSON.parse(line.slice(6)));
+    }
+  });
+}
+
+async function polls(link) {
+  // The first does not wait: its answer shows that polls work.
+  for (let seconds = 0; ; seconds = POLL_SECONDS) {
+    const asked = performance.now();
+    const { gap, messages, next } = await link.gateway.ask(link.since(), seconds, link.signal);
+    if (gap) link.receive({ gap });
+    for (const message of messages) link.receive(message);
+    link.receive({ next });
+    // So says a gateway that ends, and what remembers answers: neither is to be asked again at once.
+    const isHasty = seconds > 0 && messages.length === 0 && !gap && performance.now() - asked < HASTE;
+    if (isHasty) throw new Error("a poll was answered with nothing, and too early");
+  }
+}
+
+// ---- The gateway: where it is, and how it is asked ----------------------------------------------------------------------
+
+class Gateway {
+  /** Whether it ever answered a poll. */
+  hasAnswered = false;
+  #base;
+  #filter;
+  #settings;
+  #abort = new AbortController();
+
+  constructor(url, settings) {
+    const base = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
+    base.protocol = base.protocol.replace("ws", "http");
+    base.pathname = base.pathname.replace(/\/?$/, "/");
+    this.#base = base;
+    this.#settings = settings;
+    const pairs = (name, topics) => topics.map((topic) => `${name}=${encodeURIComponent(topic)}`);
+    this.#filter = [...pairs("topic", settings.topics), ...pairs("exact", settings.exact)];
+  }
+
+  /** Ends what is asked without a signal. */
+  leave() {
+    this.#abort.abort();
+  }
+
+  /** Nobody can add fields to a WebSocket's request, so the token is in its query. */
+  socketUrl(since) {
+    return this.#url("ws", { format: "json", since, token: this.#token }).replace(/^http/, "ws");
+  }
+
+  /** What there is behind `since`, or else what comes within `seconds`. */
+  ask(since, seconds, signal = this.#abort.signal) {
+    const query = { since, timeout: String(seconds) };
+    return this.get("poll", query, "application/json", seconds * 1_000, signal, async (response) => {
+      const answer = await response.json();
+      if (!Array.isArray(answer?.messages)) throw await refusal(response);
+      this.hasAnswered = true;
+      return answer;
+    });
+  }
+
+  /** Has `read` read the answer, which has to begin in time after `wait` milliseconds, and may then take longer. */
+  async get(path, query, type, wait, signal, read) {
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop);
+    const limit = wait + this.#settings.timeout;
+    const timer = setTimeout(() => abort.abort(new Error(`no answer within ${limit} ms`)), limit);
+    const token = this.#token;
+    try {
+      const response = await fetch(this.#url(path, query), {
+        signal: abort.signal,
+        cache: "no-store",
+        credentials: "include", // As a WebSocket does it.
+        headers: token ? { Authorization: `Bearer ${token}` } : {},
+      });
+      clearTimeout(timer);
+      const isMeant = response.ok && response.headers.get("Content-Type")?.startsWith(type);
+      if (!isMeant) throw await refusal(response);
+      return await read(response);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", stop);
+      stop();
+    }
+  }
+
+  get #token() {
+    const { token } = this.#settings;
+    return typeof token === "function" ? token() : token;
+  }
+
+  #url(path, query) {
+    const given = Object.entries(query).filter(([, value]) => value);
+    const pairs = given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    const url = new URL(path, this.#base);
+    url.search = [...this.#filter, ...pairs].join("&");
+    return url.href;
+  }
+}
+
+/** What is no answer of the kind that was asked for, as an error that says what to do about it. */
+async function refusal(response) {
+  const { status, headers, bodyUsed } = response;
+  // The gateway gives its reason as plain text, on one line; what a proxy says may be different soon.
+  const isGateways = !bodyUsed && headers.get("Content-Type")?.startsWith("text/plain");
+  const reason = isGateways ? (await response.text()).trim() : "this is no answer of zmq2ws";
+  const retryAfter = Math.min(Math.max(Number(headers.get("Retry-After")) * 1_000 || 0, 0), HOUR);
+  const isLasting = isGateways && LASTING.includes(status);
+  return Object.assign(new Error(`${status}: ${reason}`), { status, retryAfter, isLasting });
+}
+
+// ---- Messages and ids ---------------------------------------------------------------------------------------------------
+
+function decode({ id, topic, topic64, data, encoding }) {
+  const part = encoding === "base64" ? decodeBase64 : (text) => text;
+  return { id, topic: topic ?? decodeBase64(topic64), data: Array.isArray(data) ? data.map(part) : part(data) };
+}
+
+function decodeBase64(text) {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let at = 0; at < bytes.length; at += 1) bytes[at] = binary.charCodeAt(at);
+  return bytes;
+}
+
+/** The run of the gateway that an id is of. */
+const epochOf = (id) => id.split("-")[0];
+
+/** Whether `id` is later than `other`, or of another run. */
+function isAfter(id, other) {
+  return epochOf(id) !== epochOf(other) || Number(id.split("-")[1]) > Number(other.split("-")[1]);
+}
