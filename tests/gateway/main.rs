@@ -18,7 +18,7 @@ mod polls;
 mod radio;
 mod socket_io;
 #[path = "../support/mod.rs"]
-mod support;
+pub(crate) mod support;
 mod timeouts;
 mod websocket;
 mod zws;
