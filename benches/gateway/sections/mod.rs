@@ -1,6 +1,7 @@
 //! What can be measured. A section is a file here and a line in [`SECTIONS`].
 
 mod coalesce;
+mod embedded;
 mod fairness;
 mod filters;
 mod flat;
@@ -72,6 +73,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     fairness::SECTION,
     stalled::SECTION,
     machines::SECTION,
+    embedded::SECTION,
     growth::CLIENTS,
     growth::RATES,
 ];
