@@ -7,6 +7,19 @@ use std::str::FromStr;
 
 /// Which pages in browsers may connect (`--origin`). Requests without an `Origin` come from no
 /// browser and always may.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, OriginPolicy};
+///
+/// let dashboards = ["https://a.example.com", "https://b.example.com:8443"];
+/// let gateway = Gateway::builder().origin(OriginPolicy::from_entries(dashboards)?).build()?;
+///
+/// assert_eq!(OriginPolicy::from_entries([])?, OriginPolicy::SameHost);
+/// assert_eq!(OriginPolicy::from_entries(["*"])?, OriginPolicy::Any);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OriginPolicy {
@@ -21,6 +34,19 @@ pub enum OriginPolicy {
 }
 
 /// A web origin (RFC 6454), normalised: two of them are equal where a browser calls them the same.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Origin, OriginPolicy};
+///
+/// let origin: Origin = "HTTPS://Example.com:443".parse()?;
+/// assert_eq!(origin, "https://example.com".parse()?);
+/// assert_eq!(origin.to_string(), "https://example.com");
+/// let policy = OriginPolicy::List(vec![origin]);
+/// # let _ = policy;
+/// # Ok::<(), zmq2ws::InvalidOrigin>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     scheme: String,
@@ -28,6 +54,14 @@ pub struct Origin {
 }
 
 /// An entry of an allowlist that is not an origin.
+///
+/// # Examples
+///
+/// ```
+/// let error: zmq2ws::InvalidOrigin = "https://example.com/".parse::<zmq2ws::Origin>().unwrap_err();
+/// assert_eq!(error.entry, "https://example.com/");
+/// assert_eq!(error.reason, "an origin ends with its host or port, without a slash or path");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InvalidOrigin {

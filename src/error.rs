@@ -4,6 +4,21 @@ use std::fmt;
 use std::io;
 
 /// What stops the gateway from starting or running, as one line that names the thing at fault.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Error, Gateway};
+///
+/// let occupied = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// match Gateway::builder().listen(occupied.local_addr()?).build() {
+///     Ok(_) => unreachable!("somebody listens there"),
+///     Err(Error::Listen { address, reason }) => println!("{address}: {reason}; another one?"),
+///     // One line that names what is at fault.
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -64,6 +79,18 @@ impl From<ConfigError> for Error {
 }
 
 /// A setting that cannot be used: which one, what it was given, and why not.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Error, Gateway};
+///
+/// let Err(Error::Config(error)) = Gateway::builder().max_topics(0).check() else {
+///     panic!("nobody can ask for no topic");
+/// };
+/// assert_eq!((&*error.setting, &*error.value), ("max_topics", "0"));
+/// assert_eq!(error.reason, "expected a whole number from 1 to 65536");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigError {
@@ -112,6 +139,23 @@ macro_rules! reasons {
 reasons! {
     /// Why a client's connection ended. As text it is the word that logs and metrics use; the numbers are the close codes
     /// that a WebSocket is told, where it is told one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use zmq2ws::{CloseReason, Event, Gateway};
+    ///
+    /// let gateway = Gateway::builder()
+    ///     .on_event(|event| match event {
+    ///         // It left, or all have to: nothing to report.
+    ///         Event::Closed { reason: CloseReason::Client | CloseReason::Shutdown, .. } => {}
+    ///         Event::Closed { client, reason, .. } => println!("{} was closed: {reason}", client.id),
+    ///         _ => {}
+    ///     })
+    ///     .build()?;
+    /// assert_eq!(CloseReason::PingTimeout.to_string(), "ping_timeout");
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
     #[non_exhaustive]
     pub CloseReason {
         /// The client said goodbye: a close frame, or the end of its stream.

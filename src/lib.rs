@@ -46,6 +46,9 @@
 //! connect, and to which topics, [`Builder::authorize`] decides; [`Builder::map`] changes messages, [`Builder::on_event`]
 //! hears of clients. These hooks are called on the gateway's thread, so they should be quick.
 //!
+//! The package's `examples/` has whole programs: `embedded`, an HTTP server that keeps one path for its gateway; `own_loop`,
+//! `inproc`, `auth`; and `axum`, with an async server.
+//!
 //! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook.
 //!
 //! # Layers

@@ -81,6 +81,20 @@ impl FromStr for Id {
 }
 
 /// Where the topic of a message is (`--topic-from`).
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, TopicFrom};
+///
+/// // Messages such as `json-minimal-txpool_add:{…}`.
+/// let gateway = Gateway::builder()
+///     .bind("tcp://127.0.0.1:*")
+///     .topic_from(TopicFrom::Delimiter(b':'))
+///     .build()?;
+/// assert_eq!(":".parse(), Ok(TopicFrom::Delimiter(b':')));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TopicFrom {

@@ -8,6 +8,19 @@ use crate::error::{CloseReason, DropReason, GapReason};
 const TURN_BUCKETS: [f64; 10] = [1e-5, 1e-4, 5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.1, 0.5, 1.0];
 
 /// How a client is connected. As text it is the word that metrics use.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// use zmq2ws::Transport;
+///
+/// let polls = handle.stats()?.of_transport(Transport::Poll).clients;
+/// let streams = handle.clients()?.iter().filter(|it| it.transport == Transport::Sse).count();
+/// assert_eq!((polls, streams, Transport::WebSocket.to_string()), (0, 0, "websocket".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {

@@ -196,11 +196,13 @@ pub(crate) enum Limit {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Figure {
     CpuPerDelivery,
+    ThreadCpuPerDelivery,
     CpuPerHandshake,
     Deliveries,
     DeliveriesPerSegment,
     DeliveriesPerRead,
     RateKept,
+    RequestRate,
     FirstP50,
     FirstP99,
     LastP50,
@@ -224,11 +226,13 @@ impl Figure {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::CpuPerDelivery => "CPU per delivery, ns",
+            Self::ThreadCpuPerDelivery => "CPU of the loop's thread per delivery, ns",
             Self::CpuPerHandshake => "CPU per handshake, µs",
             Self::Deliveries => "deliveries, thousand/s",
             Self::DeliveriesPerSegment => "deliveries per TCP segment",
             Self::DeliveriesPerRead => "deliveries per read of a client",
             Self::RateKept => "part of the rate that was kept",
+            Self::RequestRate => "requests/s that the host answered",
             Self::FirstP50 => "first client p50, µs",
             Self::FirstP99 => "first client p99, µs",
             Self::LastP50 => "last client p50, µs",

@@ -12,6 +12,7 @@ use crate::flow::{Flow, STALL};
 use crate::one_by_one::{self, OneByOne};
 use crate::progress::Latencies;
 use crate::publisher::Publisher;
+use crate::requests::{self, Requests};
 use crate::resume::{Known, Outcome};
 use crate::server::{Running, Server};
 use crate::swarm::Swarm;
@@ -76,6 +77,9 @@ struct Run {
     server: Running,
     flow: Flow,
     quiet: Option<fairness::Quiet>,
+    is_host: bool,
+    /// Of a host, once the clients are there.
+    requests: Option<Requests>,
 }
 
 impl Run {
@@ -88,6 +92,7 @@ impl Run {
         if work.transport == Transport::Deflated {
             publisher = publisher.with_short_probes();
         }
+        let is_host = matches!(server, Server::Embedded);
         let suffix = if matches!(server, Server::Gateway { .. }) { case.suffix_bytes } else { 0 };
         let (server, quiet) = if let Load::Fairness { .. } = work.load {
             let quiet = fairness::Quiet::bind()?;
@@ -100,7 +105,7 @@ impl Run {
         let swarm = Swarm::new(work.transport, work.body_bytes, suffix)?;
         let message_bytes = work.body_bytes + work.envelope_bytes;
         let flow = Flow::new(publisher, TOPIC, swarm, readers, message_bytes)?;
-        Ok(Self { server, flow, quiet })
+        Ok(Self { server, flow, quiet, is_host, requests: None })
     }
 
     fn figures(mut self, work: Work, mut on_open: impl FnMut(usize)) -> Result<Figures> {
@@ -114,6 +119,9 @@ impl Run {
         self.connect(work, first, &mut on_open)?;
         let first_bytes = self.server.pss_bytes()?;
         self.connect(work, work.clients, &mut on_open)?;
+        if self.is_host {
+            self.requests = Some(Requests::start(self.server.address)?);
+        }
         match work.load {
             Load::Handshakes => {
                 let cpu = self.server.cpu()? - cpu;
@@ -156,8 +164,10 @@ impl Run {
         &mut self,
         load: impl FnOnce(&mut Flow) -> Result<T>,
     ) -> Result<Figures> {
-        let Self { server, flow, .. } = self;
+        let Self { server, flow, requests, .. } = self;
+        let answered = || requests.as_ref().map_or(0, Requests::answered);
         flow.progress.begin();
+        let (answers, loop_cpu) = (answered(), server.loop_cpu()?);
         let segments = segments_sent()?;
         let (cpu, start) = (server.cpu()?, Instant::now());
         let (deliveries, published) = (flow.progress.deliveries, flow.progress.published());
@@ -165,7 +175,10 @@ impl Run {
         let kept = load(flow)?.into();
         let cpu = (server.cpu()? - cpu).as_secs_f64();
         let seconds = start.elapsed().as_secs_f64();
-        let segments = (segments_sent()? - segments) as f64;
+        let loop_cpu = (server.loop_cpu()? - loop_cpu).as_secs_f64();
+        let answers = answered() - answers;
+        // A request and its answer are a segment each.
+        let segments = (segments_sent()? - segments).saturating_sub(2 * answers) as f64;
         let deliveries = (flow.progress.deliveries - deliveries) as f64;
         let published = (flow.progress.published() - published) as f64;
         if deliveries == 0.0 {
@@ -183,6 +196,16 @@ impl Run {
         .into();
         if let Kept(Some(kept)) = kept {
             figures.insert(Figure::RateKept, kept);
+        }
+        if loop_cpu > 0.0 {
+            figures.insert(Figure::ThreadCpuPerDelivery, loop_cpu * 1e9 / deliveries);
+        }
+        if requests.is_some() {
+            let rate = answers as f64 / seconds;
+            if rate < RATE_KEPT_MIN * f64::from(requests::PER_SECOND) {
+                return Err(format!("the host answered only {rate:.0} requests/s").into());
+            }
+            figures.insert(Figure::RequestRate, rate);
         }
         Ok(figures)
     }

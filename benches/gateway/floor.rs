@@ -57,7 +57,7 @@ pub(crate) fn run(args: &FloorArgs) -> Result<()> {
 }
 
 /// Also takes in what a thousand clients ask for at once.
-fn listen(address: &str) -> Result<TcpListener> {
+pub(crate) fn listen(address: &str) -> Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
     rustix::net::listen(&listener, 4096)?;
     Ok(listener)
@@ -135,7 +135,7 @@ fn append_frame(frames: &mut Vec<u8>, envelope: usize, body: &[u8]) {
     frames.extend_from_slice(body);
 }
 
-fn say(text: &str) -> io::Result<()> {
+pub(crate) fn say(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

@@ -10,6 +10,7 @@ mod fairness;
 mod floor;
 mod flow;
 mod frames;
+mod host;
 mod one_by_one;
 #[cfg_attr(
     test,
@@ -20,6 +21,7 @@ mod progress;
 mod proxy;
 mod publisher;
 mod report;
+mod requests;
 mod resume;
 mod rounds;
 mod sections;
@@ -39,6 +41,7 @@ use serde::Serialize;
 use crate::case::Case;
 use crate::cores::Cores;
 use crate::floor::FloorArgs;
+use crate::host::HostArgs;
 use crate::peers::Peer;
 use crate::proxy::ProxyArgs;
 use crate::report::CaseReport;
@@ -83,6 +86,8 @@ enum Role {
     #[command(hide = true)]
     Floor(FloorArgs),
     #[command(hide = true)]
+    Host(HostArgs),
+    #[command(hide = true)]
     Proxy(ProxyArgs),
     /// Pins itself to a core and becomes another program.
     #[command(hide = true)]
@@ -93,6 +98,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     let result = match &options.role {
         Some(Role::Floor(args)) => floor::run(args),
+        Some(Role::Host(args)) => host::run(args),
         Some(Role::Proxy(args)) => proxy::run(args),
         Some(Role::Launch { core, command }) => cores::launch(*core, command),
         None if options.list => {

@@ -109,7 +109,7 @@ fn is_shown(figure: Figure, case: &CaseReport) -> bool {
         // It shows who could not follow.
         Figure::MessageRate => is_paced,
         Figure::Deliveries => !is_paced,
-        Figure::MemoryGrowth => {
+        Figure::MemoryGrowth | Figure::ThreadCpuPerDelivery => {
             case.rows.iter().any(|row| row.figure == figure && row.target.is_some())
         }
         _ => true,

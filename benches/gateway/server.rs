@@ -13,8 +13,12 @@ use std::time::Duration;
 use crate::Result;
 use crate::cores::Cores;
 use crate::floor::Sends;
+use crate::host;
 
 const GATEWAY: &str = env!("CARGO_BIN_EXE_zmq2ws");
+
+/// What the thread with the loop is called: in the command after the program, in a host by the library.
+const LOOP_THREAD: &str = "zmq2ws";
 
 /// How long a server may take until it listens. Interpreters on a busy machine take some seconds.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -24,6 +28,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) enum Server {
     /// The real binary with its defaults and these flags.
     Gateway { flags: Vec<String> },
+    /// A host with the gateway inside, with its defaults: see [`host`].
+    Embedded,
     /// So many gateways on one port, which a proxy feeds: ZeroMQ's own, on the bench's core.
     BehindProxy { gateways: usize },
     /// `envelope` is how many bytes stand before each body; `None` is as many as the gateway needed before it.
@@ -44,6 +50,7 @@ impl Server {
     pub(crate) fn name(&self) -> &str {
         match self {
             Self::Gateway { .. } => "gateway",
+            Self::Embedded => "gateway in a host",
             Self::BehindProxy { .. } => "gateways behind a proxy",
             Self::Floor { sends: Sends::Batch, .. } => "floor, send per batch",
             Self::Floor { sends: Sends::Message, .. } => "floor, send per message",
@@ -72,6 +79,10 @@ impl Server {
                     .chain(log)
                     .chain(flags.clone())
                     .collect()
+            }
+            Self::Embedded => {
+                let program = std::env::current_exe()?.to_string_lossy().into_owned();
+                [program, own("host")].into_iter().chain(common("--zmq")).collect()
             }
             Self::BehindProxy { .. } => {
                 let sharing = Self::gateway(&["--reuse-port"]);
@@ -157,9 +168,24 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// The processor time of all its threads so far.
+    /// The processor time so far of all its threads, but for those of a host.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        self.processes.iter().map(Process::cpu).sum()
+        let is_counted = |thread: &&Thread| thread.name != host::THREAD;
+        let of = |it: &Process| -> Result<Duration> {
+            it.threads()?.iter().filter(is_counted).map(Thread::cpu).sum()
+        };
+        self.processes.iter().map(of).sum()
+    }
+
+    /// The processor time so far of the threads with the gateway's loop; zero where none has one.
+    pub(crate) fn loop_cpu(&self) -> Result<Duration> {
+        // Those of ZeroMQ that it started have its name, and higher numbers.
+        let of = |it: &Process| {
+            let threads = it.threads()?;
+            let named = threads.iter().filter(|thread| thread.name == LOOP_THREAD);
+            named.min_by_key(|thread| thread.id).map_or(Ok(Duration::ZERO), Thread::cpu)
+        };
+        self.processes.iter().map(of).sum()
     }
 
     /// Its proportional set size, bytes: its own memory, and its share of what others use too.
@@ -181,18 +207,35 @@ impl Running {
 struct Process(Child);
 
 impl Process {
-    fn cpu(&self) -> Result<Duration> {
-        let mut nanoseconds = 0;
-        for task in fs::read_dir(self.proc("task"))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
-            let on_cpu = text.split(' ').next().ok_or("an empty schedstat")?;
-            nanoseconds += on_cpu.parse::<u64>()?;
-        }
-        Ok(Duration::from_nanos(nanoseconds))
+    /// Those that there are now; a host's may end at any time.
+    fn threads(&self) -> Result<Vec<Thread>> {
+        let tasks = fs::read_dir(self.proc("task"))?;
+        let thread = |task: fs::DirEntry| {
+            let (id, path) = (task.file_name().to_str()?.parse().ok()?, task.path());
+            let name = fs::read_to_string(path.join("comm")).ok()?.trim_end().to_owned();
+            Some(Thread { id, name, path })
+        };
+        Ok(tasks.filter_map(|task| thread(task.ok()?)).collect())
     }
 
     fn proc(&self, file: &str) -> String {
         format!("/proc/{}/{file}", self.0.id())
+    }
+}
+
+/// A thread of a server.
+struct Thread {
+    id: u32,
+    name: String,
+    /// Its folder in `/proc`.
+    path: PathBuf,
+}
+
+impl Thread {
+    fn cpu(&self) -> Result<Duration> {
+        let text = fs::read_to_string(self.path.join("schedstat"))?;
+        let on_cpu = text.split(' ').next().ok_or("an empty schedstat")?;
+        Ok(Duration::from_nanos(on_cpu.parse()?))
     }
 }
 

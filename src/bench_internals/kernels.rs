@@ -139,8 +139,14 @@ pub fn parse_request(input: &[u8]) -> bool {
     let request = parse_head(head, &limits).expect("a request that is not refused");
     let origin = OriginPolicy::SameHost;
     let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let rules =
-        Rules { serves: Serves::All, peer, origin: &origin, topics_max: 128, deflates: false };
+    let rules = Rules {
+        serves: Serves::All,
+        prefix: b"",
+        peer,
+        origin: &origin,
+        topics_max: 128,
+        deflates: false,
+    };
     let route = route(&request, &rules).expect("a request that is not refused");
     matches!(route, Route::WebSocket(_))
 }

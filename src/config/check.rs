@@ -37,6 +37,7 @@ impl Config {
         self.check_on_demand()?;
         self.check_addresses()?;
         self.check_site()?;
+        self.check_path_prefix()?;
         self.check_memory()?;
         self.check_features()
     }
@@ -147,6 +148,20 @@ impl Config {
             Err(error) => format!("expected a directory: {error}"),
         };
         Err(Invalid::new("www", path.display(), reason))
+    }
+
+    /// What needs no percent escapes, so that a path is compared as it came.
+    fn check_path_prefix(&self) -> Result<(), Invalid> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+        let is_name = |name: &str| !matches!(name, "" | "." | "..") && name.chars().all(is_plain);
+        let is_valid = match self.path_prefix.strip_prefix('/') {
+            Some(names) => names.split('/').all(is_name),
+            None => self.path_prefix.is_empty(),
+        };
+        let reason =
+            "expected a path such as /live: letters, digits and -._~, without a slash at its end";
+        let invalid = || Invalid::new("path-prefix", &self.path_prefix, reason);
+        if is_valid { Ok(()) } else { Err(invalid()) }
     }
 
     /// A limit on all memory that one message or one client's lag exceeds could never hold.

@@ -115,6 +115,8 @@ pub(crate) struct Config {
     /// `--metrics`: a listener of its own for metrics and health.
     pub(crate) metrics: Option<ListenAddr>,
 
+    /// What every path begins with: empty, or `/` and a name, without a slash at its end.
+    pub(crate) path_prefix: String,
     /// Messages, and their bytes, that the host program may publish ahead of the loop.
     pub(crate) inbox_messages_max: usize,
     pub(crate) inbox_bytes_max: usize,

@@ -89,6 +89,7 @@ impl Settings {
             origin: self.origin_policy()?,
             metrics: self.metrics()?,
 
+            path_prefix: String::new(),
             inbox_messages_max: bounds::INBOX_MESSAGES.default,
             inbox_bytes_max: bounds::INBOX_BYTES.default,
         })

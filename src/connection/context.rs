@@ -95,6 +95,8 @@ pub(crate) struct Context {
     pub(crate) budget: Budget,
     /// How long messages wait for more before they are sent.
     pub(crate) coalesce: Duration,
+    /// What every path begins with.
+    pub(crate) path_prefix: Box<[u8]>,
     pub(crate) origin: OriginPolicy,
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,
@@ -122,6 +124,7 @@ impl Context {
     ) -> Reply {
         let rules = Rules {
             serves,
+            prefix: &self.path_prefix,
             peer: ip,
             origin: &self.origin,
             topics_max: self.limits.topics_max,

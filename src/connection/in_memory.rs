@@ -105,6 +105,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         },
         budget: Budget::default(),
         coalesce: Duration::ZERO,
+        path_prefix: Box::default(),
         origin: OriginPolicy::default(),
         format: None,
         site: Site::BuiltIn(BuiltIn::page()),

@@ -40,6 +40,16 @@ use registry::FeedKey;
 use replay::Replayer;
 
 /// What happens to a client that lags more than `--max-lag` (`--slow-client`).
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, LagPolicy};
+///
+/// let gateway = Gateway::builder().slow_client(LagPolicy::Disconnect).max_lag(64 << 10).build()?;
+/// assert_eq!("conflate".parse(), Ok(LagPolicy::Conflate));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LagPolicy {

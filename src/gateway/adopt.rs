@@ -10,6 +10,24 @@ use crate::net::HostStream;
 /// [`Handle::adopt_websocket`](crate::Handle::adopt_websocket): made [`From`] whatever is a socket, such as
 /// [`TcpStream`](std::net::TcpStream), [`UnixStream`](std::os::unix::net::UnixStream) or [`OwnedFd`], or
 /// [wrapped](Self::wrapped).
+///
+/// # Examples
+///
+/// ```
+/// use std::os::unix::net::UnixStream;
+/// use zmq2ws::ClientStream;
+///
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// let (host, client) = UnixStream::pair()?;
+/// handle.adopt(host, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")?; // it is one as it stands
+/// # drop(client);
+/// let (host, client) = UnixStream::pair()?;
+/// // In place of the socket itself: what a TLS library made of it.
+/// handle.adopt(ClientStream::wrapped(host), [])?;
+/// # drop(client);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct ClientStream(pub(super) HostStream);
 
 impl ClientStream {

@@ -343,6 +343,10 @@ mod tests {
                 "metrics: '127.0.0.1:9': is also an address",
             ),
             (new().inbox_messages(0), "inbox_messages: '0': expected a whole number"),
+            (new().path_prefix("/live/"), "path_prefix: '/live/': expected a path such as /live"),
+            (new().path_prefix("live"), "path_prefix: 'live': expected a path"),
+            (new().path_prefix("/a/../b"), "path_prefix: '/a/../b': expected a path"),
+            (new().path_prefix("/a%2fb"), "path_prefix: '/a%2fb': expected a path"),
             (new().inbox_bytes(1), "inbox_bytes: '1': expected a size"),
         ] {
             let refusal = refusal(&builder);

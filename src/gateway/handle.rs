@@ -136,7 +136,9 @@ impl Handle {
         self.bring(stream.into(), already_read.into(), None)
     }
 
-    /// Hands over a WebSocket whose handshake the host has answered with 101, without extensions and without a subprotocol.
+    /// Hands over a WebSocket whose handshake the host has answered with 101, without extensions and without a subprotocol. That
+    /// the page that asks may do so (`Origin`) is then for the host to check.
+    ///
     /// `target` is that of the request, such as `/live?topic=weather.&format=json`: its query says what the client gets, as
     /// on `/ws`; its path is not looked at. `already_read` is what came behind the request.
     ///
@@ -146,18 +148,61 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// As [`Self::adopt`]; [`AdoptError::Target`] when the gateway would answer 400: better asked before the handshake.
+    /// As [`Self::adopt`]; [`AdoptError::Target`] as [`Self::check_target`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// # let running = zmq2ws::Gateway::builder().spawn()?;
+    /// # let handle = running.handle();
+    /// // Here the host has answered the handshake, and the client a ping behind it.
+    /// let (host, mut client) = UnixStream::pair()?;
+    /// handle.adopt_websocket(host, "/live?topic=weather.", b"\x89\x80\0\0\0\0")?;
+    /// let mut pong = [0; 2];
+    /// client.read_exact(&mut pong)?;
+    /// assert_eq!(pong, *b"\x8a\0");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn adopt_websocket(
         &self,
         stream: impl Into<ClientStream>,
         target: &str,
         already_read: impl Into<Vec<u8>>,
     ) -> Result<(), AdoptError> {
+        let upgraded =
+            Upgraded { target: target.as_bytes().to_vec(), wanted: self.wanted(target)? };
+        self.bring(stream.into(), already_read.into(), Some(upgraded))
+    }
+
+    /// Checks the target of a request before the host answers its handshake: [`Self::adopt_websocket`] will understand it, too.
+    /// What is wrong with it can still be told to the client, with 400.
+    ///
+    /// # Errors
+    ///
+    /// [`AdoptError::Target`] with the reason.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let running = zmq2ws::Gateway::builder().spawn()?;
+    /// # let handle = running.handle();
+    /// assert!(handle.check_target("/live?topic=weather.&format=json").is_ok());
+    /// let error = handle.check_target("/live?format=xml").unwrap_err();
+    /// assert!(error.to_string().ends_with("unknown format: expected raw, json or parts"));
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
+    pub fn check_target(&self, target: &str) -> Result<(), AdoptError> {
+        self.wanted(target).map(drop)
+    }
+
+    /// What the query of a WebSocket's request says that the client gets.
+    fn wanted(&self, target: &str) -> Result<Wanted, AdoptError> {
         let refused = |refusal: crate::http::Refusal| AdoptError::Target(refusal.reason);
         let query = Target::parse("GET", target.as_bytes()).map_err(refused)?.query;
-        let wanted = Wanted::from_query(query, self.topics_max).map_err(refused)?;
-        let upgraded = Upgraded { target: target.as_bytes().to_vec(), wanted };
-        self.bring(stream.into(), already_read.into(), Some(upgraded))
+        Wanted::from_query(query, self.topics_max).map_err(refused)
     }
 
     fn bring(
@@ -232,6 +277,20 @@ impl Handle {
     }
 
     /// [Drains](Self::drain) the gateway within the time that [`Builder::drain`](crate::Builder::drain) says.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let running = zmq2ws::Gateway::builder().spawn()?;
+    /// let handle = running.handle();
+    /// handle.shutdown();
+    /// // Somebody is in a hurry.
+    /// handle.drain(Duration::from_millis(100));
+    /// running.join()?;
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
     pub fn shutdown(&self) {
         self.mailbox.stop(Stop { within: None });
     }
@@ -255,6 +314,21 @@ impl Handle {
 }
 
 /// Why a message is not published.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// use zmq2ws::PublishError;
+///
+/// match handle.publish("weather.oslo", ["4.5"]) {
+///     Ok(()) => {}
+///     Err(PublishError::Full) => println!("this one is left out: there will be a newer one"),
+///     Err(error) => return Err(error.into()),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -280,6 +354,21 @@ impl fmt::Display for PublishError {
 impl std::error::Error for PublishError {}
 
 /// Why a connection is not taken over; it is closed.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// use zmq2ws::AdoptError;
+///
+/// let no_connection = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// match handle.adopt(no_connection, []) {
+///     Err(AdoptError::Stream(error)) => println!("{error}"),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {
@@ -314,6 +403,16 @@ impl std::error::Error for AdoptError {
 }
 
 /// Why the loop does not answer.
+///
+/// # Examples
+///
+/// ```
+/// let gateway = zmq2ws::Gateway::builder().build()?;
+/// let handle = gateway.handle();
+/// // This is the thread that would have to answer.
+/// assert_eq!(handle.stats(), Err(zmq2ws::AskError::OwnThread));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AskError {

@@ -76,6 +76,21 @@ const MEMORY_SHARE: usize = 8;
 /// gateway.run()?;
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
+///
+/// Who turns it asks it without a handle:
+///
+/// ```
+/// use std::time::Duration;
+/// use zmq2ws::{CloseCode, Gateway};
+///
+/// let mut gateway =
+///     Gateway::builder().bind("tcp://127.0.0.1:*").metrics(([127, 0, 0, 1], 0)).build()?;
+/// println!("{} {}", gateway.endpoints()[0], gateway.metrics_addresses()[0]);
+/// gateway.turn(Some(Duration::from_millis(1)))?;
+/// assert_eq!((gateway.stats().clients, gateway.clients().len()), (0, 0));
+/// assert_eq!(gateway.disconnect(|client| client.tag == Some(7), CloseCode::POLICY), 0);
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 pub struct Gateway {
     event_loop: EventLoop,
     user_timeout: Duration,
@@ -214,7 +229,21 @@ impl Gateway {
     }
 
     /// When [`Self::turn`] is to be called at the latest though the descriptor ([`AsFd`]) is not readable; in the past
-    /// where at once.
+    /// where at once, `None` where never.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let mut gateway = zmq2ws::Gateway::builder().build()?;
+    /// // How long the host's own poller may wait, with the gateway's descriptor among its own.
+    /// let timeout: Option<Duration> =
+    ///     gateway.next_deadline().map(|it| it.saturating_duration_since(Instant::now()));
+    /// # let _ = timeout;
+    /// gateway.turn(Some(Duration::ZERO))?;
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         self.event_loop.next_deadline()
     }
@@ -354,6 +383,7 @@ fn context(
         site: site(&config.site, share_bytes)?,
         client: BuiltIn::client(),
         memory,
+        path_prefix: config.path_prefix.into_bytes().into(),
         origin: config.origin,
         format: config.format,
         phase: Phase::Serving,

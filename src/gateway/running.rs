@@ -10,6 +10,24 @@ use crate::error::Error;
 ///
 /// Dropping it is [`Handle::shutdown`] and waits for the end, as long as [`Builder::drain`] says at the most: nothing is left
 /// running behind a host that returns early or panics.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::Gateway;
+///
+/// let running = Gateway::builder()
+///     .bind("tcp://127.0.0.1:*")
+///     .listen(([127, 0, 0, 1], 0))
+///     .metrics(([127, 0, 0, 1], 0))
+///     .spawn()?;
+/// println!("producers connect to {}", running.endpoints()[0]);
+/// println!("clients to {}", running.listen_addresses()[0]);
+/// println!("figures are at {}/metrics", running.metrics_addresses()[0]);
+/// running.handle().shutdown();
+/// running.join()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Running {
     handle: Handle,

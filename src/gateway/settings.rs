@@ -14,6 +14,28 @@ use crate::source::{Attach, SocketKind};
 use crate::wire::{Format, Payload};
 
 /// # Upstream: ZeroMQ
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use zmq2ws::{CounterType, Decode, Gateway, SocketKind, TopicFrom};
+///
+/// Gateway::builder()
+///     .connect("tcp://192.0.2.1:5556")
+///     .bind("tcp://127.0.0.1:*")
+///     .socket(SocketKind::Sub)
+///     .subscribe(["weather.", "news."])
+///     .on_demand(true)
+///     .topic_from(TopicFrom::Part)
+///     .decode(Decode::Gzip)
+///     .sequence(2, CounterType::U32Le)
+///     .rcvhwm(100_000)
+///     .heartbeat(Duration::from_secs(10))
+///     .max_message(1 << 20)
+///     .check()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 impl Builder {
     /// Adds a publisher to connect to: `tcp://HOST:PORT`, `ipc://PATH`, `inproc://NAME` with [`Self::zmq_context`], and
     /// `epgm://` or `pgm://` where libzmq has them. It need not be there yet, and is connected again whenever it comes back.
@@ -86,6 +108,33 @@ impl Builder {
 }
 
 /// # Downstream: clients
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use zmq2ws::{Format, Gateway, LagPolicy, Payload};
+///
+/// let builder = Gateway::builder()
+///     .listen(([127, 0, 0, 1], 8080))
+///     .reuse_port(true)
+///     .path_prefix("/live")
+///     .format(Format::Json)
+///     .payload(Payload::Binary)
+///     .history(10_000)
+///     .history_bytes(32 << 20)
+///     .last_value(true)
+///     .last_value_topics(500)
+///     .slow_client(LagPolicy::Conflate)
+///     .max_lag(4 << 20)
+///     .coalesce(Duration::from_millis(5));
+/// builder.check()?;
+/// # #[cfg(feature = "compress")]
+/// let builder = builder.compress(true).compress_min(512);
+/// // Files in place of the built-in page, or no page at all.
+/// builder.www("www").no_www().check()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 impl Builder {
     /// Adds an address where clients connect, such as `([127, 0, 0, 1], 8080)`, a [`SocketAddr`](std::net::SocketAddr) or a
     /// [`ListenAddr`]; port 0 lets the system choose ([`Gateway::listen_addresses`](crate::Gateway::listen_addresses)).
@@ -164,6 +213,14 @@ impl Builder {
         self.set("compress-min", |config| config.compress_bytes_min = bytes)
     }
 
+    /// What every path of clients begins with, such as `/live`: WebSockets are then at `/live/ws` and, upgraded, at `/live`
+    /// itself, event streams at `/live/sse`, and so on. Default empty. For connections that a host hands over by their path
+    /// ([`Handle::adopt`](crate::Handle::adopt)): later requests on them are for the gateway, too, and what is not below the
+    /// prefix gets 404. The listener of [`Self::metrics`] has no prefix.
+    pub fn path_prefix(self, prefix: impl Into<String>) -> Self {
+        self.set("path-prefix", |config| config.path_prefix = prefix.into())
+    }
+
     /// Serves the files of a directory at `/`, in place of the built-in page.
     pub fn www(self, directory: impl Into<PathBuf>) -> Self {
         self.set("www", |config| config.site = SiteConfig::Directory(directory.into()))
@@ -176,6 +233,31 @@ impl Builder {
 }
 
 /// # Limits
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use zmq2ws::Gateway;
+///
+/// Gateway::builder()
+///     .max_clients(20_000)
+///     .max_clients_per_ip(50)
+///     .max_topics(16)
+///     .handshake_timeout(Duration::from_secs(5))
+///     .keepalive_timeout(Duration::from_secs(30))
+///     .ping_interval(Duration::from_secs(10))
+///     .ping_timeout(Duration::from_secs(10))
+///     .write_timeout(Duration::from_secs(20))
+///     .max_memory(256 << 20)
+///     .max_inbound(1 << 10)
+///     .drain(Duration::from_secs(2))
+///     .socket_io_recovery(true)
+///     .inbox_messages(50_000)
+///     .inbox_bytes(64 << 20)
+///     .check()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 impl Builder {
     /// Clients that get messages at a time, 1 to 10 million; more get 503 with `Retry-After`. Default 100,000, or as many as
     /// the process may have descriptors for, which a warning in the log tells.
@@ -257,6 +339,18 @@ impl Builder {
 }
 
 /// # Access and operation
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, OriginPolicy};
+///
+/// Gateway::builder()
+///     .origin(OriginPolicy::from_entries(["https://dashboard.example.com"])?)
+///     .metrics(([127, 0, 0, 1], 9100))
+///     .check()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl Builder {
     /// Which browsers' pages may connect. Default [`OriginPolicy::SameHost`]. It is no authentication: that is
     /// [`Self::authorize`].

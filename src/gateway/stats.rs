@@ -5,6 +5,19 @@ use crate::metrics::{Metrics, Transport};
 use crate::net::Stream;
 
 /// What a gateway counts, at one moment ([`Handle::stats`](crate::Handle::stats)). What is not `now` only grows.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// let before = handle.stats()?;
+/// handle.publish("weather.oslo", ["4.5"])?;
+/// let after = handle.stats()?;
+/// assert_eq!(after.messages_published - before.messages_published, 1);
+/// println!("{} clients, {} of them lag", after.clients, after.clients_lagging);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -46,6 +59,16 @@ pub struct Stats {
 }
 
 /// What a gateway counts of one [`Transport`].
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// let sockets = handle.stats()?.of_transport(zmq2ws::Transport::WebSocket);
+/// println!("{} here, {} gone, {} B sent", sockets.clients, sockets.closed, sockets.bytes_delivered);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TransportStats {

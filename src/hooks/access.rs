@@ -7,6 +7,8 @@ use crate::topics::TOPIC_BYTES_MAX;
 
 /// Whether a client may connect, and what it may ask for; what the hook [`authorize`](crate::Builder::authorize) returns.
 ///
+/// # Examples
+///
 /// ```
 /// use zmq2ws::{Access, Denial};
 ///
@@ -60,6 +62,20 @@ impl Access {
 }
 
 /// What a client is told that may not connect.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Access, Denial, Gateway};
+///
+/// let gateway = Gateway::builder()
+///     .authorize(|request| match request.peer() {
+///         Some(ip) if ip.is_loopback() => Access::allow(),
+///         _ => Access::deny(Denial::NotFound),
+///     })
+///     .build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Denial {

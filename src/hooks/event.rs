@@ -8,6 +8,27 @@ use crate::metrics::Transport;
 use crate::topics::Filter;
 
 /// A client, as long as its connection lives, or its Socket.IO session; never the same for two of one gateway.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::time::Instant;
+/// use zmq2ws::{ClientId, Event, Gateway};
+///
+/// let mut since: HashMap<ClientId, Instant> = HashMap::new();
+/// let gateway = Gateway::builder()
+///     .on_event(move |event| match event {
+///         Event::Connected { client, .. } => drop(since.insert(client.id, Instant::now())),
+///         Event::Closed { client, .. } => {
+///             let Some(since) = since.remove(&client.id) else { return };
+///             println!("{} was here for {:?}", client.id, since.elapsed());
+///         }
+///         _ => {}
+///     })
+///     .build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(u64);
 
@@ -24,6 +45,17 @@ impl fmt::Display for ClientId {
 }
 
 /// Who a client is.
+///
+/// # Examples
+///
+/// ```
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// for client in handle.clients()? {
+///     println!("{} by {} from {:?}, user {:?}", client.id, client.transport, client.peer, client.tag);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientInfo {
@@ -42,6 +74,26 @@ pub struct ClientInfo {
 /// A client of WebSocket or Server-Sent Events is connected once and closed once. So is one of Socket.IO: it is a client as
 /// long as its session lives, whatever connections that takes, by polling and by WebSocket. A long-poll is a client from its
 /// request to its answer. Who asks for pages only is no client.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Event, Gateway};
+///
+/// let mut lags = 0;
+/// let gateway = Gateway::builder()
+///     .on_event(move |event| match event {
+///         Event::Connected { client, .. } => println!("{} came by {}", client.id, client.transport),
+///         Event::Subscribed { client, topics, .. } => {
+///             println!("{} gets {} prefixes", client.id, topics.prefixes().count());
+///         }
+///         Event::Lagged { .. } => lags += 1,
+///         Event::Closed { client, reason, .. } => println!("{} left: {reason}", client.id),
+///         _ => {}
+///     })
+///     .build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -98,6 +150,22 @@ impl<'a> Happened<'a> {
 }
 
 /// Topics that a client gets.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Event, Gateway};
+///
+/// let gateway = Gateway::builder()
+///     .on_event(|event| {
+///         let Event::Subscribed { topics, .. } = event else { return };
+///         let is_everything = topics.prefixes().any(|prefix| prefix.is_empty());
+///         let wants_news = topics.exact().any(|topic| topic == b"news");
+///         println!("everything: {is_everything}, news: {wants_news}");
+///     })
+///     .build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Topics<'a> {
     filter: Option<&'a Filter>,
@@ -122,11 +190,23 @@ impl<'a> Topics<'a> {
 
 /// What a WebSocket is told that the host closes (RFC 6455 section 7.4).
 ///
+/// # Examples
+///
 /// ```
 /// use zmq2ws::CloseCode;
 ///
 /// assert!(CloseCode::application(4001).is_some());
 /// assert!(CloseCode::application(1001).is_none(), "that is the protocol's");
+///
+/// # let running = zmq2ws::Gateway::builder().spawn()?;
+/// # let handle = running.handle();
+/// // User 7 has logged out.
+/// handle.disconnect(|client| client.tag == Some(7), CloseCode::POLICY)?;
+/// // Everybody is to come back: at once where there is another gateway, otherwise when this one has less to do.
+/// # let has_another = true;
+/// let code = if has_another { CloseCode::RESTART } else { CloseCode::TRY_AGAIN_LATER };
+/// handle.disconnect(|_| true, code)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CloseCode(u16);

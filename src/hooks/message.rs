@@ -7,6 +7,24 @@ use crate::message::{Message as Own, PartLen};
 
 /// A message on its way to clients; what the hook [`map`](crate::Builder::map) gets and returns. What is not changed is not
 /// copied.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::Gateway;
+///
+/// let gateway = Gateway::builder()
+///     .map(|mut message| {
+///         // Every topic below one of this site's; what has none stays without.
+///         if let Some(topic) = &mut message.topic {
+///             topic.to_mut().splice(..0, *b"site-7.");
+///         }
+///         message.parts.push(b"seen by site 7".into());
+///         Some(message)
+///     })
+///     .build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Message<'a> {

@@ -10,6 +10,28 @@ use crate::metrics::Transport;
 /// A request for messages, before anything is done about it; what the hook [`authorize`](crate::Builder::authorize) gets.
 ///
 /// What is not UTF-8 counts as absent, and so does a header line that makes sense once and is there twice.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Access, Denial, Gateway, Request, Transport};
+///
+/// fn authorize(request: &Request<'_>) -> Access {
+///     log::debug!("{} {} from {:?}", request.method(), request.path(), request.peer());
+///     // The host looked at its header fields before it answered the handshake.
+///     if request.is_adopted() || request.cookie("session") == Some("of-alice") {
+///         return Access::allow();
+///     }
+///     match (request.query("key").as_deref(), request.header("user-agent")) {
+///         (Some("of-a-probe"), _) if request.transport() == Transport::Poll => Access::allow(),
+///         (_, Some(agent)) if agent.starts_with("GoodBot/") => Access::allow_topics(["public."]),
+///         _ => Access::deny(Denial::Forbidden),
+///     }
+/// }
+///
+/// let gateway = Gateway::builder().authorize(authorize).build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 pub struct Request<'a> {
     head: Head<'a>,
     transport: Transport,

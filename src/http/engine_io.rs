@@ -109,6 +109,7 @@ mod tests {
         let origin = OriginPolicy::SameHost;
         let rules = Rules {
             serves: Serves::All,
+            prefix: b"",
             peer: None,
             origin: &origin,
             topics_max: 4,

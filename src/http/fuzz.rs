@@ -155,6 +155,7 @@ impl<'a> Server<'a> {
             Err(refusal) => return self.close(refusal, Exchange::refused(head)),
         };
         let rules = Rules {
+            prefix: b"",
             serves: Serves::All,
             peer: Some([127, 0, 0, 1].into()),
             origin: &self.origin,

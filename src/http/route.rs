@@ -92,6 +92,8 @@ pub(crate) enum Serves {
 pub(crate) struct Rules<'a> {
     /// What the listener serves.
     pub(crate) serves: Serves,
+    /// What every path begins with, but where operation has a listener of its own: empty, or `/` and a name.
+    pub(crate) prefix: &'a [u8],
     /// The other end of the connection; `None` on a Unix socket.
     pub(crate) peer: Option<IpAddr>,
     /// Which browsers' pages may get messages.
@@ -115,7 +117,7 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
     if request.method == Method::Unknown {
         return Err(Refusal::new(Status::NotImplemented, "unknown method"));
     }
-    match (&*path(request)?, rules.serves) {
+    match (&*path(request, rules)?, rules.serves) {
         (b"/healthz", _) => readable(request, Route::Health),
         (b"/readyz", _) => readable(request, Route::Ready),
         (b"/metrics", Serves::Operation) => readable(request, Route::Metrics),
@@ -136,16 +138,23 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
     }
 }
 
-fn path<'a>(request: &Request<'a>) -> Result<Cow<'a, [u8]>, Refusal> {
-    decode_path(request.path)
+/// The path below the prefix, which is itself the way to `/`.
+fn path<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Result<Cow<'a, [u8]>, Refusal> {
+    let prefix = if rules.serves == Serves::Operation { b"" } else { rules.prefix };
+    let below = match request.path.strip_prefix(prefix).ok_or_else(not_found)? {
+        b"" => b"/",
+        below @ [b'/', ..] => below,
+        _ => return Err(not_found()),
+    };
+    decode_path(below)
         .ok_or_else(|| Refusal::new(Status::BadRequest, "malformed percent escape in the path"))
 }
 
 /// What pages of other origins may see of the answer to `request`: where they may connect they see every answer, refusals
 /// too, but for the metrics, which are for this host's own and not for whatever page is looked at there.
 pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Option<Cors<'a>> {
-    let is_operation =
-        rules.serves == Serves::Operation || path(request).is_ok_and(|path| &*path == b"/metrics");
+    let is_operation = rules.serves == Serves::Operation
+        || path(request, rules).is_ok_and(|path| &*path == b"/metrics");
     let origin = request.field("origin").once().filter(|_| allows_origin(request, rules));
     (!is_operation).then(|| Cors::new(origin))
 }

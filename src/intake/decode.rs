@@ -11,6 +11,17 @@ use std::str::FromStr;
 pub(super) use inflate::Decoder;
 
 /// What bodies are inflated from (`--decode`).
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Decode, Gateway};
+///
+/// // A feed that is zlib, such as EDDN's.
+/// let gateway = Gateway::builder().bind("tcp://127.0.0.1:*").decode(Decode::Zlib).build()?;
+/// assert_eq!("auto".parse(), Ok(Decode::Auto));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decode {

@@ -25,6 +25,19 @@ pub(crate) struct Counter {
 }
 
 /// How a counter is written.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{CounterType, Gateway};
+///
+/// // As Bitcoin Core counts: the second part of the body, four bytes, little-endian.
+/// let gateway = Gateway::builder()
+///     .bind("tcp://127.0.0.1:*")
+///     .sequence(2, CounterType::U32Le)
+///     .build()?;
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CounterType {

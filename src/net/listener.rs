@@ -20,6 +20,23 @@ use crate::error::Error;
 const BACKLOG: i32 = 4096;
 
 /// Where to listen (`--listen`).
+///
+/// # Examples
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use zmq2ws::{Gateway, ListenAddr};
+///
+/// let anywhere: SocketAddr = "[::1]:0".parse().unwrap();
+/// let builder = Gateway::builder()
+///     .listen(anywhere)
+///     .listen(([127, 0, 0, 1], 8080))
+///     .listen(ListenAddr::Tcp("localhost:8081".into()))
+///     .listen(ListenAddr::Unix("/run/zmq2ws/http.sock".into()));
+/// builder.check()?;
+/// assert_eq!("systemd".parse(), Ok(ListenAddr::Systemd));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ListenAddr {

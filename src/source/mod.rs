@@ -50,6 +50,18 @@ use crate::error::{DropReason, Error};
 use crate::message::Part;
 
 /// The ZeroMQ socket type of the sources (`--socket`).
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, SocketKind};
+///
+/// // Producers that PUSH, and wait rather than lose a message.
+/// let gateway =
+///     Gateway::builder().bind("tcp://127.0.0.1:*").socket(SocketKind::Pull).build()?;
+/// assert_eq!("sub".parse(), Ok(SocketKind::Sub));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum SocketKind {

@@ -25,6 +25,17 @@ use crate::error::GapReason;
 use crate::message::{Epoch, Message, Seq};
 
 /// How a message looks to a client (`--format`, `?format=`).
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Format, Gateway};
+///
+/// // For clients that do not say `?format=`.
+/// let gateway = Gateway::builder().format(Format::Json).build()?;
+/// assert_eq!("parts".parse(), Ok(Format::Parts));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -50,6 +61,17 @@ impl FromStr for Format {
 }
 
 /// The WebSocket opcode of raw messages (`--payload`).
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Gateway, Payload};
+///
+/// // Clients read bytes, whatever they look like.
+/// let gateway = Gateway::builder().payload(Payload::Binary).build()?;
+/// assert_eq!("auto".parse(), Ok(Payload::Auto));
+/// # Ok::<(), zmq2ws::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Payload {

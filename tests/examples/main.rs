@@ -1,6 +1,7 @@
-//! The programs in `examples/`, run as processes: with each other, and with the gateway between.
+//! The programs in `examples/`, run as processes: with each other, with the gateway between, and with the gateway inside.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod embedding;
 mod figure;
 #[path = "../../examples/tests/programs/folder.rs"]
 mod folder;
@@ -21,6 +22,7 @@ use process::{End, Process, example_path};
 /// Long enough for a loaded machine; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
 
+/// One of the programs in `examples/`, which cargo builds before it runs all tests.
 #[track_caller]
 fn example(name: &str, args: &[&str]) -> Process {
     Process::start(example_path(name), args)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::PATIENCE;
+use super::PATIENCE;
 
 /// Killed with the value.
 pub(crate) struct Process {
@@ -35,7 +35,11 @@ pub(crate) struct End {
 pub(crate) fn example_path(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.ancestors().nth(2).unwrap().join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build` first", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace --bins --examples` first",
+        path.display()
+    );
     path
 }
 

@@ -22,7 +22,7 @@ mod process;
 mod radio;
 mod socket_io;
 #[path = "../support/mod.rs"]
-mod support;
+pub(crate) mod support;
 mod timeouts;
 mod websocket;
 mod zws;

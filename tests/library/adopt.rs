@@ -11,7 +11,7 @@ use zmq2ws::{Access, AdoptError, ClientStream, Denial, Transport};
 
 use crate::support::http::{Connection, connect};
 use crate::support::websocket::{PING, PONG, Raw, UPGRADE, upgrade_request};
-use crate::support::{PATIENCE, raise_descriptor_limit, wait_until};
+use crate::support::{PATIENCE, wait_until};
 use crate::{builder, wait_for_clients};
 
 /// Both ends of a connection to a listener of the host's: the client's and the host's.
@@ -167,47 +167,6 @@ fn the_host_decides_about_websockets_that_it_upgraded_as_well() {
     running.handle().publish("b.x", ["no"]).unwrap();
     running.handle().publish("a.x", ["yes"]).unwrap();
     assert_eq!(alice.message().text(), "yes");
-}
-
-#[test]
-fn a_thousand_adopted_connections_are_served_like_any_other() {
-    const CLIENTS: usize = 1_000;
-    raise_descriptor_limit(4_096);
-    let running = builder().max_clients(2_000).spawn().unwrap();
-    let handle = running.handle();
-    let mut clients = Vec::new();
-    for number in 0..CLIENTS {
-        let (near, far) = UnixStream::pair().unwrap();
-        far.set_read_timeout(Some(PATIENCE)).unwrap();
-        let adopt = |near: UnixStream| match number % 2 {
-            0 => handle.adopt(near, upgrade_request("/ws?format=json")),
-            _ => handle.adopt_websocket(near, "/?format=json", []),
-        };
-        let mut adopted = adopt(near.try_clone().unwrap());
-        while matches!(adopted, Err(AdoptError::Full)) {
-            thread::yield_now();
-            adopted = adopt(near.try_clone().unwrap());
-        }
-        adopted.unwrap();
-        drop(near);
-        clients.push(far);
-    }
-    wait_for_clients(&running, CLIENTS);
-    for number in 0..20 {
-        handle.publish("t", [format!("message {number}")]).unwrap();
-    }
-    handle.shutdown();
-    for (number, client) in clients.iter_mut().enumerate() {
-        let mut bytes = Vec::new();
-        client.read_to_end(&mut bytes).unwrap();
-        let text = String::from_utf8_lossy(&bytes);
-        for message in 0..20 {
-            assert!(text.contains(&format!("\"message {message}\"}}")), "{number}: {text}");
-        }
-        assert_eq!(text.starts_with("HTTP/1.1 101"), number % 2 == 0);
-        assert!(bytes.ends_with(b"\x88\x02\x03\xe9"), "{number} is not said goodbye");
-    }
-    running.join().unwrap();
 }
 
 /// As TLS does it: what goes over the socket are records, of which whole ones are read and kept, and as many as fit are

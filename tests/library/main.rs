@@ -10,6 +10,7 @@ mod socket_io;
 mod stop;
 #[path = "../support/mod.rs"]
 mod support;
+mod thousands;
 
 use std::net::SocketAddr;
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod engine_io;
 pub(crate) mod events;
+pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod node;
@@ -17,7 +18,7 @@ pub(crate) mod test_inflate;
 pub(crate) mod test_radio;
 pub(crate) mod websocket;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -104,6 +105,8 @@ pub(crate) struct Local {
     pub(crate) address: SocketAddr,
     pub(crate) metrics_address: Option<SocketAddr>,
     pub(crate) endpoints: Vec<String>,
+    /// Before the gateway, so that nobody is let in to one that has gone.
+    doorman: Option<host::Doorman>,
     running: zmq2ws::Running,
 }
 
@@ -115,16 +118,25 @@ impl Local {
         toml: &str,
         configure: impl FnOnce(zmq2ws::Builder) -> zmq2ws::Builder,
     ) -> Self {
-        let toml = format!("listen = ['127.0.0.1:0']\ndrain = '2s'\n{toml}");
+        let listen = if host::is_hosted() { "" } else { "'127.0.0.1:0'" };
+        let toml = format!("listen = [{listen}]\ndrain = '2s'\n{toml}");
         let builder = zmq2ws::Builder::from_toml(&toml, "test").unwrap().zmq_context(context);
         let running = configure(builder).spawn().unwrap();
         let addresses = |urls: &[String]| -> Vec<SocketAddr> {
             urls.iter().map(|url| url.strip_prefix("http://").unwrap().parse().unwrap()).collect()
         };
+        let doorman = host::is_hosted().then(|| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            host::Doorman::start(listener, running.handle())
+        });
+        let address = |it: &host::Doorman| it.address();
         Self {
-            address: addresses(running.listen_addresses())[0],
+            address: doorman
+                .as_ref()
+                .map_or_else(|| addresses(running.listen_addresses())[0], address),
             metrics_address: addresses(running.metrics_addresses()).first().copied(),
             endpoints: running.endpoints().to_vec(),
+            doorman,
             running,
         }
     }
@@ -135,6 +147,9 @@ impl Local {
 
     /// Asks it to stop.
     pub(crate) fn shutdown(&self) {
+        if let Some(doorman) = &self.doorman {
+            doorman.close();
+        }
         self.running.handle().shutdown();
     }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -9,14 +10,18 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::host::{HOST_ARGS, is_hosted};
 use super::http::{self, Metrics};
 use super::{PATIENCE, wait_for, wait_until};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_zmq2ws");
+/// The command, or this program again as a host with the command's flags.
+fn program() -> PathBuf {
+    if is_hosted() { std::env::current_exe().unwrap() } else { env!("CARGO_BIN_EXE_zmq2ws").into() }
+}
 
 /// The binary in an environment without settings.
 pub(crate) fn command() -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(program());
     remove_settings(&mut command);
     command
 }
@@ -42,26 +47,33 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it; where the arguments name no place to listen or no endpoint, on free ports.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_as(Command::new(BINARY), args)
+        Self::start_as(Command::new(program()), args)
     }
 
     /// Starts it with at most so many descriptors.
     pub(crate) fn start_with_descriptors(limit: u32, args: &[&str]) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\""), BINARY]);
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(program());
         Self::start_as(command, args)
     }
 
     fn start_as(mut command: Command, args: &[&str]) -> Self {
         let has = |name: &str| args.iter().any(|arg| arg.starts_with(name));
+        let mut words = args.to_vec();
         if !has("--listen") {
-            command.arg("--listen=127.0.0.1:0");
+            words.push("--listen=127.0.0.1:0");
         }
         if !has("--bind") && !has("--connect") {
-            command.arg("--bind=tcp://127.0.0.1:*");
+            words.push("--bind=tcp://127.0.0.1:*");
         }
         remove_settings(&mut command);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if is_hosted() {
+            // One test of that program is the host.
+            command.args(["--exact", "host::host", "--nocapture"]).env(HOST_ARGS, words.join("\n"));
+        } else {
+            command.args(words);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::default();
         collect(child.stderr.take().unwrap(), Arc::clone(&log));

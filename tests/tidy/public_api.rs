@@ -10,7 +10,7 @@ use crate::text::{item_len, without_comments_and_strings, without_tests};
 const LIST: &str = "tests/public_api.txt";
 
 /// What is public for this package's own programs only.
-const HIDDEN: [&str; 3] = ["src/bench_internals/", "src/cli/", "src/config/"];
+pub(crate) const HIDDEN: [&str; 3] = ["src/bench_internals/", "src/cli/", "src/config/"];
 
 #[test]
 fn the_public_interface_is_what_the_list_says() {
@@ -63,10 +63,7 @@ fn what_is_public_is_found_and_nothing_else() {
 fn public_items(files: &[(String, String)]) -> Vec<String> {
     let code = |text: &str| without_tests(&without_comments_and_strings(text));
     let lib = files.iter().find(|(path, _)| path == "src/lib.rs").unwrap();
-    let exported: Vec<String> = code(&lib.1)
-        .split(';')
-        .filter_map(|item| Some(one_line(item.split_once("pub use ")?.1)))
-        .collect();
+    let exported = exported(&lib.1);
     let is_exported = |name: &str| {
         exported.iter().any(|uses| uses.split(|c: char| !c.is_alphanumeric()).any(|it| it == name))
     };
@@ -78,6 +75,14 @@ fn public_items(files: &[(String, String)]) -> Vec<String> {
     }
     items.sort();
     items
+}
+
+/// What `lib.rs` lets out, by each `pub use`.
+pub(crate) fn exported(lib: &str) -> Vec<String> {
+    without_tests(&without_comments_and_strings(lib))
+        .split(';')
+        .filter_map(|item| Some(one_line(item.split_once("pub use ")?.1)))
+        .collect()
 }
 
 fn add_items(code: &str, is_exported: &dyn Fn(&str) -> bool, items: &mut Vec<String>) {

@@ -2,6 +2,7 @@
 
 mod coalesce;
 mod compress;
+mod embedded;
 mod fairness;
 mod filters;
 mod flat;
@@ -74,6 +75,7 @@ pub(crate) const SECTIONS: &[Section] = &[
     fairness::SECTION,
     stalled::SECTION,
     machines::SECTION,
+    embedded::SECTION,
     growth::CLIENTS,
     growth::RATES,
 ];

@@ -8,8 +8,14 @@ const LOCAL: &str = "127.0.0.1";
 fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
     let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
     let origin = OriginPolicy::SameHost;
-    let rules =
-        Rules { serves, peer: peer.parse().ok(), origin: &origin, topics_max: 4, deflates: false };
+    let rules = Rules {
+        serves,
+        prefix: b"",
+        peer: peer.parse().ok(),
+        origin: &origin,
+        topics_max: 4,
+        deflates: false,
+    };
     route(&request, &rules)
 }
 
@@ -43,6 +49,38 @@ fn paths() {
     ] {
         assert_eq!(get(path), route, "{path}");
     }
+}
+
+#[test]
+fn paths_below_a_prefix() {
+    let origin = OriginPolicy::SameHost;
+    let below = |path: &str, serves| {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+        let rules = Rules {
+            serves,
+            prefix: b"/a/live",
+            peer: None,
+            origin: &origin,
+            topics_max: 4,
+            deflates: false,
+        };
+        route(&request, &rules).map_err(|refusal| refusal.status)
+    };
+    for (path, route) in [
+        ("/a/live", Ok(Route::Page("index.html".into()))),
+        ("/a/live/?topic=x", Ok(Route::Page("index.html".into()))),
+        ("/a/live/health%7A", Ok(Route::Health)),
+        ("/a/live/ws", Err(Status::UpgradeRequired)),
+        ("/a/live//", Err(Status::NotFound)),
+        ("/a/live/../ws", Err(Status::NotFound)),
+        ("/a/lively", Err(Status::NotFound)),
+        ("/a", Err(Status::NotFound)),
+        ("/healthz", Err(Status::NotFound)),
+    ] {
+        assert_eq!(below(path, Serves::All), route, "{path}");
+    }
+    assert_eq!(below("/healthz", Serves::Operation), Ok(Route::Health));
 }
 
 #[test]
@@ -140,8 +178,14 @@ fn extensions_are_taken_up_where_messages_are_deflated() {
         let head = format!("GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION}{fields}\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
-        let rules =
-            Rules { serves: Serves::All, peer: None, origin: &origin, topics_max: 4, deflates };
+        let rules = Rules {
+            serves: Serves::All,
+            prefix: b"",
+            peer: None,
+            origin: &origin,
+            topics_max: 4,
+            deflates,
+        };
         match route(&request, &rules) {
             Ok(Route::WebSocket(upgrade)) => Ok(upgrade.deflate),
             Ok(other) => panic!("{other:?}"),
@@ -269,22 +313,28 @@ fn event_streams() {
 
 #[test]
 fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
-    let shared = |line: &str, lines: &str, serves: Serves, list: &[&str]| {
-        let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-        let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
-        let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
-        let rules = Rules { serves, peer: None, origin: &origin, topics_max: 4, deflates: false };
-        let cors = cors(&request, &rules)?;
-        let mut head = b"\r\n\r\n".to_vec();
-        cors.stamp(&mut head);
-        let text = String::from_utf8(head).unwrap();
-        assert!(text.contains("Vary: Origin\r\n"));
-        Some(
-            text.lines().find_map(|line| {
+    let shared =
+        |line: &str, lines: &str, serves: Serves, list: &[&str]| {
+            let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
+            let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
+            let rules = Rules {
+                serves,
+                prefix: b"",
+                peer: None,
+                origin: &origin,
+                topics_max: 4,
+                deflates: false,
+            };
+            let cors = cors(&request, &rules)?;
+            let mut head = b"\r\n\r\n".to_vec();
+            cors.stamp(&mut head);
+            let text = String::from_utf8(head).unwrap();
+            assert!(text.contains("Vary: Origin\r\n"));
+            Some(text.lines().find_map(|line| {
                 line.strip_prefix("Access-Control-Allow-Origin: ").map(str::to_owned)
-            }),
-        )
-    };
+            }))
+        };
     let own = "Origin: http://a\r\n";
     let other = "Origin: https://b\r\n";
     let twice = "Origin: http://a\r\nOrigin: http://a\r\n";
