@@ -96,7 +96,7 @@ pub(super) fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<Engi
 #[cfg(test)]
 mod tests {
     use super::super::route::route;
-    use super::super::{After, Limits, Route, Serves, parse_head};
+    use super::super::{After, Limits, Route, parse_head};
     use super::*;
     use crate::access::OriginPolicy;
 
@@ -107,15 +107,7 @@ mod tests {
         let head = format!("{method} /socket.io/?{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
-        let rules = Rules {
-            serves: Serves::All,
-            prefix: b"",
-            peer: None,
-            origin: &origin,
-            topics_max: 4,
-            deflates: false,
-        };
-        route(&request, &rules)
+        route(&request, &Rules::plain(&origin))
     }
 
     /// The status line and the content of the refusal.

@@ -104,6 +104,15 @@ pub(crate) struct Rules<'a> {
     pub(crate) deflates: bool,
 }
 
+#[cfg(test)]
+impl<'a> Rules<'a> {
+    /// Everything is served to whom `origin` lets in, and a client may ask for four topics.
+    pub(super) fn plain(origin: &'a OriginPolicy) -> Self {
+        let (serves, prefix, peer) = (Serves::All, b"", None);
+        Self { serves, prefix, peer, origin, topics_max: 4, deflates: false }
+    }
+}
+
 /// The route of `request`.
 ///
 /// # Errors

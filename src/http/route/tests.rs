@@ -8,14 +8,7 @@ const LOCAL: &str = "127.0.0.1";
 fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
     let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
     let origin = OriginPolicy::SameHost;
-    let rules = Rules {
-        serves,
-        prefix: b"",
-        peer: peer.parse().ok(),
-        origin: &origin,
-        topics_max: 4,
-        deflates: false,
-    };
+    let rules = Rules { serves, peer: peer.parse().ok(), ..Rules::plain(&origin) };
     route(&request, &rules)
 }
 
@@ -57,14 +50,7 @@ fn paths_below_a_prefix() {
     let below = |path: &str, serves| {
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
-        let rules = Rules {
-            serves,
-            prefix: b"/a/live",
-            peer: None,
-            origin: &origin,
-            topics_max: 4,
-            deflates: false,
-        };
+        let rules = Rules { serves, prefix: b"/a/live", ..Rules::plain(&origin) };
         route(&request, &rules).map_err(|refusal| refusal.status)
     };
     for (path, route) in [
@@ -178,14 +164,7 @@ fn extensions_are_taken_up_where_messages_are_deflated() {
         let head = format!("GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}{KEY}{VERSION}{fields}\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
-        let rules = Rules {
-            serves: Serves::All,
-            prefix: b"",
-            peer: None,
-            origin: &origin,
-            topics_max: 4,
-            deflates,
-        };
+        let rules = Rules { deflates, ..Rules::plain(&origin) };
         match route(&request, &rules) {
             Ok(Route::WebSocket(upgrade)) => Ok(upgrade.deflate),
             Ok(other) => panic!("{other:?}"),
@@ -318,14 +297,7 @@ fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
             let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
             let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
-            let rules = Rules {
-                serves,
-                prefix: b"",
-                peer: None,
-                origin: &origin,
-                topics_max: 4,
-                deflates: false,
-            };
+            let rules = Rules { serves, ..Rules::plain(&origin) };
             let cors = cors(&request, &rules)?;
             let mut head = b"\r\n\r\n".to_vec();
             cors.stamp(&mut head);
