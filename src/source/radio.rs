@@ -239,13 +239,12 @@ impl Radio {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let join = self.membership.as_ref().filter(|it| it.interface.is_some());
-        [join.map(|it| it.join_at), self.journal.next_deadline()].into_iter().flatten().min()
+        let join_at = self.membership.as_ref().map(|it| it.join_at);
+        [join_at, self.journal.next_deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if let Some(membership) = &mut self.membership
-            && membership.interface.is_some()
             && membership.join_at <= now
         {
             membership.join_at = now + JOIN_INTERVAL;
@@ -273,9 +272,21 @@ impl Membership {
         socket.join_multicast_v4_n(&self.group, &interface)
     }
 
-    /// Joins again, where the interface has lost the group. Returns whether it had.
+    /// What the system's routes led to before counts as well, of the few groups that a socket may be in, and may bring
+    /// everything twice. It cannot be named: all are left, and the one that was just joined is joined again.
+    fn forget_former(&mut self, socket: &Socket) -> io::Result<()> {
+        if self.interface.is_some() {
+            return Ok(());
+        }
+        let any = InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED);
+        while socket.leave_multicast_v4_n(&self.group, &any).is_ok() {}
+        self.join(socket)
+    }
+
+    /// Joins again, where the interface has lost the group, or the system's routes lead to another one now. Returns whether
+    /// that was so.
     fn renew(&mut self, socket: &Socket, address: &str) -> bool {
-        match self.join(socket) {
+        match self.join(socket).and_then(|()| self.forget_former(socket)) {
             Ok(()) => {
                 log::info!(
                     "source {address}: joined the group again, on an interface that had lost it"

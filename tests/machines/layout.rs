@@ -1,6 +1,6 @@
 //! Three producers, a proxy, three gateways and their clients on hosts of their own, of which some fail.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -19,11 +19,33 @@ const CLIENTS_OF_EACH: usize = 3;
 /// How often each producer publishes.
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// The proxy of `examples/`.
-fn start_proxy(host: &Host) -> Process {
-    let ip = host.ip();
-    let args = [format!("--from-bind=tcp://{ip}:5556"), format!("--to-bind=tcp://{ip}:5557")];
-    host.run(|| Process::start(example_path("proxy"), &args.each_ref().map(String::as_str)))
+/// The proxy of `examples/`, which comes back at the same endpoints.
+struct Proxy {
+    host: Host,
+    /// Where producers connect, and where gateways do.
+    endpoints: [String; 2],
+    process: Option<Process>,
+}
+
+impl Proxy {
+    fn start(host: Host) -> Self {
+        // Where hosts are loopback addresses, others may listen on any port.
+        let endpoints = [(); 2].map(|()| format!("tcp://{}:{}", host.ip(), host.free_port()));
+        let mut proxy = Self { host, endpoints, process: None };
+        proxy.go_on();
+        proxy
+    }
+
+    fn go_on(&mut self) {
+        let [from, to] = &self.endpoints;
+        let args = [format!("--from-bind={from}"), format!("--to-bind={to}")];
+        let args = args.each_ref().map(String::as_str);
+        self.process = Some(self.host.run(|| Process::start(example_path("proxy"), &args)));
+    }
+
+    fn kill(&mut self) {
+        self.process = None;
+    }
 }
 
 /// Publishes numbers until it is told to stop.
@@ -33,7 +55,7 @@ struct Producer {
 }
 
 impl Producer {
-    fn start(host: &Host, number: usize, proxy: IpAddr) -> Self {
+    fn start(host: &Host, number: usize, endpoint: &str) -> Self {
         let socket = host.run(|| {
             // The context's threads are started with its first socket, and belong to the host then.
             let socket = zmq::Context::new().socket(zmq::PUB).unwrap();
@@ -42,7 +64,7 @@ impl Producer {
             for set in [zmq::Socket::set_heartbeat_ivl, zmq::Socket::set_reconnect_ivl] {
                 set(&socket, 100).unwrap();
             }
-            socket.connect(&format!("tcp://{proxy}:5556")).unwrap();
+            socket.connect(endpoint).unwrap();
             socket
         });
         let is_stopped = Arc::new(AtomicBool::new(false));
@@ -178,10 +200,10 @@ impl Client {
     }
 }
 
-fn start_gateway(host: &Host, proxy: IpAddr) -> Gateway {
+fn start_gateway(host: &Host, endpoint: &str) -> Gateway {
     let args = [
-        format!("--listen={}:8080", host.ip()),
-        format!("--connect=tcp://{proxy}:5557"),
+        format!("--listen={}:0", host.ip()),
+        format!("--connect={endpoint}"),
         "--sequence=2:u64le".into(),
         "--heartbeat=100ms".into(),
         "--history=100000".into(),
@@ -193,14 +215,13 @@ fn start_gateway(host: &Host, proxy: IpAddr) -> Gateway {
 #[test]
 fn every_client_of_a_living_gateway_gets_everything_and_others_resume_elsewhere() {
     let mut network = Network::new();
-    let proxy_host = network.add_host();
-    let mut proxy = start_proxy(&proxy_host);
+    let mut proxy = Proxy::start(network.add_host());
+    let [from, to] = proxy.endpoints.clone();
     let producers: Vec<_> = (0..PRODUCER_COUNT)
-        .map(|number| Producer::start(&network.add_host(), number, proxy_host.ip()))
+        .map(|number| Producer::start(&network.add_host(), number, &from))
         .collect();
     let hosts: Vec<_> = (0..GATEWAY_COUNT).map(|_| network.add_host()).collect();
-    let mut gateways: Vec<_> =
-        hosts.iter().map(|host| start_gateway(host, proxy_host.ip())).collect();
+    let mut gateways: Vec<_> = hosts.iter().map(|host| start_gateway(host, &to)).collect();
     let addresses: Vec<_> = gateways.iter().map(|gateway| gateway.address).collect();
     let at = network.add_host();
     let connect = |&address: &SocketAddr| -> Vec<_> {
@@ -235,9 +256,9 @@ fn every_client_of_a_living_gateway_gets_everything_and_others_resume_elsewhere(
     }
 
     // The proxy starts anew: what producers published meanwhile is lost, and clients are told.
-    drop(proxy);
+    proxy.kill();
     pass(20 * INTERVAL);
-    proxy = start_proxy(&proxy_host);
+    proxy.go_on();
     let staying: Vec<_> = clients[2].iter().chain(&cut_off).collect();
     staying.iter().for_each(|client| client.wait_for_more(20));
     let published: Vec<_> = producers.into_iter().map(Producer::stop).collect();
@@ -249,5 +270,4 @@ fn every_client_of_a_living_gateway_gets_everything_and_others_resume_elsewhere(
         let is_told = client.seen().contains(&Seen::Gap { reason: "upstream".into() });
         assert!(is_told, "a client of the whole time is told what the proxy's end lost");
     }
-    drop(proxy);
 }

@@ -3,6 +3,7 @@
 
 mod balancers;
 mod layout;
+mod multicast;
 #[path = "../examples/process.rs"]
 mod process;
 mod shared_port;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -71,11 +71,7 @@ impl Network {
         let number = self.host_count;
         let Some(bridge) = &self.bridge else { return Host { namespace: None, number } };
         let host = Namespace::new().unwrap();
-        let pid = host.holder.id();
-        bridge.ip(&format!("link add port{number} type veth peer name eth0 netns {pid}"));
-        bridge.ip(&format!("link set port{number} master bridge up"));
-        host.ip(&format!("address add 10.77.0.{number}/24 dev eth0"));
-        host.ip("link set eth0 up");
+        bridge.link(&host, number);
         let namespace = Some(host.path());
         self.hosts.push(host);
         Host { namespace, number }
@@ -87,6 +83,13 @@ impl Network {
         let bridge = self.bridge.as_ref().expect("there is a bridge where links are");
         bridge.ip(&format!("link set port{} {state}", host.number));
     }
+
+    /// Takes the host's interface out, and puts in another one of the same name and address.
+    pub(crate) fn replace_interface(&self, host: &Host) {
+        let bridge = self.bridge.as_ref().expect("there is a bridge where links are");
+        bridge.ip(&format!("link delete port{}", host.number));
+        bridge.link(&self.hosts[usize::from(host.number) - 1], host.number);
+    }
 }
 
 impl Host {
@@ -95,6 +98,11 @@ impl Host {
             Some(_) => Ipv4Addr::new(10, 77, 0, self.number).into(),
             None => Ipv4Addr::new(127, 77, 0, self.number).into(),
         }
+    }
+
+    /// A TCP port of it that nobody uses.
+    pub(crate) fn free_port(&self) -> u16 {
+        self.run(|| TcpListener::bind((self.ip(), 0)).unwrap().local_addr().unwrap().port())
     }
 
     /// Does something there, on a thread of its own: sockets that it makes stay there, and so do processes and ZeroMQ
@@ -131,6 +139,16 @@ impl Namespace {
 
     fn path(&self) -> String {
         format!("/proc/{}/ns/net", self.holder.id())
+    }
+
+    /// Gives a host an interface on this bridge, by which its multicast goes, too.
+    fn link(&self, host: &Self, number: u8) {
+        let pid = host.holder.id();
+        self.ip(&format!("link add port{number} type veth peer name eth0 netns {pid}"));
+        self.ip(&format!("link set port{number} master bridge up"));
+        host.ip(&format!("address add 10.77.0.{number}/24 dev eth0"));
+        host.ip("link set eth0 up");
+        host.ip("route add 224.0.0.0/4 dev eth0");
     }
 
     /// Runs the command `ip` there.
