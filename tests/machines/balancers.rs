@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::support::events::Events;
 use crate::support::http::{Connection, get, try_get};
@@ -15,6 +15,10 @@ use crate::support::websocket::{Raw, TEXT};
 use crate::support::{PATIENCE, TempDir, pass, wait_until};
 
 const README: &str = include_str!("../../README.md");
+
+/// What 100 messages take at least that are held back for 200 ms each, as by default in HAProxy; otherwise they take a
+/// twentieth of a second.
+const HELD_BACK: Duration = Duration::from_secs(15);
 
 /// A balancer in a process of its own; killed when dropped.
 struct Balancer {
@@ -89,7 +93,7 @@ fn start(program: &str, gateways: &[Gateway; 2]) -> Balancer {
             if TcpStream::connect(address).is_ok() {
                 return balancer;
             }
-            pass(std::time::Duration::from_millis(5));
+            pass(Duration::from_millis(5));
         }
         eprintln!("{}", fs::read_to_string(balancer._folder.file("log")).unwrap());
     }
@@ -111,12 +115,14 @@ fn serves_every_transport(program: &str) {
     });
     let mut socket = Raw::open(balancer.address, "/ws");
     let mut events = Events::open(balancer.address, "/sse?format=raw");
+    let begun = Instant::now();
     for number in 0..100 {
         publisher.send(&[b"t", format!("{number}").as_bytes()]);
         // Each as it comes: nothing is held back until there is more.
         assert_eq!(socket.message().text(), format!("{number}"));
         assert_eq!(events.message(), format!("{number}"));
     }
+    assert!(begun.elapsed() < HELD_BACK, "{:?}: something waits", begun.elapsed());
     speaks_socket_io(&balancer, &publisher);
     let polled = get(balancer.address, "/poll?timeout=0");
     assert_eq!(polled.status, 200, "{}", polled.text());
