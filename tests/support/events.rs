@@ -1,7 +1,7 @@
 //! A client of Server-Sent Events on a plain socket, which reads strictly.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::PATIENCE;
@@ -75,7 +75,7 @@ impl Events {
     /// Reads once; false at the gateway's FIN, which must not come before the stream's own end.
     pub(crate) fn read(&mut self) -> io::Result<bool> {
         let mut piece = [0; 64 << 10];
-        let len = self.stream.read(&mut piece)?;
+        let len = super::read(&mut self.stream, &mut piece)?;
         if len == 0 && self.chunks.as_ref().is_some_and(|chunks| !chunks.has_ended()) {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

@@ -18,6 +18,7 @@ pub(crate) mod test_inflate;
 pub(crate) mod test_radio;
 pub(crate) mod websocket;
 
+use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -69,6 +70,16 @@ pub(crate) fn raise_descriptor_limit(wanted: u64) -> u64 {
 pub(crate) fn one_at_a_time() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Reads what there is, as it comes. A wait with a timeout ends early when its thread gets any signal.
+pub(crate) fn read(stream: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
 }
 
 /// A folder of its own for each test, removed at the end.

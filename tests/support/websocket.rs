@@ -1,6 +1,6 @@
 //! WebSocket clients: tungstenite's, and one on a plain socket that may do what no client should.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use super::http::{Connection, connect};
@@ -146,7 +146,7 @@ impl Raw {
             self.input.drain(..self.taken);
             self.taken = 0;
             let mut piece = [0; 64 << 10];
-            match self.stream.read(&mut piece)? {
+            match super::read(&mut self.stream, &mut piece)? {
                 0 if self.input.is_empty() => return Ok(None),
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 len => self.input.extend_from_slice(&piece[..len]),
