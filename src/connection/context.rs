@@ -5,7 +5,6 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::addresses::Addresses;
-use super::engine_io::Asking;
 use crate::access::OriginPolicy;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
@@ -112,6 +111,14 @@ pub(crate) struct Context {
     pub(crate) refusals: u64,
 }
 
+/// Who asks for what, and how.
+pub(super) struct Asking<'a> {
+    pub(super) now: Instant,
+    pub(super) ip: Option<IpAddr>,
+    pub(super) request: &'a Request<'a>,
+    pub(super) exchange: Exchange,
+}
+
 impl Context {
     /// Answers one request, or lets its connection become a session's.
     pub(super) fn serve(
@@ -141,11 +148,9 @@ impl Context {
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
         let mut reply = match route {
-            Ok(Route::EngineIo(asked)) => {
-                let asking = Asking { now, ip, body: request.body, exchange };
-                self.engine_step(asked, &asking, &mut answer.head)
+            Ok(route) => {
+                self.answer(route, &Asking { now, ip, request, exchange }, answer, allowed)
             }
-            Ok(route) => self.answer(route, request, exchange, answer, allowed),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
         if let Some(cors) = cors {
@@ -162,11 +167,11 @@ impl Context {
     fn answer(
         &mut self,
         route: Route,
-        request: &Request<'_>,
-        exchange: Exchange,
+        asking: &Asking<'_>,
         answer: &mut Answer,
         allowed: Option<Allowed>,
     ) -> Reply {
+        let &Asking { request, exchange, .. } = asking;
         let out = &mut answer.head;
         let after = match route {
             Route::WebSocket(upgrade) => match self.room_for_client() {
@@ -199,7 +204,7 @@ impl Context {
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
-            Route::EngineIo(_) => http::BAD_REQUEST.write(out, exchange),
+            Route::EngineIo(asked) => return self.engine_step(asked, asking, out),
             Route::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
             Route::Page(path) => self.serve_page(&path, request, exchange, answer),
             Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),

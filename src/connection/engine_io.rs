@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::context::asked;
+use super::context::{Asking, asked};
 use super::{ConnectionKey, Connections, Context, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
@@ -19,20 +19,12 @@ use crate::session::http::{HeldRequest, Opening, Reply};
 use crate::wire::socket_io::Arguments;
 use crate::wire::{Format, WireFormat, engine_io, websocket};
 
-/// Who asks, and how.
-pub(super) struct Asking {
-    pub(super) now: Instant,
-    pub(super) ip: Option<IpAddr>,
-    pub(super) body: BodyLength,
-    pub(super) exchange: Exchange,
-}
-
 impl Context {
     /// Does one step of a session.
     pub(super) fn engine_step(
         &mut self,
         asked: EngineIo,
-        asking: &Asking,
+        asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Reply {
         let is_upgrade = matches!(asked.step, EngineStep::Upgrade(_));
@@ -55,7 +47,7 @@ impl Context {
     fn open_engine(
         &mut self,
         step: EngineStep,
-        asking: &Asking,
+        asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Reply, Refusal> {
         let (wanted, accept) = match step {
@@ -130,7 +122,7 @@ impl Context {
         &mut self,
         session: SessionKey,
         step: EngineStep,
-        asking: &Asking,
+        asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Reply, Refusal> {
         let held = HeldRequest { exchange: asking.exchange, origin: None };
@@ -150,7 +142,8 @@ impl Context {
             }
             EngineStep::Post { is_binary } => {
                 let bytes_max = self.limits.inbound_bytes_max;
-                if matches!(asking.body, BodyLength::Length(len) if len > bytes_max as u64) {
+                if matches!(asking.request.body, BodyLength::Length(len) if len > bytes_max as u64)
+                {
                     return Err(too_large());
                 }
                 if !self.engine.admit_post(session, is_binary, &mut self.feeds) {
