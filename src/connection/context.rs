@@ -4,7 +4,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::addresses::Addresses;
 use crate::access::OriginPolicy;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
@@ -19,8 +18,7 @@ use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
 use crate::session::http::{Answer, Asked, HeldRequest, Opening, Reply};
 use crate::session::{
-    EnginePoll, EngineSessions, EngineSocket, Http, LongPoll, Session, Shared, Sse, Timing, Topics,
-    WebSocket, Zws,
+    EngineSessions, Http, LongPoll, Session, Shared, Sse, Timing, Topics, WebSocket, Zws,
 };
 use crate::topics::Filter;
 use crate::wire::sse::Data;
@@ -83,8 +81,6 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Engine.IO's sessions.
     pub(crate) engine: EngineSessions,
-    /// How many of them each address has.
-    pub(crate) session_addresses: Addresses,
     /// What feeds and files hold.
     pub(crate) memory: Memory,
     /// What unfinished requests hold: an account of its own, so that they take nothing from clients.
@@ -354,18 +350,9 @@ impl Context {
                 self.metrics.client_changed(Transport::Http, Transport::Poll);
                 return Session::LongPoll(Box::new(poll));
             }
-            Opening::EnginePoll(session, held) => {
-                self.engine.hold(now, session, owner, &mut self.feeds);
-                let poll = EnginePoll::new(session, owner, held, &http.take_input());
-                return Session::EnginePoll(Box::new(poll));
-            }
-            Opening::EngineSocket { session, begins } => {
-                if begins {
-                    self.engine.begin_with(session, owner);
-                }
-                let is_taken = begins || self.engine.attach(now, session, owner, &self.timing);
-                let socket = EngineSocket::new(session, owner, head, is_taken);
-                Session::EngineSocket(Box::new(socket))
+            Opening::EngineIo(opening) => {
+                let (timing, shared) = (self.timing, self.shared());
+                Session::EngineIo(opening.open(now, owner, head, &timing, shared))
             }
         };
         let message_bytes_max = self.limits.inbound_bytes_max;

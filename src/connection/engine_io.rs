@@ -14,7 +14,8 @@ use crate::http::{
 };
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::engine_io::{Ended, Heard, PACKETS, SessionKey};
+use crate::session::Session;
+use crate::session::engine_io::{Ended, EngineOpening, Heard, PACKETS, SessionKey};
 use crate::session::http::{HeldRequest, Opening, Reply};
 use crate::wire::socket_io::Arguments;
 use crate::wire::{Format, WireFormat, engine_io, websocket};
@@ -57,7 +58,7 @@ impl Context {
             EngineStep::Nothing(refusal) => return Err(refusal),
         };
         self.room_for_client()?;
-        if !self.session_addresses.admit(asking.ip) {
+        if !self.engine.admit(asking.ip) {
             return Err(self.turn_down("too many sessions from this address"));
         }
         let is_json = wanted.format.or(self.format) == Some(Format::Json);
@@ -88,7 +89,8 @@ impl Context {
             Some(accept) => {
                 response::write_switching_protocols(out, &accept, None, None);
                 websocket::write_frame(out, websocket::TEXT, &packet);
-                Reply::Session(Opening::EngineSocket { session, begins: true })
+                let opening = EngineOpening::Socket { session, begins: true };
+                Reply::Session(Opening::EngineIo(opening))
             }
         })
     }
@@ -104,18 +106,21 @@ impl Context {
         })
     }
 
-    /// Tells that a session misses something, or else what topics it gets from now on. Where that panics, it ends.
-    pub(super) fn tell_of_session(&mut self, session: SessionKey, has_lagged: bool) {
+    /// Tells that a session misses something, or else what topics it gets from now on. Where that panics, it ends. Says
+    /// whether `owner` is a session.
+    pub(super) fn tell_of_session(&mut self, owner: Owner, has_lagged: bool) -> bool {
+        let Some(session) = SessionKey::of_owner(owner) else { return false };
         let Self { engine, hooks, feeds, .. } = self;
-        let Some((ip, filter)) = engine.told(session) else { return };
+        let Some((ip, filter)) = engine.told(session) else { return true };
         let happened = match has_lagged {
             true => Happened::Lagged,
             false => Happened::Subscribed(Topics::new(filter)),
         };
-        let told = hooks.tell_of(session.owner().0, Transport::SocketIo, ip, happened);
+        let told = hooks.tell_of(owner.0, Transport::SocketIo, ip, happened);
         if told == Err(Panicked) {
             engine.end_session(session, CloseReason::Hook, feeds);
         }
+        true
     }
 
     fn go_on_with(
@@ -131,14 +136,16 @@ impl Context {
             EngineStep::Upgrade(Upgrade { accept, .. }) => {
                 // Where the session has one already, this one is closed as soon as it is there.
                 response::write_switching_protocols(out, &accept, None, None);
-                Ok(Reply::Session(Opening::EngineSocket { session, begins: false }))
+                let opening = EngineOpening::Socket { session, begins: false };
+                Ok(Reply::Session(Opening::EngineIo(opening)))
             }
             _ if self.engine.is_upgraded(session) => Err(http::BAD_REQUEST),
             EngineStep::Poll(_) => {
                 if !self.engine.admit_poll(session, &mut self.feeds) {
                     return Err(http::BAD_REQUEST);
                 }
-                Ok(Reply::Session(Opening::EnginePoll(session, held)))
+                let opening = EngineOpening::Poll(session, held);
+                Ok(Reply::Session(Opening::EngineIo(opening)))
             }
             EngineStep::Post { is_binary } => {
                 let bytes_max = self.limits.inbound_bytes_max;
@@ -191,17 +198,16 @@ impl<S: ByteStream> Connections<S> {
     pub(super) fn follow_sessions(&mut self) {
         while let Some((owner, wake)) = self.context.engine.pop_wake() {
             self.visit(ConnectionKey::of_owner(owner), |connection, _| {
-                if let State::Session(session) = &mut connection.state {
-                    session.wake(wake);
+                if let State::Session(Session::EngineIo(carrier)) = &mut connection.state {
+                    carrier.wake(wake);
                 }
                 Visit { bytes_sent: 0, is_cut: true }
             });
         }
         while let Some(Ended { owner: Owner(client), reason, ip }) = self.context.engine.pop_ended()
         {
-            let Context { metrics, session_addresses, hooks, .. } = &mut self.context;
+            let Context { metrics, hooks, .. } = &mut self.context;
             metrics.client_closed(Transport::SocketIo, reason);
-            session_addresses.release(ip);
             // Whether that panics makes no difference to it.
             let _ = hooks.tell_of(client, Transport::SocketIo, ip, Happened::Closed(reason));
             hooks.forget(client);

@@ -112,7 +112,7 @@ impl<S> Connection<S> {
             Opening::Poll(asked, ..) => (Transport::Poll, Some(asked)),
             Opening::Zws(..) => (Transport::Zws, None),
             // They carry a client that was told of when its session was opened.
-            Opening::EnginePoll(..) | Opening::EngineSocket { .. } => return Ok(()),
+            Opening::EngineIo(_) => return Ok(()),
         };
         hooks.tell(transport, self.ip, Happened::Connected)?;
         let Some(Asked { wish, .. }) = asked else { return Ok(()) };

@@ -7,7 +7,6 @@
 //!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
-mod addresses;
 mod census;
 mod context;
 mod drain;
@@ -31,7 +30,6 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
-pub(crate) use addresses::Addresses;
 pub(crate) use census::{Newcomer, Upgraded};
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};

@@ -9,14 +9,15 @@
 //! While it polls the cursor is the session's, and waits in its feed between two requests as that of a client whose socket
 //! takes nothing. A WebSocket takes the cursor over.
 
+mod carrier;
 mod host;
 mod poll;
 mod sessions;
 mod socket;
 
-pub(crate) use poll::{EnginePoll, PACKETS};
-pub(crate) use sessions::{Ended, EngineSessions, Heard, SessionKey, Wake};
-pub(crate) use socket::EngineSocket;
+pub(crate) use carrier::{EngineCarrier, EngineOpening};
+pub(crate) use poll::PACKETS;
+pub(crate) use sessions::{Ended, EngineSessions, Heard, SessionKey};
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -32,6 +33,8 @@ use crate::message::Id;
 use crate::session::Timing;
 use crate::wire::engine_io::{self, Packet};
 use crate::wire::{json_scan, socket_io};
+use poll::EnginePoll;
+use socket::EngineSocket;
 
 /// Bytes of a session's own packets that wait: a client that causes more does not listen.
 const OWN_BYTES_MAX: usize = 1 << 10;

@@ -32,7 +32,7 @@ pub(crate) struct EngineSocket {
 
 impl EngineSocket {
     /// A WebSocket whose upgrade is answered by `head`, for a session that has taken it in or not.
-    pub(crate) fn new(session: SessionKey, owner: Owner, head: Vec<u8>, is_taken: bool) -> Self {
+    pub(super) fn new(session: SessionKey, owner: Owner, head: Vec<u8>, is_taken: bool) -> Self {
         let mut socket = WebSocket::without_heartbeat(head);
         if !is_taken {
             socket.stream.close(CloseReason::Protocol);
@@ -42,7 +42,7 @@ impl EngineSocket {
         Self { session, owner, socket, is_cut, is_probed, is_blocked, last_word, charge: None }
     }
 
-    pub(in crate::session) fn handle_input(
+    pub(super) fn handle_input(
         &mut self,
         now: Instant,
         input: &mut [u8],
@@ -60,7 +60,7 @@ impl EngineSocket {
     }
 
     /// Counts what is kept of a message against `memory`. Returns whether that is too much.
-    pub(in crate::session) fn charge_input(&mut self, memory: &Memory) -> bool {
+    pub(super) fn charge_input(&mut self, memory: &Memory) -> bool {
         match self.socket.kept_bytes() {
             0 => {
                 self.charge = None;
@@ -73,7 +73,7 @@ impl EngineSocket {
         }
     }
 
-    pub(in crate::session) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
+    pub(super) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
         let Shared { feeds, engine } = shared;
         self.follow_session(engine, feeds);
         self.socket.output_with(feeds, self.last_word)
@@ -128,7 +128,7 @@ impl EngineSocket {
         }
     }
 
-    pub(in crate::session) fn advance(
+    pub(super) fn advance(
         &mut self,
         now: Instant,
         feeds: &mut Feeds,
@@ -138,7 +138,7 @@ impl EngineSocket {
         self.socket.advance(now, feeds, sent, timing)
     }
 
-    pub(in crate::session) fn note_progress(
+    pub(super) fn note_progress(
         &mut self,
         now: Instant,
         timing: &Timing,
@@ -149,27 +149,27 @@ impl EngineSocket {
         }
     }
 
-    pub(in crate::session) fn close(&mut self, reason: CloseReason) {
+    pub(super) fn close(&mut self, reason: CloseReason) {
         self.socket.stream.close(reason);
     }
 
     /// As [`Self::close`], for the host program: with a code of its own, and a packet before.
-    pub(in crate::session) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
+    pub(super) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
         self.last_word = last_word;
         self.socket.disconnect(code);
     }
 
-    pub(in crate::session) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
+    pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         self.socket.stream.close_when_drained(feeds, reason);
     }
 
-    pub(in crate::session) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
+    pub(super) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         self.is_blocked = is_blocked;
         self.socket.stream.set_blocked(feeds, is_blocked);
     }
 
     /// The connection ends, and the session that it carries; one that only probed it polls on.
-    pub(in crate::session) fn end(
+    pub(super) fn end(
         &mut self,
         reason: CloseReason,
         feeds: &mut Feeds,
