@@ -311,7 +311,7 @@ impl Context {
 
     /// A WebSocket that is closed at once, for `reason`.
     pub(super) fn open_refused(&mut self, now: Instant, reason: CloseReason) -> Session {
-        let mut session = Session::WebSocket(WebSocket::new(now, Vec::new(), None));
+        let mut session = Session::WebSocket(WebSocket::new(Some(now), Vec::new(), None));
         session.close(reason);
         self.metrics.client_changed(Transport::Http, session.transport());
         session
@@ -331,7 +331,7 @@ impl Context {
         let mut session = match opening {
             Opening::WebSocket(asked) => {
                 let takes_deflated = asked.wish.wire.deflates();
-                let socket = WebSocket::new(ping_at, head, Some(subscribe(asked)));
+                let socket = WebSocket::new(Some(ping_at), head, Some(subscribe(asked)));
                 Session::WebSocket(socket.taking_deflated(takes_deflated))
             }
             Opening::Sse(asked, framing) => {

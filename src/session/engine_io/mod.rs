@@ -27,7 +27,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::error::CloseReason;
-use crate::feed::{Answer, Feeds, Owner, Packets, Subscription, Wish};
+use crate::feed::{Answer, Answering, Feeds, Owner, Subscription, Wish};
 use crate::memory::Charge;
 use crate::message::Id;
 use crate::session::Timing;
@@ -350,20 +350,20 @@ impl EngineIo {
     fn fill(&mut self, reader: Owner, is_stopping: bool, feeds: &mut Feeds) -> Filling {
         let is_leaving = self.is_leaving || is_stopping;
         let subscription = self.subscription.take();
-        let mut packets = Packets::None;
+        let mut packets = Answering::Waiting;
         if let Some(own) = &subscription {
             self.welcome(own, feeds);
             packets = feeds.packets(own, reader, is_leaving);
-            if matches!(packets, Packets::None) {
+            if matches!(packets, Answering::Waiting) {
                 // What it missed may have turned out to be nothing.
                 self.welcome(own, feeds);
             }
         }
         self.subscription = subscription;
         let answer = match packets {
-            Packets::Some(answer) => Some(answer),
-            Packets::Later if self.own.is_empty() => return Filling::Later,
-            Packets::Later | Packets::None => None,
+            Answering::Ready(answer) => Some(answer),
+            Answering::Later if self.own.is_empty() => return Filling::Later,
+            Answering::Later | Answering::Waiting => None,
         };
         let mut own = std::mem::take(&mut self.own);
         let mut is_last = is_leaving;

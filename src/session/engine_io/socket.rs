@@ -8,6 +8,8 @@ use super::{EngineIo, EngineSessions};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner};
 use crate::memory::{Charge, Memory};
+use crate::session::outbox::Outbox;
+use crate::session::stream::Stream;
 use crate::session::{Output, Shared, Timing, WebSocket};
 use crate::wire::engine_io;
 use crate::wire::websocket::Decoder;
@@ -33,7 +35,7 @@ pub(crate) struct EngineSocket {
 impl EngineSocket {
     /// A WebSocket whose upgrade is answered by `head`, for a session that has taken it in or not.
     pub(super) fn new(session: SessionKey, owner: Owner, head: Vec<u8>, is_taken: bool) -> Self {
-        let mut socket = WebSocket::without_heartbeat(head);
+        let mut socket = WebSocket::new(None, head, None);
         if !is_taken {
             socket.stream.close(CloseReason::Protocol);
         }
@@ -61,7 +63,7 @@ impl EngineSocket {
 
     /// Counts what is kept of a message against `memory`. Returns whether that is too much.
     pub(super) fn charge_input(&mut self, memory: &Memory) -> bool {
-        match self.socket.kept_bytes() {
+        match self.socket.decoder.as_ref().map_or(0, |decoder| decoder.kept_bytes()) {
             0 => {
                 self.charge = None;
                 false
@@ -75,13 +77,13 @@ impl EngineSocket {
 
     pub(super) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
         let Shared { feeds, engine } = shared;
-        self.follow_session(engine, feeds);
-        self.socket.output_with(feeds, self.last_word)
+        let has_frames = self.follow_session(engine, feeds);
+        self.socket.output_with(feeds, has_frames, self.last_word)
     }
 
-    /// Takes from the session what is to be sent.
-    fn follow_session(&mut self, engine: &mut EngineSessions, feeds: &mut Feeds) {
-        let mut packets = Vec::new();
+    /// Takes from the session what is to be sent. Says whether there is more, which waits for a frame to end.
+    fn follow_session(&mut self, engine: &mut EngineSessions, feeds: &mut Feeds) -> bool {
+        let (mut packets, mut has_more) = (Vec::new(), false);
         if self.is_probed && self.socket.stream.is_between_outputs(feeds) {
             self.is_probed = false;
             packets.extend_from_slice(engine_io::PROBED);
@@ -99,11 +101,12 @@ impl EngineSocket {
             if has_own && is_between {
                 engine_io::append_packet(&mut packets, &std::mem::take(&mut session.own));
             }
-            self.socket.expect_own(has_own && !is_between);
+            has_more = has_own && !is_between;
         }
         if !packets.is_empty() {
             self.socket.stream.put_own(engine_io::frames_of(&packets));
         }
+        has_more
     }
 
     /// Serves the cursor that the session has now, once the one before has ended.
@@ -177,5 +180,18 @@ impl EngineSocket {
     ) {
         self.socket.stream.end(feeds);
         engine.detach_socket(self.session, self.owner, reason, feeds);
+    }
+}
+
+impl Stream {
+    /// Whether bytes of the client's own can be put in between now.
+    fn is_between_outputs(&self, feeds: &Feeds) -> bool {
+        !self.is_closing() && self.outbox.is_none() && self.frame_rest_bytes(feeds) == 0
+    }
+
+    /// Sends `bytes` next; [`Self::is_between_outputs`].
+    fn put_own(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.outbox.is_none(), "bytes are put between outputs");
+        self.outbox = Some(Outbox::new(bytes));
     }
 }
