@@ -9,9 +9,8 @@ use super::{ConnectionKey, Connections, Context, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::hooks::{Happened, Panicked, Topics};
-use crate::http::{
-    self, After, BodyLength, EngineIo, EngineStep, Exchange, Refusal, Status, Upgrade, response,
-};
+use crate::http::engine_io::{BAD_REQUEST, EngineIo, EngineStep, UNKNOWN_SESSION};
+use crate::http::{After, BodyLength, Exchange, Refusal, Status, Upgrade, response};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::session::Session;
@@ -34,7 +33,7 @@ impl Context {
             None => self.open_engine(asked.step, asking, out),
             Some(sid) => match self.engine.find(&sid) {
                 Some(session) => self.go_on_with(session, asked.step, asking, out),
-                None => Err(http::UNKNOWN_SESSION),
+                None => Err(UNKNOWN_SESSION),
             },
         };
         reply.unwrap_or_else(|refusal| {
@@ -54,7 +53,7 @@ impl Context {
         let (wanted, accept) = match step {
             EngineStep::Poll(wanted) => (wanted, None),
             EngineStep::Upgrade(Upgrade { wanted, accept, .. }) => (wanted, Some(accept)),
-            EngineStep::Post { .. } => return Err(http::BAD_REQUEST),
+            EngineStep::Post { .. } => return Err(BAD_REQUEST),
             EngineStep::Nothing(refusal) => return Err(refusal),
         };
         self.room_for_client()?;
@@ -139,10 +138,10 @@ impl Context {
                 let opening = EngineOpening::Socket { session, begins: false };
                 Ok(Reply::Session(Opening::EngineIo(opening)))
             }
-            _ if self.engine.is_upgraded(session) => Err(http::BAD_REQUEST),
+            _ if self.engine.is_upgraded(session) => Err(BAD_REQUEST),
             EngineStep::Poll(_) => {
                 if !self.engine.admit_poll(session, &mut self.feeds) {
-                    return Err(http::BAD_REQUEST);
+                    return Err(BAD_REQUEST);
                 }
                 let opening = EngineOpening::Poll(session, held);
                 Ok(Reply::Session(Opening::EngineIo(opening)))
@@ -154,7 +153,7 @@ impl Context {
                     return Err(too_large());
                 }
                 if !self.engine.admit_post(session, is_binary, &mut self.feeds) {
-                    return Err(http::BAD_REQUEST);
+                    return Err(BAD_REQUEST);
                 }
                 Ok(Reply::Collect(session, held, bytes_max))
             }
@@ -180,8 +179,8 @@ impl Context {
         let Self { engine, feeds, timing, .. } = self;
         match engine.hear_payload(now, session, &payload, feeds, timing) {
             Heard::Said => response::write_text(out, exchange, "text/html", b"ok"),
-            Heard::TooLate => http::BAD_REQUEST.write(out, exchange),
-            Heard::Gone => http::UNKNOWN_SESSION.write(out, exchange),
+            Heard::TooLate => BAD_REQUEST.write(out, exchange),
+            Heard::Gone => UNKNOWN_SESSION.write(out, exchange),
         }
     }
 

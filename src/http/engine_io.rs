@@ -53,13 +53,33 @@ pub(crate) enum EngineStep {
 
 /// The session is not there, or not any more.
 pub(crate) const UNKNOWN_SESSION: Refusal =
-    Refusal::engine_io(Status::BadRequest, 1, "Session ID unknown");
+    Refusal::coded(Status::BadRequest, 1, "Session ID unknown");
 /// Not now, or not so.
 pub(crate) const BAD_REQUEST: Refusal = bad_request("Bad request");
-const FORBIDDEN: Refusal = Refusal::engine_io(Status::Forbidden, 4, "Forbidden");
+const FORBIDDEN: Refusal = Refusal::coded(Status::Forbidden, 4, "Forbidden");
+
+/// The number that Engine.IO has for what is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ErrorCode(u8);
+
+impl ErrorCode {
+    /// The content of a refusal. Its reason is a constant of ours: nothing in it is to be escaped.
+    pub(super) fn to_json(self, reason: &'static str) -> String {
+        format!("{{\"code\":{},\"message\":\"{reason}\"}}", self.0)
+    }
+}
+
+impl Refusal {
+    /// A refusal as Engine.IO words it: `reason` is its message, `code` the number of it.
+    const fn coded(status: Status, code: u8, reason: &'static str) -> Self {
+        let mut refusal = Self::new(status, reason);
+        refusal.code = Some(ErrorCode(code));
+        refusal
+    }
+}
 
 const fn bad_request(reason: &'static str) -> Refusal {
-    Refusal::engine_io(Status::BadRequest, 3, reason)
+    Refusal::coded(Status::BadRequest, 3, reason)
 }
 
 /// The route of `request`: 403 for the origin, then as [`engine_io`] has it.
@@ -77,7 +97,7 @@ pub(super) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
 
 /// The step that `request` asks for; its origin was checked.
 fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refusal> {
-    let refusal = |code, reason| Err(Refusal::engine_io(Status::BadRequest, code, reason));
+    let refusal = |code, reason| Err(Refusal::coded(Status::BadRequest, code, reason));
     let is_websocket = match parameter(request.query, "transport").as_deref() {
         Some(b"polling") => false,
         Some(b"websocket") => true,

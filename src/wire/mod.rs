@@ -143,7 +143,10 @@ impl Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 16;
+    pub(crate) const COUNT: usize = Self::SOCKET_IO + socket_io::Arguments::COUNT;
+
+    /// The first place of those for Socket.IO.
+    const SOCKET_IO: usize = 12;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
@@ -153,7 +156,7 @@ impl WireFormat {
             Self::Sse(data, framing) => 6 + 2 * data as usize + framing as usize,
             Self::Zws => 10,
             Self::Poll => 11,
-            Self::SocketIo(arguments) => 12 + arguments as usize,
+            Self::SocketIo(arguments) => Self::SOCKET_IO + arguments.index(),
         }
     }
 
@@ -186,9 +189,7 @@ impl WireFormat {
             }),
             Self::Zws => zws::write_message(out, message),
             Self::Poll => poll::write_message(out, &encoding.epoch, message),
-            Self::SocketIo(arguments) => {
-                socket_io::write_message(out, arguments, &encoding.epoch, message);
-            }
+            Self::SocketIo(arguments) => arguments.write_message(out, &encoding.epoch, message),
         }
     }
 
@@ -220,7 +221,7 @@ impl WireFormat {
                 framing.write_with(out, |out| sse::write_gap(out, missed, reason));
             }
             Self::Poll => poll::write_gap(out, missed, reason),
-            Self::SocketIo(_) => socket_io::write_gap(out, missed, reason),
+            Self::SocketIo(arguments) => arguments.write_gap(out, missed, reason),
             Self::WebSocket(_) | Self::Deflated(_) | Self::Zws => {}
         }
     }
