@@ -72,10 +72,12 @@ impl Config {
         let on = |is_on: bool| is_on.then(|| "true".to_owned());
         let decode = format!("{:?}", self.decode).to_lowercase();
         let decode = (self.decode != Decode::None).then_some(decode);
+        let recovery = on(self.socket_io_recovery);
         // The feature, whether it is here, and what needs it, with its value where it is asked for.
         let needs = [
             ("compress", cfg!(feature = "compress"), "decode", decode),
             ("compress", cfg!(feature = "compress"), "compress", on(self.compress)),
+            ("socket-io", cfg!(feature = "socket-io"), "socket-io-recovery", recovery),
         ];
         for (feature, is_here, setting, value) in needs {
             if let (false, Some(value)) = (is_here, value) {

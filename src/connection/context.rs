@@ -108,6 +108,10 @@ pub(crate) struct Context {
 }
 
 /// Who asks for what, and how.
+#[cfg_attr(
+    not(feature = "socket-io"),
+    allow(dead_code, reason = "only sessions are opened before their connections are")
+)]
 pub(super) struct Asking<'a> {
     pub(super) now: Instant,
     pub(super) ip: Option<IpAddr>,
@@ -352,7 +356,7 @@ impl Context {
             }
             Opening::EngineIo(opening) => {
                 let (timing, shared) = (self.timing, self.shared());
-                Session::EngineIo(opening.open(now, owner, head, &timing, shared))
+                opening.open(now, owner, head, &timing, shared)
             }
         };
         let message_bytes_max = self.limits.inbound_bytes_max;

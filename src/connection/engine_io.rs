@@ -1,6 +1,11 @@
 //! What requests do for Engine.IO's sessions: open them, wait for packets, bring some, become their WebSockets; and what
 //! connections do for them. Knows no socket.
 
+#[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::time::Instant;
 

@@ -10,11 +10,8 @@
 mod census;
 mod context;
 mod drain;
+#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 mod engine_io;
-#[cfg(test)]
-mod engine_socket_tests;
-#[cfg(test)]
-mod engine_tests;
 mod flushing;
 mod gathering;
 mod goodbyes;

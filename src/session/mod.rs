@@ -2,6 +2,7 @@
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
 mod addresses;
+#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 pub(crate) mod engine_io;
 mod held;
 pub(crate) mod http;
@@ -220,7 +221,7 @@ impl Session {
         &mut self,
         now: Instant,
         timing: &Timing,
-        engine: &mut EngineSessions,
+        Shared { engine, .. }: Shared<'_>,
     ) {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),

@@ -1,14 +1,14 @@
 //! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
 
-#[cfg(feature = "compress")]
+#[cfg_attr(not(feature = "compress"), path = "no_deflate.rs")]
 mod deflate;
-#[cfg(not(feature = "compress"))]
-#[path = "no_deflate.rs"]
-mod deflate;
+#[cfg(feature = "socket-io")]
 pub(crate) mod engine_io;
 pub(crate) mod json;
+#[cfg(feature = "socket-io")]
 pub(crate) mod json_scan;
 pub(crate) mod poll;
+#[cfg_attr(not(feature = "socket-io"), path = "no_socket_io.rs")]
 pub(crate) mod socket_io;
 pub(crate) mod sse;
 pub(crate) mod utf8;
@@ -107,6 +107,7 @@ pub(crate) enum WireFormat {
     Zws,
     Poll,
     /// As on a WebSocket, also for clients that poll: they may move to one.
+    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     SocketIo(socket_io::Arguments),
 }
 
@@ -143,7 +144,7 @@ impl Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::SOCKET_IO + socket_io::Arguments::COUNT;
+    pub(crate) const COUNT: usize = Self::SOCKET_IO + socket_io::Arguments::ALL.len();
 
     /// The first place of those for Socket.IO.
     const SOCKET_IO: usize = 12;
@@ -359,7 +360,6 @@ mod tests {
 
     #[test]
     fn every_format_has_its_own_place() {
-        use socket_io::Arguments::{Json, JsonAndOffset, Raw, RawAndOffset};
         let formats = [Format::Raw, Format::Json, Format::Parts];
         let mut places: Vec<_> = formats
             .map(WireFormat::WebSocket)
@@ -370,7 +370,7 @@ mod tests {
                     .map(|framing| WireFormat::Sse(data, framing))
             }))
             .chain([WireFormat::Zws, WireFormat::Poll])
-            .chain([Raw, RawAndOffset, Json, JsonAndOffset].map(WireFormat::SocketIo))
+            .chain(socket_io::Arguments::ALL.map(WireFormat::SocketIo))
             .map(WireFormat::index)
             .collect();
         places.sort_unstable();

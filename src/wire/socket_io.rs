@@ -22,10 +22,10 @@ pub(crate) enum Arguments {
 }
 
 impl Arguments {
-    /// How many there are.
-    pub(super) const COUNT: usize = 4;
+    pub(super) const ALL: [Self; 4] =
+        [Self::Raw, Self::RawAndOffset, Self::Json, Self::JsonAndOffset];
 
-    /// The place in a table of [`Self::COUNT`].
+    /// The place in [`Self::ALL`].
     pub(super) fn index(self) -> usize {
         self as usize
     }

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::Context;
-use super::tests::Rig;
-use crate::connection::Connections;
+use crate::connection::tests::Rig;
+use crate::connection::{Connections, Context};
 use crate::error::CloseReason;
 use crate::feed::LagPolicy;
 use crate::message::{Message, Part, Seq, TopicFrom};

@@ -10,7 +10,7 @@ use crate::feed::{Feeds, Owner};
 use crate::http::Date;
 use crate::memory::Memory;
 use crate::session::http::HeldRequest;
-use crate::session::{Http, Output, Shared, Timing};
+use crate::session::{Http, Output, Session, Shared, Timing};
 
 /// A connection that is to carry a session.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ impl EngineOpening {
         head: Vec<u8>,
         timing: &Timing,
         Shared { feeds, engine }: Shared<'_>,
-    ) -> EngineCarrier {
-        match self {
+    ) -> Session {
+        let carrier = match self {
             Self::Poll(session, held) => {
                 engine.hold(now, session, owner, feeds);
                 EngineCarrier::Poll(Box::new(EnginePoll::new(session, owner, held)))
@@ -57,7 +57,8 @@ impl EngineOpening {
                 let socket = EngineSocket::new(session, owner, head, is_taken);
                 EngineCarrier::Socket(Box::new(socket))
             }
-        }
+        };
+        Session::EngineIo(carrier)
     }
 }
 

@@ -122,10 +122,9 @@ impl EnginePoll {
         feeds: &mut Feeds,
         engine: &mut EngineSessions,
     ) {
-        if !self.held.is_over() {
+        if !self.held.end(feeds) {
             engine.end_session(self.session, reason, feeds);
         }
-        self.held.end(feeds);
     }
 
     pub(super) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
