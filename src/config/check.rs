@@ -69,14 +69,22 @@ impl Config {
 
     /// What was left out of this build cannot be asked for.
     fn check_features(&self) -> Result<(), Invalid> {
-        let reason = "this build has none: the Cargo feature 'compress' was left out";
-        let is_missing = !cfg!(feature = "compress");
-        if is_missing && self.decode != Decode::None {
-            let decode = format!("{:?}", self.decode).to_lowercase();
-            return Err(Invalid::new("decode", decode, reason));
-        }
-        if is_missing && self.compress {
-            return Err(Invalid::new("compress", true, reason));
+        let on = |is_on: bool| is_on.then(|| "true".to_owned());
+        let decode = format!("{:?}", self.decode).to_lowercase();
+        let decode = (self.decode != Decode::None).then_some(decode);
+        let recovery = on(self.socket_io_recovery);
+        // The feature, whether it is here, and what needs it, with its value where it is asked for.
+        let needs = [
+            ("compress", cfg!(feature = "compress"), "decode", decode),
+            ("compress", cfg!(feature = "compress"), "compress", on(self.compress)),
+            ("socket-io", cfg!(feature = "socket-io"), "socket-io-recovery", recovery),
+        ];
+        for (feature, is_here, setting, value) in needs {
+            if let (false, Some(value)) = (is_here, value) {
+                let reason =
+                    format!("this build has none: the Cargo feature '{feature}' was left out");
+                return Err(Invalid::new(setting, value, reason));
+            }
         }
         Ok(())
     }

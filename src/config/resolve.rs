@@ -279,17 +279,32 @@ mod tests {
         assert_eq!((config.decode, config.compress, config.on_demand), (Decode::Auto, true, true));
     }
 
-    #[cfg(not(feature = "compress"))]
+    #[cfg(feature = "socket-io")]
+    #[test]
+    fn what_the_feature_socket_io_is_for_reaches_its_field() {
+        assert!(config("socket-io-recovery = true").unwrap().socket_io_recovery);
+    }
+
     #[test]
     fn what_was_left_out_of_the_build_is_refused() {
-        let reason = "this build has none: the Cargo feature 'compress' was left out";
-        for (toml, setting) in
-            [("compress = true", "compress: 'true'"), { ("decode = 'zlib'", "decode: 'zlib'") }]
-        {
-            assert_eq!(config(toml).unwrap_err(), format!("z.toml: {setting}: {reason}"));
+        for (feature, is_here, toml, setting) in [
+            ("compress", cfg!(feature = "compress"), "compress = true", "compress: 'true'"),
+            ("compress", cfg!(feature = "compress"), "decode = 'zlib'", "decode: 'zlib'"),
+            (
+                "socket-io",
+                cfg!(feature = "socket-io"),
+                "socket-io-recovery = true",
+                "socket-io-recovery: 'true'",
+            ),
+        ] {
+            let reason = format!("this build has none: the Cargo feature '{feature}' was left out");
+            let refused = (!is_here).then(|| format!("z.toml: {setting}: {reason}"));
+            assert_eq!(config(toml).err(), refused);
         }
-        let config = config("compress = false\ncompress-min = 1\ndecode = 'none'").unwrap();
+        let off = "compress = false\ncompress-min = 1\ndecode = 'none'\nsocket-io-recovery = false";
+        let config = config(off).unwrap();
         assert_eq!((config.compress, config.decode), (false, Decode::None));
+        assert!(!config.socket_io_recovery);
     }
 
     #[test]
@@ -314,7 +329,6 @@ mod tests {
             last-value = true
             last-value-topics = 8
             compress-min = "1KiB"
-            socket-io-recovery = true
             slow-client = "disconnect"
             max-lag = 2048
             coalesce = "1s"
@@ -347,7 +361,6 @@ mod tests {
         assert_eq!((config.format, config.payload), (Some(Format::Json), Payload::Binary));
         assert_eq!((config.history_messages_max, config.history_bytes()), (7, 64 << 10));
         assert_eq!((config.last_value, config.last_value_topics_max), (true, 8));
-        assert!(config.socket_io_recovery);
         assert_eq!(config.compress_bytes_min, 1 << 10);
         assert_eq!((config.lag_policy, config.lag_bytes_max), (LagPolicy::Disconnect, 2048));
         assert_eq!((config.coalesce, config.site), (millis(1_000), SiteConfig::None));

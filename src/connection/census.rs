@@ -12,7 +12,6 @@ use crate::hooks::{self, ClientInfo, CloseCode, Happened, Panicked, guarded};
 use crate::http::{Serves, Wanted};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::engine_io::SessionKey;
 use crate::wire::websocket::write_close;
 
 /// News that one turn tells: each may cost what a hook takes. No fewer than the changes of topics that a turn lets clients
@@ -137,8 +136,7 @@ impl<S: ByteStream> Connections<S> {
                 News::Lagged(owner) => (owner, None),
                 News::Changed(owner, wish) => (owner, Some(wish)),
             };
-            if let Some(session) = SessionKey::of_owner(owner) {
-                self.context.tell_of_session(session, change.is_none());
+            if self.context.tell_of_session(owner, change.is_none()) {
                 continue;
             }
             let key = ConnectionKey::of_owner(owner);

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::addresses::Addresses;
-use super::engine_io::Asking;
 use crate::access::OriginPolicy;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
@@ -20,8 +18,7 @@ use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
 use crate::session::http::{Answer, Asked, HeldRequest, Opening, Reply};
 use crate::session::{
-    EnginePoll, EngineSessions, EngineSocket, Http, LongPoll, Session, Shared, Sse, Timing, Topics,
-    WebSocket, Zws,
+    EngineSessions, Http, LongPoll, Session, Shared, Sse, Timing, Topics, WebSocket, Zws,
 };
 use crate::topics::Filter;
 use crate::wire::sse::Data;
@@ -84,8 +81,6 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Engine.IO's sessions.
     pub(crate) engine: EngineSessions,
-    /// How many of them each address has.
-    pub(crate) session_addresses: Addresses,
     /// What feeds and files hold.
     pub(crate) memory: Memory,
     /// What unfinished requests hold: an account of its own, so that they take nothing from clients.
@@ -110,6 +105,18 @@ pub(crate) struct Context {
     pub(crate) hooks: Hooks,
     /// Spreads when refused clients come back; only that.
     pub(crate) refusals: u64,
+}
+
+/// Who asks for what, and how.
+#[cfg_attr(
+    not(feature = "socket-io"),
+    allow(dead_code, reason = "only sessions are opened before their connections are")
+)]
+pub(super) struct Asking<'a> {
+    pub(super) now: Instant,
+    pub(super) ip: Option<IpAddr>,
+    pub(super) request: &'a Request<'a>,
+    pub(super) exchange: Exchange,
 }
 
 impl Context {
@@ -141,11 +148,9 @@ impl Context {
         let mut exchange = request.exchange();
         exchange.keep_alive &= self.phase == Phase::Serving;
         let mut reply = match route {
-            Ok(Route::EngineIo(asked)) => {
-                let asking = Asking { now, ip, body: request.body, exchange };
-                self.engine_step(asked, &asking, &mut answer.head)
+            Ok(route) => {
+                self.answer(route, &Asking { now, ip, request, exchange }, answer, allowed)
             }
-            Ok(route) => self.answer(route, request, exchange, answer, allowed),
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
         };
         if let Some(cors) = cors {
@@ -162,11 +167,11 @@ impl Context {
     fn answer(
         &mut self,
         route: Route,
-        request: &Request<'_>,
-        exchange: Exchange,
+        asking: &Asking<'_>,
         answer: &mut Answer,
         allowed: Option<Allowed>,
     ) -> Reply {
+        let &Asking { request, exchange, .. } = asking;
         let out = &mut answer.head;
         let after = match route {
             Route::WebSocket(upgrade) => match self.room_for_client() {
@@ -199,7 +204,7 @@ impl Context {
                 }
                 Err(refusal) => refusal.write(out, exchange),
             },
-            Route::EngineIo(_) => http::BAD_REQUEST.write(out, exchange),
+            Route::EngineIo(asked) => return self.engine_step(asked, asking, out),
             Route::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
             Route::Page(path) => self.serve_page(&path, request, exchange, answer),
             Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
@@ -310,7 +315,7 @@ impl Context {
 
     /// A WebSocket that is closed at once, for `reason`.
     pub(super) fn open_refused(&mut self, now: Instant, reason: CloseReason) -> Session {
-        let mut session = Session::WebSocket(WebSocket::new(now, Vec::new(), None));
+        let mut session = Session::WebSocket(WebSocket::new(Some(now), Vec::new(), None));
         session.close(reason);
         self.metrics.client_changed(Transport::Http, session.transport());
         session
@@ -330,7 +335,7 @@ impl Context {
         let mut session = match opening {
             Opening::WebSocket(asked) => {
                 let takes_deflated = asked.wish.wire.deflates();
-                let socket = WebSocket::new(ping_at, head, Some(subscribe(asked)));
+                let socket = WebSocket::new(Some(ping_at), head, Some(subscribe(asked)));
                 Session::WebSocket(socket.taking_deflated(takes_deflated))
             }
             Opening::Sse(asked, framing) => {
@@ -349,18 +354,9 @@ impl Context {
                 self.metrics.client_changed(Transport::Http, Transport::Poll);
                 return Session::LongPoll(Box::new(poll));
             }
-            Opening::EnginePoll(session, held) => {
-                self.engine.hold(now, session, owner, &mut self.feeds);
-                let poll = EnginePoll::new(session, owner, held, &http.take_input());
-                return Session::EnginePoll(Box::new(poll));
-            }
-            Opening::EngineSocket { session, begins } => {
-                if begins {
-                    self.engine.begin_with(session, owner);
-                }
-                let is_taken = begins || self.engine.attach(now, session, owner, &self.timing);
-                let socket = EngineSocket::new(session, owner, head, is_taken);
-                Session::EngineSocket(Box::new(socket))
+            Opening::EngineIo(opening) => {
+                let (timing, shared) = (self.timing, self.shared());
+                opening.open(now, owner, head, &timing, shared)
             }
         };
         let message_bytes_max = self.limits.inbound_bytes_max;

@@ -1,38 +1,35 @@
 //! What requests do for Engine.IO's sessions: open them, wait for packets, bring some, become their WebSockets; and what
 //! connections do for them. Knows no socket.
 
+#[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::context::asked;
+use super::context::{Asking, asked};
 use super::{ConnectionKey, Connections, Context, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::hooks::{Happened, Panicked, Topics};
-use crate::http::{
-    self, After, BodyLength, EngineIo, EngineStep, Exchange, Refusal, Status, Upgrade, response,
-};
+use crate::http::engine_io::{BAD_REQUEST, EngineIo, EngineStep, UNKNOWN_SESSION};
+use crate::http::{After, BodyLength, Exchange, Refusal, Status, Upgrade, response};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::engine_io::{Ended, Heard, PACKETS, SessionKey};
+use crate::session::Session;
+use crate::session::engine_io::{Ended, EngineOpening, Heard, PACKETS, SessionKey};
 use crate::session::http::{HeldRequest, Opening, Reply};
 use crate::wire::socket_io::Arguments;
 use crate::wire::{Format, WireFormat, engine_io, websocket};
-
-/// Who asks, and how.
-pub(super) struct Asking {
-    pub(super) now: Instant,
-    pub(super) ip: Option<IpAddr>,
-    pub(super) body: BodyLength,
-    pub(super) exchange: Exchange,
-}
 
 impl Context {
     /// Does one step of a session.
     pub(super) fn engine_step(
         &mut self,
         asked: EngineIo,
-        asking: &Asking,
+        asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Reply {
         let is_upgrade = matches!(asked.step, EngineStep::Upgrade(_));
@@ -41,7 +38,7 @@ impl Context {
             None => self.open_engine(asked.step, asking, out),
             Some(sid) => match self.engine.find(&sid) {
                 Some(session) => self.go_on_with(session, asked.step, asking, out),
-                None => Err(http::UNKNOWN_SESSION),
+                None => Err(UNKNOWN_SESSION),
             },
         };
         reply.unwrap_or_else(|refusal| {
@@ -55,17 +52,17 @@ impl Context {
     fn open_engine(
         &mut self,
         step: EngineStep,
-        asking: &Asking,
+        asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Reply, Refusal> {
         let (wanted, accept) = match step {
             EngineStep::Poll(wanted) => (wanted, None),
             EngineStep::Upgrade(Upgrade { wanted, accept, .. }) => (wanted, Some(accept)),
-            EngineStep::Post { .. } => return Err(http::BAD_REQUEST),
+            EngineStep::Post { .. } => return Err(BAD_REQUEST),
             EngineStep::Nothing(refusal) => return Err(refusal),
         };
         self.room_for_client()?;
-        if !self.session_addresses.admit(asking.ip) {
+        if !self.engine.admit(asking.ip) {
             return Err(self.turn_down("too many sessions from this address"));
         }
         let is_json = wanted.format.or(self.format) == Some(Format::Json);
@@ -96,7 +93,8 @@ impl Context {
             Some(accept) => {
                 response::write_switching_protocols(out, &accept, None, None);
                 websocket::write_frame(out, websocket::TEXT, &packet);
-                Reply::Session(Opening::EngineSocket { session, begins: true })
+                let opening = EngineOpening::Socket { session, begins: true };
+                Reply::Session(Opening::EngineIo(opening))
             }
         })
     }
@@ -112,25 +110,28 @@ impl Context {
         })
     }
 
-    /// Tells that a session misses something, or else what topics it gets from now on. Where that panics, it ends.
-    pub(super) fn tell_of_session(&mut self, session: SessionKey, has_lagged: bool) {
+    /// Tells that a session misses something, or else what topics it gets from now on. Where that panics, it ends. Says
+    /// whether `owner` is a session.
+    pub(super) fn tell_of_session(&mut self, owner: Owner, has_lagged: bool) -> bool {
+        let Some(session) = SessionKey::of_owner(owner) else { return false };
         let Self { engine, hooks, feeds, .. } = self;
-        let Some((ip, filter)) = engine.told(session) else { return };
+        let Some((ip, filter)) = engine.told(session) else { return true };
         let happened = match has_lagged {
             true => Happened::Lagged,
             false => Happened::Subscribed(Topics::new(filter)),
         };
-        let told = hooks.tell_of(session.owner().0, Transport::SocketIo, ip, happened);
+        let told = hooks.tell_of(owner.0, Transport::SocketIo, ip, happened);
         if told == Err(Panicked) {
             engine.end_session(session, CloseReason::Hook, feeds);
         }
+        true
     }
 
     fn go_on_with(
         &mut self,
         session: SessionKey,
         step: EngineStep,
-        asking: &Asking,
+        asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Reply, Refusal> {
         let held = HeldRequest { exchange: asking.exchange, origin: None };
@@ -139,22 +140,25 @@ impl Context {
             EngineStep::Upgrade(Upgrade { accept, .. }) => {
                 // Where the session has one already, this one is closed as soon as it is there.
                 response::write_switching_protocols(out, &accept, None, None);
-                Ok(Reply::Session(Opening::EngineSocket { session, begins: false }))
+                let opening = EngineOpening::Socket { session, begins: false };
+                Ok(Reply::Session(Opening::EngineIo(opening)))
             }
-            _ if self.engine.is_upgraded(session) => Err(http::BAD_REQUEST),
+            _ if self.engine.is_upgraded(session) => Err(BAD_REQUEST),
             EngineStep::Poll(_) => {
                 if !self.engine.admit_poll(session, &mut self.feeds) {
-                    return Err(http::BAD_REQUEST);
+                    return Err(BAD_REQUEST);
                 }
-                Ok(Reply::Session(Opening::EnginePoll(session, held)))
+                let opening = EngineOpening::Poll(session, held);
+                Ok(Reply::Session(Opening::EngineIo(opening)))
             }
             EngineStep::Post { is_binary } => {
                 let bytes_max = self.limits.inbound_bytes_max;
-                if matches!(asking.body, BodyLength::Length(len) if len > bytes_max as u64) {
+                if matches!(asking.request.body, BodyLength::Length(len) if len > bytes_max as u64)
+                {
                     return Err(too_large());
                 }
                 if !self.engine.admit_post(session, is_binary, &mut self.feeds) {
-                    return Err(http::BAD_REQUEST);
+                    return Err(BAD_REQUEST);
                 }
                 Ok(Reply::Collect(session, held, bytes_max))
             }
@@ -180,8 +184,8 @@ impl Context {
         let Self { engine, feeds, timing, .. } = self;
         match engine.hear_payload(now, session, &payload, feeds, timing) {
             Heard::Said => response::write_text(out, exchange, "text/html", b"ok"),
-            Heard::TooLate => http::BAD_REQUEST.write(out, exchange),
-            Heard::Gone => http::UNKNOWN_SESSION.write(out, exchange),
+            Heard::TooLate => BAD_REQUEST.write(out, exchange),
+            Heard::Gone => UNKNOWN_SESSION.write(out, exchange),
         }
     }
 
@@ -198,17 +202,16 @@ impl<S: ByteStream> Connections<S> {
     pub(super) fn follow_sessions(&mut self) {
         while let Some((owner, wake)) = self.context.engine.pop_wake() {
             self.visit(ConnectionKey::of_owner(owner), |connection, _| {
-                if let State::Session(session) = &mut connection.state {
-                    session.wake(wake);
+                if let State::Session(Session::EngineIo(carrier)) = &mut connection.state {
+                    carrier.wake(wake);
                 }
                 Visit { bytes_sent: 0, is_cut: true }
             });
         }
         while let Some(Ended { owner: Owner(client), reason, ip }) = self.context.engine.pop_ended()
         {
-            let Context { metrics, session_addresses, hooks, .. } = &mut self.context;
+            let Context { metrics, hooks, .. } = &mut self.context;
             metrics.client_closed(Transport::SocketIo, reason);
-            session_addresses.release(ip);
             // Whether that panics makes no difference to it.
             let _ = hooks.tell_of(client, Transport::SocketIo, ip, Happened::Closed(reason));
             hooks.forget(client);

@@ -135,7 +135,8 @@ impl<S: ByteStream> Connection<S> {
                 let messages = session.advance(now, &mut context.feeds, sent, &context.timing);
                 context.metrics.delivered(session.transport(), messages, sent);
                 if was_stalled {
-                    session.note_progress(now, &context.timing, &mut context.engine);
+                    let timing = context.timing;
+                    session.note_progress(now, &timing, context.shared());
                 }
             }
             State::Lingering { .. } | State::Closed => {}

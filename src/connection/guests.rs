@@ -8,7 +8,7 @@ use super::{Connection, Context, State, Upgraded};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::hooks::{self, Access, Allowed, Happened, Panicked, Verdict};
-use crate::http::{EngineIo, EngineStep, Refusal, Request, Route, Status, Target, Wanted};
+use crate::http::{Refusal, Request, Route, Status, Target, Wanted};
 use crate::metrics::Transport;
 use crate::session::http::{Asked, Opening};
 use crate::wire::{Format, WireFormat};
@@ -25,29 +25,8 @@ impl Context {
         if !self.hooks.authorizes() {
             return Ok(None);
         }
-        let is_upgrade = matches!(
-            route,
-            Route::WebSocket(_) | Route::EngineIo(EngineIo { step: EngineStep::Upgrade(_), .. })
-        );
-        let (wanted, transport) = match route {
-            Route::WebSocket(upgrade) if upgrade.zws.is_some() => (None, Transport::Zws),
-            Route::WebSocket(upgrade) => (Some(&mut upgrade.wanted), Transport::WebSocket),
-            Route::Events(events) => (Some(&mut events.wanted), Transport::Sse),
-            Route::Poll(poll) => (Some(&mut poll.wanted), Transport::Poll),
-            // A session that is there was allowed when it was opened.
-            Route::EngineIo(EngineIo { sid: None, step: EngineStep::Poll(wanted) }) => {
-                (Some(wanted), Transport::SocketIo)
-            }
-            Route::EngineIo(EngineIo { sid: None, step: EngineStep::Upgrade(upgrade) }) => {
-                (Some(&mut upgrade.wanted), Transport::SocketIo)
-            }
-            Route::EngineIo(_)
-            | Route::Page(_)
-            | Route::Preflight(_)
-            | Route::Health
-            | Route::Ready
-            | Route::Metrics => return Ok(None),
-        };
+        let is_upgrade = route.is_upgrade();
+        let Some((transport, wanted)) = route.newcomer() else { return Ok(None) };
         // Whoever tried to upgrade and may not is cut off: what it sends next may not be HTTP.
         let refuse = |refusal: Refusal| match is_upgrade {
             true => refusal.and_close(),
@@ -133,7 +112,7 @@ impl<S> Connection<S> {
             Opening::Poll(asked, ..) => (Transport::Poll, Some(asked)),
             Opening::Zws(..) => (Transport::Zws, None),
             // They carry a client that was told of when its session was opened.
-            Opening::EnginePoll(..) | Opening::EngineSocket { .. } => return Ok(()),
+            Opening::EngineIo(_) => return Ok(()),
         };
         hooks.tell(transport, self.ip, Happened::Connected)?;
         let Some(Asked { wish, .. }) = asked else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-use super::{Addresses, Budget, Context, Limits, Phase, Site};
+use super::{Budget, Context, Limits, Phase, Site};
 use crate::access::OriginPolicy;
 use crate::feed::{self, Feeds};
 use crate::hooks::Hooks;
@@ -85,8 +85,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
     Context {
         feeds: Feeds::new(feed_limits, encoding, &memory, Memory::with_limit(64 << 20)),
         metrics: Metrics::default(),
-        engine: EngineSessions::new([seed as u8; 32], false),
-        session_addresses: Addresses::with_limit(0),
+        engine: EngineSessions::new([seed as u8; 32], false, 0),
         memory,
         request_memory: Memory::with_limit(memory_bytes_max / 8),
         timing: Timing {

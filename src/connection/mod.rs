@@ -7,15 +7,11 @@
 //!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
-mod addresses;
 mod census;
 mod context;
 mod drain;
+#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 mod engine_io;
-#[cfg(test)]
-mod engine_socket_tests;
-#[cfg(test)]
-mod engine_tests;
 mod flushing;
 mod gathering;
 mod goodbyes;
@@ -31,7 +27,6 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
-pub(crate) use addresses::Addresses;
 pub(crate) use census::{Newcomer, Upgraded};
 pub(crate) use context::{Budget, Context, Limits, Phase, Site};
 pub(crate) use table::{ConnectionKey, Connections};

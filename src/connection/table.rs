@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use slotmap::{Key, KeyData, SlotMap, new_key_type};
 
-use super::addresses::Addresses;
 use super::context::Phase;
 use super::drain::Drain;
 use super::gathering::Gathering;
@@ -17,6 +16,7 @@ use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::http::{Exchange, Serves};
 use crate::net::ByteStream;
+use crate::session::Addresses;
 #[cfg(test)]
 use crate::session::Session;
 use crate::timers::Timers;

@@ -9,6 +9,9 @@
 //! A replay ends at `until`, the last message when the cursor was set to the log's end, and the cursor has everything
 //! after: nothing is lost or doubled at the seam.
 
+#[cfg(feature = "socket-io")]
+mod seam;
+
 use super::log::{FrameRest, SharedFrame};
 use super::replay::{Prepared, Progress, Replayer};
 use super::{FeedKey, Wish};
@@ -230,31 +233,12 @@ impl Arrears {
         self.replay
     }
 
-    /// Has the subscriber stop before the log.
-    pub(super) fn mark_seam(&mut self) {
-        self.seam = Seam::Ahead;
-    }
-
     /// Nothing else is due: whether the subscriber is to stop here.
     pub(super) fn stops_at_seam(&mut self) -> bool {
         if self.seam == Seam::Ahead {
             self.seam = Seam::Reached;
         }
         self.seam == Seam::Reached
-    }
-
-    /// Whether the subscriber has stopped there. It goes on.
-    pub(super) fn pass_seam(&mut self) -> bool {
-        let is_reached = self.seam == Seam::Reached;
-        if is_reached {
-            self.seam = Seam::Unmarked;
-        }
-        is_reached
-    }
-
-    /// Whether others come before what is due.
-    pub(super) fn is_put_off(&self) -> bool {
-        self.is_replaying() && self.turn == Turn::Over
     }
 
     /// Whether a seam is marked.
@@ -270,12 +254,6 @@ impl Arrears {
     /// Whether there is something that only a gap can tell of, or may have to.
     pub(super) fn owes_gap(&self) -> bool {
         self.has_missed() || self.gap.is_some()
-    }
-
-    /// The owner wants nothing any more; a frame that has begun is finished all the same.
-    pub(super) fn forget_all_but_rest(&mut self) {
-        let rest = self.rest.take().filter(|rest| rest.sent > 0);
-        *self = Self { rest, ..Self::default() };
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use limits::Limits;
 pub(crate) use registry::{
-    Answer, Answering, Changed, Feeds, News, Packets, Subscription, TURN_TOPICS_MAX, Wish,
+    Answer, Answering, Changed, Feeds, News, Subscription, TURN_TOPICS_MAX, Wish,
 };
 
 use std::rc::Rc;

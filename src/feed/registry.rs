@@ -5,9 +5,11 @@ mod change;
 #[cfg(test)]
 mod checks;
 mod news;
+#[cfg(feature = "socket-io")]
+mod sessions;
 
-pub(crate) use answers::{Answer, Answering, Packets};
-pub(crate) use change::Changed;
+pub(crate) use answers::{Answer, Answering};
+pub(crate) use change::{Changed, TURN_TOPICS_MAX};
 pub(crate) use news::News;
 
 use std::cmp::Reverse;
@@ -28,7 +30,6 @@ use crate::message::{Id, Message};
 use crate::topics::{Demand, Filter, TopicIndex};
 use crate::wire::{DeflateCounts, Encoding, WireFormat};
 use answers::Answers;
-pub(crate) use change::TURN_TOPICS_MAX;
 
 /// Subscribers of one feed that are served before another feed has its turn: small, so that a feed with few
 /// subscribers does not wait for one with thousands.
@@ -396,8 +397,7 @@ impl Feeds {
 
     /// Takes the subscriber out of the passes while its socket takes nothing, and in again.
     pub(crate) fn set_blocked(&mut self, subscription: &Subscription, is_blocked: bool) {
-        let entry = &mut self.feeds[subscription.feed];
-        entry.feed.subscribers[subscription.slot as usize].is_blocked = is_blocked;
+        self.subscriber_mut(subscription).is_blocked = is_blocked;
     }
 
     /// Whether somebody is to be closed.

@@ -193,13 +193,8 @@ impl Replayer {
         Arrears::prologue(gap, replay)
     }
 
-    /// Whether nothing is missing behind `since`.
-    pub(super) fn can_resume(&self, filter: &Filter, since: Id, is_covered: bool) -> bool {
-        self.gap_since(since, filter, is_covered).is_none()
-    }
-
     /// What is missing between `since` and the first message that is kept.
-    fn gap_since(&self, since: Id, filter: &Filter, is_covered: bool) -> Option<Gap> {
+    pub(super) fn gap_since(&self, since: Id, filter: &Filter, is_covered: bool) -> Option<Gap> {
         if since.epoch != Some(self.epoch()) || since.seq > self.last_seq {
             return Some(Gap { missed: None, reason: GapReason::Restart });
         }

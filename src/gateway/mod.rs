@@ -23,7 +23,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Addresses, Budget, Context, Limits, Phase, Site};
+use crate::connection::{Budget, Context, Limits, Phase, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
@@ -358,11 +358,11 @@ fn context(
     if on_event.is_some() {
         feeds.tell_news();
     }
+    let per_ip_max = config.clients_per_ip_max;
     Ok(Context {
         feeds,
         metrics: Metrics::default(),
-        engine: EngineSessions::new(random_seed()?, config.socket_io_recovery),
-        session_addresses: Addresses::with_limit(config.clients_per_ip_max),
+        engine: EngineSessions::new(random_seed()?, config.socket_io_recovery, per_ip_max),
         request_memory: Memory::with_limit(share_bytes),
         timing: Timing {
             handshake_timeout: config.handshake_timeout,
@@ -373,7 +373,7 @@ fn context(
         limits: Limits {
             http: http_limits(config.inbound_bytes_max),
             clients_max,
-            clients_per_ip_max: config.clients_per_ip_max,
+            clients_per_ip_max: per_ip_max,
             topics_max: config.topics_max,
             inbound_bytes_max: config.inbound_bytes_max,
             write_timeout: config.write_timeout,

@@ -252,10 +252,11 @@ impl Builder {
 ///     .max_memory(256 << 20)
 ///     .max_inbound(1 << 10)
 ///     .drain(Duration::from_secs(2))
-///     .socket_io_recovery(true)
 ///     .inbox_messages(50_000)
 ///     .inbox_bytes(64 << 20)
 ///     .check()?;
+/// # #[cfg(feature = "socket-io")]
+/// Gateway::builder().socket_io_recovery(true).check()?;
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
 impl Builder {
@@ -277,7 +278,7 @@ impl Builder {
     }
 
     /// Whether a Socket.IO client that comes back goes on where it was: its messages then have an offset as the last argument.
-    /// Default false.
+    /// Default false. Needs the Cargo feature `socket-io`.
     pub fn socket_io_recovery(self, is_on: bool) -> Self {
         self.set("socket-io-recovery", |config| config.socket_io_recovery = is_on)
     }

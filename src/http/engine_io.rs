@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use super::query::parameter;
-use super::route::{Upgrade, upgrade};
-use super::{BodyLength, Method, Refusal, Request, Rules, Status, Wanted};
+use super::route::{Upgrade, allows_origin, asks_for_web_socket, upgrade};
+use super::{BodyLength, Method, Refusal, Request, Route, Rules, Status, Wanted};
 use crate::wire::Format;
 
 /// The methods that are served, and asking about them.
-pub(super) const METHODS: &str = "GET, POST, OPTIONS";
+const METHODS: &str = "GET, POST, OPTIONS";
 
 /// A request that may be met, if its session is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,22 @@ pub(crate) struct EngineIo {
     pub(crate) sid: Option<Vec<u8>>,
     /// What it does.
     pub(crate) step: EngineStep,
+}
+
+impl EngineIo {
+    /// What the client wants of the session that this opens; one that is there was let in when it was opened.
+    pub(super) fn opened(&mut self) -> Option<&mut Wanted> {
+        match &mut self.step {
+            _ if self.sid.is_some() => None,
+            EngineStep::Poll(wanted) => Some(wanted),
+            EngineStep::Upgrade(upgrade) => Some(&mut upgrade.wanted),
+            EngineStep::Post { .. } | EngineStep::Nothing(_) => None,
+        }
+    }
+
+    pub(super) fn is_upgrade(&self) -> bool {
+        matches!(self.step, EngineStep::Upgrade(_))
+    }
 }
 
 /// What a request does for its session.
@@ -37,25 +53,58 @@ pub(crate) enum EngineStep {
 
 /// The session is not there, or not any more.
 pub(crate) const UNKNOWN_SESSION: Refusal =
-    Refusal::engine_io(Status::BadRequest, 1, "Session ID unknown");
+    Refusal::coded(Status::BadRequest, 1, "Session ID unknown");
 /// Not now, or not so.
 pub(crate) const BAD_REQUEST: Refusal = bad_request("Bad request");
-pub(super) const FORBIDDEN: Refusal = Refusal::engine_io(Status::Forbidden, 4, "Forbidden");
+const FORBIDDEN: Refusal = Refusal::coded(Status::Forbidden, 4, "Forbidden");
+
+/// The number that Engine.IO has for what is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ErrorCode(u8);
+
+impl ErrorCode {
+    /// The content of a refusal. Its reason is a constant of ours: nothing in it is to be escaped.
+    pub(super) fn to_json(self, reason: &'static str) -> String {
+        format!("{{\"code\":{},\"message\":\"{reason}\"}}", self.0)
+    }
+}
+
+impl Refusal {
+    /// A refusal as Engine.IO words it: `reason` is its message, `code` the number of it.
+    const fn coded(status: Status, code: u8, reason: &'static str) -> Self {
+        let mut refusal = Self::new(status, reason);
+        refusal.code = Some(ErrorCode(code));
+        refusal
+    }
+}
 
 const fn bad_request(reason: &'static str) -> Refusal {
-    Refusal::engine_io(Status::BadRequest, 3, reason)
+    Refusal::coded(Status::BadRequest, 3, reason)
+}
+
+/// The route of `request`: 403 for the origin, then as [`engine_io`] has it.
+pub(super) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    let route = if !allows_origin(request, rules) {
+        Err(FORBIDDEN)
+    } else if request.method == Method::Options {
+        Ok(Route::Preflight(METHODS))
+    } else {
+        engine_io(request, rules).map(Route::EngineIo)
+    };
+    let is_upgrade = asks_for_web_socket(request);
+    route.map_err(|refusal| if is_upgrade { refusal.and_close() } else { refusal })
 }
 
 /// The step that `request` asks for; its origin was checked.
-pub(super) fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refusal> {
-    let refusal = |code, reason| Err(Refusal::engine_io(Status::BadRequest, code, reason));
+fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refusal> {
+    let refusal = |code, reason| Err(Refusal::coded(Status::BadRequest, code, reason));
     let is_websocket = match parameter(request.query, "transport").as_deref() {
         Some(b"polling") => false,
         Some(b"websocket") => true,
         _ => return refusal(0, "Transport unknown"),
     };
     let sid = parameter(request.query, "sid").filter(|sid| !sid.is_empty());
-    let is_upgrade = super::route::asks_for_web_socket(request);
+    let is_upgrade = asks_for_web_socket(request);
     if sid.is_none() {
         if request.method != Method::Get {
             return refusal(2, "Bad handshake method");
@@ -96,7 +145,7 @@ pub(super) fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<Engi
 #[cfg(test)]
 mod tests {
     use super::super::route::route;
-    use super::super::{After, Limits, Route, parse_head};
+    use super::super::{After, Limits, parse_head};
     use super::*;
     use crate::access::OriginPolicy;
 

@@ -17,7 +17,8 @@ pub(crate) mod assets;
 mod body;
 mod cors;
 mod date;
-mod engine_io;
+#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
+pub(crate) mod engine_io;
 mod extensions;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -32,7 +33,6 @@ mod target;
 pub(crate) use body::{BodyLength, BodySkipper};
 pub(crate) use cors::{Cors, write_late_head, write_preflight};
 pub(crate) use date::Date;
-pub(crate) use engine_io::{BAD_REQUEST, EngineIo, EngineStep, UNKNOWN_SESSION};
 pub(crate) use extensions::Deflate;
 pub(crate) use headers::Field;
 pub(crate) use query::{Wanted, decode_path, parameter};

@@ -6,6 +6,7 @@
 //! Nothing that a client sent is ever repeated in an answer, every reason is a constant; but for the origin and the names
 //! of fields that a browser wants to hear again.
 
+use super::engine_io::ErrorCode;
 use super::scanner::blank_bytes;
 use super::{Deflate, Version};
 use crate::wire::sse::Framing;
@@ -119,6 +120,8 @@ pub(crate) struct Refusal {
     pub(crate) reason: &'static str,
     after: After,
     hint: Hint,
+    /// Set where the reason comes as Engine.IO words it.
+    pub(super) code: Option<ErrorCode>,
 }
 
 /// The header field that a status owes to its client.
@@ -131,19 +134,17 @@ enum Hint {
     UpgradeToWebSocket,
     /// How to say who one is (RFC 9110 section 11.6.1).
     AuthenticateBearer,
-    /// The reason comes as JSON, with Engine.IO's number for it.
-    EngineIo(u8),
 }
 
 impl Refusal {
     /// A refusal of a request that was understood: the connection goes on.
     pub(crate) const fn new(status: Status, reason: &'static str) -> Self {
-        Self { status, reason, after: After::NextRequest, hint: Hint::None }
+        Self { status, reason, after: After::NextRequest, hint: Hint::None, code: None }
     }
 
     /// A refusal after which nobody knows, or wants to know, where the next request starts.
     pub(crate) const fn closing(status: Status, reason: &'static str) -> Self {
-        Self { status, reason, after: After::Close, hint: Hint::None }
+        Self { after: After::Close, ..Self::new(status, reason) }
     }
 
     /// 401: the client is to say who it is.
@@ -173,11 +174,6 @@ impl Refusal {
         }
     }
 
-    /// A refusal as Engine.IO words it: `reason` is its message, `code` the number of it.
-    pub(crate) const fn engine_io(status: Status, code: u8, reason: &'static str) -> Self {
-        Self { hint: Hint::EngineIo(code), ..Self::new(status, reason) }
-    }
-
     /// The same refusal, after which the connection ends.
     pub(crate) const fn and_close(self) -> Self {
         Self { after: After::Close, ..self }
@@ -189,7 +185,7 @@ impl Refusal {
         let exchange = Exchange { keep_alive, ..exchange };
         let mut head = Head::start(out, self.status);
         match self.hint {
-            Hint::None | Hint::EngineIo(_) => {}
+            Hint::None => {}
             Hint::Allow(methods) => head.field("Allow", methods),
             Hint::RetryAfterSeconds(seconds) => head.field("Retry-After", &seconds.to_string()),
             Hint::AuthenticateBearer => head.field("WWW-Authenticate", "Bearer"),
@@ -198,13 +194,9 @@ impl Refusal {
                 head.field("Sec-WebSocket-Version", "13");
             }
         }
-        let (content_type, text) = match self.hint {
-            Hint::EngineIo(code) => {
-                // The reasons are constants of ours: nothing in them is to be escaped.
-                let json = format!("{{\"code\":{code},\"message\":\"{}\"}}", self.reason);
-                ("application/json", json)
-            }
-            _ => (TEXT, format!("{}\n", self.reason)),
+        let (content_type, text) = match self.code {
+            Some(code) => ("application/json", code.to_json(self.reason)),
+            None => (TEXT, format!("{}\n", self.reason)),
         };
         head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");

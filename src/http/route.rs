@@ -8,7 +8,7 @@ use std::time::Duration;
 use tungstenite::handshake::derive_accept_key;
 
 use super::cors::{Cors, METHODS};
-use super::engine_io::{self, EngineIo};
+use super::engine_io::EngineIo;
 use super::extensions::Malformed;
 use super::query::{decode_path, poll_timeout};
 use super::{
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::access::{OriginPolicy, is_loopback_peer};
 use crate::message::Id;
+use crate::metrics::Transport;
 use crate::wire::Format;
 use crate::wire::sse::Framing;
 use crate::wire::zws;
@@ -34,6 +35,7 @@ pub(crate) enum Route {
     /// A poll, or with HEAD only what its answer would be like.
     Poll(Poll),
     /// A step of an Engine.IO session.
+    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     EngineIo(EngineIo),
     /// What a page of another origin may ask here: it may, by these methods.
     Preflight(&'static str),
@@ -43,6 +45,30 @@ pub(crate) enum Route {
     Ready,
     /// The counters.
     Metrics,
+}
+
+impl Route {
+    /// By what transport it would let a client in, and what that client wants, unless it says so later, as ZeroMQ's
+    /// sockets do. `None` where nobody comes in who is not in already.
+    pub(crate) fn newcomer(&mut self) -> Option<(Transport, Option<&mut Wanted>)> {
+        match self {
+            Self::WebSocket(Upgrade { zws: Some(_), .. }) => Some((Transport::Zws, None)),
+            Self::WebSocket(upgrade) => Some((Transport::WebSocket, Some(&mut upgrade.wanted))),
+            Self::Events(events) => Some((Transport::Sse, Some(&mut events.wanted))),
+            Self::Poll(poll) => Some((Transport::Poll, Some(&mut poll.wanted))),
+            Self::EngineIo(asked) => asked.opened().map(|it| (Transport::SocketIo, Some(it))),
+            Self::Page(_) | Self::Preflight(_) | Self::Health | Self::Ready | Self::Metrics => None,
+        }
+    }
+
+    /// Whether what comes behind the request may be no HTTP.
+    pub(crate) fn is_upgrade(&self) -> bool {
+        match self {
+            Self::WebSocket(_) => true,
+            Self::EngineIo(asked) => asked.is_upgrade(),
+            _ => false,
+        }
+    }
 }
 
 /// A valid request for a WebSocket.
@@ -141,7 +167,8 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
         (b"/ws", _) => web_socket(request, rules),
         (b"/sse", _) => events(request, rules),
         (b"/poll", _) => poll(request, rules),
-        (b"/socket.io/", _) => socket_io(request, rules),
+        #[cfg(feature = "socket-io")]
+        (b"/socket.io/", _) => super::engine_io::route(request, rules),
         (b"/", _) if asks_for_web_socket(request) => web_socket(request, rules),
         (path, _) => safe_path(path).map(Route::Page).ok_or_else(not_found),
     }
@@ -168,7 +195,7 @@ pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Option<Cors<
     (!is_operation).then(|| Cors::new(origin))
 }
 
-fn allows_origin(request: &Request<'_>, rules: &Rules<'_>) -> bool {
+pub(super) fn allows_origin(request: &Request<'_>, rules: &Rules<'_>) -> bool {
     match request.field("origin") {
         Field::Absent => rules.origin.allows(None, request.host),
         Field::Once(origin) => rules.origin.allows(Some(origin), request.host),
@@ -302,19 +329,6 @@ fn events(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
         Version::Http11 => Framing::Chunked,
     };
     Ok(Route::Events(Events { wanted, framing }))
-}
-
-/// Engine.IO's route: 403 for the origin, then as [`engine_io::engine_io`] has it.
-fn socket_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
-    let route = if !allows_origin(request, rules) {
-        Err(engine_io::FORBIDDEN)
-    } else if request.method == Method::Options {
-        Ok(Route::Preflight(engine_io::METHODS))
-    } else {
-        engine_io::engine_io(request, rules).map(Route::EngineIo)
-    };
-    let is_upgrade = asks_for_web_socket(request);
-    route.map_err(|refusal| if is_upgrade { refusal.and_close() } else { refusal })
 }
 
 /// The id that a browser sends when it comes back. What is none of ours was given by somebody else, which is nothing that

@@ -1,9 +1,6 @@
 //! What bodies are inflated from (`--decode`), and what may become of that. Knows neither topics nor sockets.
 
-#[cfg(feature = "compress")]
-mod inflate;
-#[cfg(not(feature = "compress"))]
-#[path = "decode/no_inflate.rs"]
+#[cfg_attr(not(feature = "compress"), path = "decode/no_inflate.rs")]
 mod inflate;
 
 use std::str::FromStr;

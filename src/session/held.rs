@@ -102,11 +102,6 @@ impl Held {
         matches!(self.answer, State::Waiting)
     }
 
-    /// Whether everything was sent.
-    pub(super) fn is_over(&self) -> bool {
-        matches!(self.answer, State::Over)
-    }
-
     /// The connection ends with the answer.
     pub(super) fn end_with(&mut self, reason: CloseReason) {
         self.end.get_or_insert(reason);
@@ -166,12 +161,15 @@ impl Held {
         }
     }
 
-    pub(super) fn end(&mut self, feeds: &mut Feeds) {
-        if let State::Leaving(leaving) = std::mem::replace(&mut self.answer, State::Over)
+    /// Nothing more is sent. Says whether everything was.
+    pub(super) fn end(&mut self, feeds: &mut Feeds) -> bool {
+        let before = std::mem::replace(&mut self.answer, State::Over);
+        if let State::Leaving(leaving) = &before
             && let Some(answer) = &leaving.content
         {
             feeds.end_answer(answer);
         }
+        matches!(before, State::Over)
     }
 
     /// The connection goes on with the next request, or waits for one.

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::engine_io::SessionKey;
+use super::engine_io::{EngineOpening, SessionKey};
 use super::{Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::Wish;
@@ -81,6 +81,7 @@ pub(crate) enum Reply {
     /// It asks for messages and gets them. The head was written that they follow, but for a poll.
     Session(Opening),
     /// A session is to have its body, of at most so many bytes.
+    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     Collect(SessionKey, HeldRequest, usize),
 }
 
@@ -88,16 +89,19 @@ impl Reply {
     /// The request that is answered later, where one is.
     pub(crate) fn held_request(&mut self) -> Option<&mut HeldRequest> {
         match self {
-            Self::Collect(_, held, _)
-            | Self::Session(Opening::Poll(_, held, _) | Opening::EnginePoll(_, held)) => Some(held),
+            Self::Collect(_, held, _) | Self::Session(Opening::Poll(_, held, _)) => Some(held),
+            Self::Session(Opening::EngineIo(opening)) => opening.held_request(),
             Self::Answered(_) | Self::Session(_) => None,
         }
     }
 
     /// Whether the connection becomes a WebSocket, whose answer no page can look at.
     pub(crate) fn is_upgrade(&self) -> bool {
-        use Opening::{EngineSocket, WebSocket, Zws};
-        matches!(self, Self::Session(WebSocket(_) | Zws(..) | EngineSocket { .. }))
+        match self {
+            Self::Session(Opening::WebSocket(_) | Opening::Zws(..)) => true,
+            Self::Session(Opening::EngineIo(opening)) => opening.is_upgrade(),
+            Self::Answered(_) | Self::Session(_) | Self::Collect(..) => false,
+        }
     }
 }
 
@@ -109,12 +113,8 @@ pub(crate) enum Opening {
     /// It asks for topics when it is open.
     Zws(zws::Protocol, Option<Allowed>),
     Poll(Asked, HeldRequest, Duration),
-    EnginePoll(SessionKey, HeldRequest),
-    /// It carries the session from the first moment where that `begins`, and is probed otherwise.
-    EngineSocket {
-        session: SessionKey,
-        begins: bool,
-    },
+    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
+    EngineIo(EngineOpening),
 }
 
 /// What a request asks for.

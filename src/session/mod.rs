@@ -1,6 +1,8 @@
 //! Protocol identities as sans-IO state machines. Bytes and time go in through `handle_*`, bytes come out of `output`;
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
+mod addresses;
+#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 pub(crate) mod engine_io;
 mod held;
 pub(crate) mod http;
@@ -18,9 +20,10 @@ use crate::feed::Feeds;
 use crate::http::Date;
 use crate::memory::Memory;
 use crate::metrics::Transport;
-use engine_io::Wake;
+use engine_io::EngineCarrier;
 
-pub(crate) use engine_io::{EnginePoll, EngineSessions, EngineSocket};
+pub(crate) use addresses::Addresses;
+pub(crate) use engine_io::EngineSessions;
 pub(crate) use http::Http;
 pub(crate) use long_poll::LongPoll;
 pub(crate) use sse::Sse;
@@ -65,8 +68,7 @@ pub(crate) enum Session {
     Sse(Sse),
     Zws(Box<Zws>),
     LongPoll(Box<LongPoll>),
-    EnginePoll(Box<EnginePoll>),
-    EngineSocket(Box<EngineSocket>),
+    EngineIo(EngineCarrier),
 }
 
 impl Session {
@@ -77,26 +79,30 @@ impl Session {
             Self::Sse(_) => Transport::Sse,
             Self::Zws(_) => Transport::Zws,
             Self::LongPoll(_) => Transport::Poll,
-            Self::EnginePoll(_) | Self::EngineSocket(_) => Transport::SocketIo,
+            Self::EngineIo(_) => Transport::SocketIo,
         }
     }
 
     /// What its connection counts as among clients: an Engine.IO session counts itself.
     pub(crate) fn counts_as(&self) -> Transport {
         match self {
-            Self::EnginePoll(_) | Self::EngineSocket(_) => Transport::Http,
+            Self::EngineIo(_) => Transport::Http,
             _ => self.transport(),
         }
     }
 
     /// Whether it belongs to an Engine.IO session, which says itself when it ends.
     pub(crate) fn is_carrier(&self) -> bool {
-        matches!(self, Self::EnginePoll(_) | Self::EngineSocket(_))
+        matches!(self, Self::EngineIo(_))
     }
 
     /// Whether the connection will be one for requests again.
     pub(crate) fn is_held_request(&self) -> bool {
-        matches!(self, Self::EnginePoll(_) | Self::LongPoll(_))
+        match self {
+            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => false,
+            Self::LongPoll(_) => true,
+            Self::EngineIo(carrier) => carrier.is_held_request(),
+        }
     }
 
     /// The connection goes on with HTTP, where it does.
@@ -108,22 +114,8 @@ impl Session {
     ) -> Result<Box<Http>, Self> {
         match self {
             Self::LongPoll(poll) => Ok(poll.into_http(now, date, timing)),
-            Self::EnginePoll(poll) => Ok(poll.into_http(now, date, timing)),
+            Self::EngineIo(it) => it.into_http(now, date, timing).map_err(Self::EngineIo),
             other => Err(other),
-        }
-    }
-
-    /// Acts for an Engine.IO session.
-    pub(crate) fn wake(&mut self, wake: Wake) {
-        match (self, wake) {
-            (Self::EnginePoll(poll), Wake::Answer(session, word)) => {
-                poll.end_with_word(session, word);
-            }
-            (Self::EngineSocket(socket), Wake::Close(reason)) => socket.close(reason),
-            (Self::EngineSocket(socket), Wake::Disconnect { code, last_word }) => {
-                socket.disconnect(code, last_word);
-            }
-            _ => {}
         }
     }
 
@@ -143,9 +135,8 @@ impl Session {
             Self::Sse(session) => session.handle_input(input, message_bytes_max),
             Self::Zws(session) => session.handle_input(now, input, timing, message_bytes_max),
             Self::LongPoll(session) => session.handle_input(input),
-            Self::EnginePoll(session) => session.handle_input(input),
-            Self::EngineSocket(session) => {
-                session.handle_input(now, input, timing, message_bytes_max, shared);
+            Self::EngineIo(carrier) => {
+                carrier.handle_input(now, input, timing, message_bytes_max, shared);
             }
         }
     }
@@ -155,17 +146,16 @@ impl Session {
         match self {
             Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => false,
             Self::LongPoll(session) => session.charge_input(memory),
-            Self::EnginePoll(session) => session.charge_input(memory),
-            Self::EngineSocket(session) => session.charge_input(memory),
+            Self::EngineIo(carrier) => carrier.charge_input(memory),
         }
     }
 
     /// Whether the client is to be listened to now.
     pub(crate) fn wants_input(&self) -> bool {
         match self {
-            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) | Self::EngineSocket(_) => true,
+            Self::WebSocket(_) | Self::Sse(_) | Self::Zws(_) => true,
             Self::LongPoll(session) => session.wants_input(),
-            Self::EnginePoll(session) => session.wants_input(),
+            Self::EngineIo(carrier) => carrier.wants_input(),
         }
     }
 
@@ -182,7 +172,8 @@ impl Session {
                 session.handle_timeout(now);
                 Ok(())
             }
-            Self::EnginePoll(_) | Self::EngineSocket(_) => Ok(()),
+            // Its session has deadlines of its own.
+            Self::EngineIo(_) => Ok(()),
         }
     }
 
@@ -193,23 +184,18 @@ impl Session {
             Self::Sse(session) => session.next_deadline(),
             Self::Zws(session) => session.next_deadline(),
             Self::LongPoll(session) => session.next_deadline(),
-            Self::EnginePoll(_) | Self::EngineSocket(_) => None,
+            Self::EngineIo(_) => None,
         }
     }
 
     /// What is to be written; an answer that begins here is of this `date`.
     pub(crate) fn output<'a>(&'a mut self, shared: Shared<'a>, date: Date) -> Output<'a> {
-        let feeds = match self {
-            Self::EnginePoll(session) => return session.output(shared, date),
-            Self::EngineSocket(session) => return session.output(shared),
-            _ => shared.feeds,
-        };
         match self {
-            Self::EnginePoll(_) | Self::EngineSocket(_) => Output::Idle,
-            Self::WebSocket(session) => session.output(feeds),
-            Self::Sse(session) => session.output(feeds),
-            Self::Zws(session) => session.output(feeds),
-            Self::LongPoll(session) => session.output(feeds, date),
+            Self::WebSocket(session) => session.output(shared.feeds),
+            Self::Sse(session) => session.output(shared.feeds),
+            Self::Zws(session) => session.output(shared.feeds),
+            Self::LongPoll(session) => session.output(shared.feeds, date),
+            Self::EngineIo(carrier) => carrier.output(shared, date),
         }
     }
 
@@ -226,8 +212,7 @@ impl Session {
             Self::Sse(session) => session.advance(now, feeds, sent, timing),
             Self::Zws(session) => session.advance(now, feeds, sent, timing),
             Self::LongPoll(session) => session.advance(feeds, sent),
-            Self::EnginePoll(session) => session.advance(feeds, sent),
-            Self::EngineSocket(session) => session.advance(now, feeds, sent, timing),
+            Self::EngineIo(carrier) => carrier.advance(now, feeds, sent, timing),
         }
     }
 
@@ -236,13 +221,13 @@ impl Session {
         &mut self,
         now: Instant,
         timing: &Timing,
-        engine: &mut EngineSessions,
+        Shared { engine, .. }: Shared<'_>,
     ) {
         match self {
             Self::WebSocket(session) => session.note_alive(now, timing),
             Self::Zws(session) => session.note_alive(now, timing),
-            Self::EngineSocket(session) => session.note_progress(now, timing, engine),
-            Self::Sse(_) | Self::LongPoll(_) | Self::EnginePoll(_) => {}
+            Self::EngineIo(carrier) => carrier.note_progress(now, timing, engine),
+            Self::Sse(_) | Self::LongPoll(_) => {}
         }
     }
 
@@ -253,8 +238,7 @@ impl Session {
             Self::Sse(session) => session.stream.close(reason),
             Self::Zws(session) => session.close(reason),
             Self::LongPoll(session) => session.close(reason),
-            Self::EnginePoll(session) => session.close(reason),
-            Self::EngineSocket(session) => session.close(reason),
+            Self::EngineIo(carrier) => carrier.close(reason),
         }
     }
 
@@ -266,7 +250,7 @@ impl Session {
             Self::Sse(session) => session.stream.close(CloseReason::Host),
             Self::LongPoll(session) => session.close(CloseReason::Host),
             // Its session is told, and wakes it.
-            Self::EnginePoll(_) | Self::EngineSocket(_) => {}
+            Self::EngineIo(_) => {}
         }
     }
 
@@ -278,9 +262,7 @@ impl Session {
             Self::Zws(session) => session.close_when_drained(feeds, reason),
             // Its answer has everything that it is owed.
             Self::LongPoll(session) => session.close(reason),
-            // Its session knows that it is leaving.
-            Self::EnginePoll(_) => {}
-            Self::EngineSocket(session) => session.close_when_drained(feeds, reason),
+            Self::EngineIo(carrier) => carrier.close_when_drained(feeds, reason),
         }
     }
 
@@ -291,21 +273,18 @@ impl Session {
             Self::Sse(session) => session.stream.set_blocked(feeds, is_blocked),
             Self::Zws(session) => session.set_blocked(feeds, is_blocked),
             Self::LongPoll(session) => session.set_blocked(feeds, is_blocked),
-            Self::EnginePoll(session) => session.set_blocked(feeds, is_blocked),
-            Self::EngineSocket(session) => session.set_blocked(feeds, is_blocked),
+            Self::EngineIo(carrier) => carrier.set_blocked(feeds, is_blocked),
         }
     }
 
     /// Gives the cursor back, since the connection ends for `reason`. The session is of no use afterwards.
     pub(crate) fn end(&mut self, reason: CloseReason, shared: Shared<'_>) {
-        let Shared { feeds, engine } = shared;
         match self {
-            Self::WebSocket(session) => session.stream.end(feeds),
-            Self::Sse(session) => session.stream.end(feeds),
-            Self::Zws(session) => session.end(feeds),
-            Self::LongPoll(session) => session.end(feeds),
-            Self::EnginePoll(session) => session.end(reason, feeds, engine),
-            Self::EngineSocket(session) => session.end(reason, feeds, engine),
+            Self::WebSocket(session) => session.stream.end(shared.feeds),
+            Self::Sse(session) => session.stream.end(shared.feeds),
+            Self::Zws(session) => session.end(shared.feeds),
+            Self::LongPoll(session) => session.end(shared.feeds),
+            Self::EngineIo(carrier) => carrier.end(reason, shared),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct Stream {
     pub(super) subscription: Option<Subscription>,
     phase: Phase,
     /// Set while there are bytes of this client alone, the head of its answer first.
-    outbox: Option<Box<Outbox>>,
+    pub(super) outbox: Option<Box<Outbox>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,17 +121,6 @@ impl Stream {
             self.outbox = None;
         }
         0
-    }
-
-    /// Whether bytes of the client's own can be put in between now.
-    pub(super) fn is_between_outputs(&self, feeds: &Feeds) -> bool {
-        !self.is_closing() && self.outbox.is_none() && self.frame_rest_bytes(feeds) == 0
-    }
-
-    /// Sends `bytes` next; [`Self::is_between_outputs`].
-    pub(super) fn put_own(&mut self, bytes: Vec<u8>) {
-        debug_assert!(self.outbox.is_none(), "bytes are put between outputs");
-        self.outbox = Some(Outbox::new(bytes));
     }
 
     /// Whether bytes of the client's own are on their way.

@@ -14,7 +14,7 @@ use crate::wire::websocket::{self, ControlPayload, Decoder, Event, Said};
 pub(crate) struct WebSocket {
     pub(super) stream: Stream,
     /// Set while a frame or a message of the client has begun and not ended.
-    decoder: Option<Box<Decoder>>,
+    pub(super) decoder: Option<Box<Decoder>>,
     heartbeat: Heartbeat,
     /// The latest ping that was not answered; an earlier one need not be (section 5.5.3).
     ping: Option<Box<ControlPayload>>,
@@ -27,8 +27,9 @@ pub(crate) struct WebSocket {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heartbeat {
+    /// Without a time it is somebody else's, who writes frames of their own where one begins.
     Quiet {
-        ping_at: Instant,
+        ping_at: Option<Instant>,
     },
     /// A ping is to be sent where the next frame begins.
     Due,
@@ -37,17 +38,13 @@ enum Heartbeat {
     Awaiting {
         until: Instant,
     },
-    /// It is somebody else's, who writes frames of their own where one begins.
-    Elsewhere {
-        /// To be sent as soon as that is so.
-        has_frames: bool,
-    },
 }
 
 impl WebSocket {
-    /// A client whose upgrade is answered by `response`, if not by somebody else, to be pinged for the first time at `ping_at`.
+    /// A client whose upgrade is answered by `response`, if not by somebody else, to be pinged for the first time at
+    /// `ping_at`, if not by somebody else either.
     pub(crate) fn new(
-        ping_at: Instant,
+        ping_at: Option<Instant>,
         response: Vec<u8>,
         subscription: Option<Subscription>,
     ) -> Self {
@@ -64,18 +61,6 @@ impl WebSocket {
     /// The same client, which has agreed on deflating, or not.
     pub(crate) fn taking_deflated(self, takes_deflated: bool) -> Self {
         Self { takes_deflated, ..self }
-    }
-
-    /// A client that somebody else pings.
-    pub(super) fn without_heartbeat(response: Vec<u8>) -> Self {
-        Self {
-            stream: Stream::new(response, None),
-            decoder: None,
-            heartbeat: Heartbeat::Elsewhere { has_frames: false },
-            ping: None,
-            given_code: None,
-            takes_deflated: false,
-        }
     }
 
     /// Takes what the client sent; a message of more than `message_bytes_max` is too much.
@@ -125,26 +110,19 @@ impl WebSocket {
         }
     }
 
-    /// What is kept of a message that is under way.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.decoder.as_ref().map_or(0, |decoder| decoder.kept_bytes())
-    }
-
-    /// Notes whether frames of somebody else's wait to be put as soon as that can be.
-    pub(super) fn expect_own(&mut self, has_frames: bool) {
-        self.heartbeat = Heartbeat::Elsewhere { has_frames };
-    }
-
     /// Any sign of life answers a ping: what matters is that somebody is there.
     pub(super) fn note_alive(&mut self, now: Instant, timing: &Timing) {
         if let Heartbeat::Awaiting { .. } = self.heartbeat {
-            self.heartbeat = Heartbeat::Quiet { ping_at: now + timing.ping_interval };
+            let ping_at = Some(now + timing.ping_interval);
+            self.heartbeat = Heartbeat::Quiet { ping_at };
         }
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
         match self.heartbeat {
-            Heartbeat::Quiet { ping_at } if ping_at <= now => self.heartbeat = Heartbeat::Due,
+            Heartbeat::Quiet { ping_at: Some(ping_at) } if ping_at <= now => {
+                self.heartbeat = Heartbeat::Due;
+            }
             Heartbeat::Awaiting { until } if until <= now => return Err(CloseReason::PingTimeout),
             _ => {}
         }
@@ -153,9 +131,9 @@ impl WebSocket {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         match self.heartbeat {
-            Heartbeat::Quiet { ping_at } => Some(ping_at),
+            Heartbeat::Quiet { ping_at } => ping_at,
             Heartbeat::Awaiting { until } => Some(until),
-            Heartbeat::Due | Heartbeat::Leaving | Heartbeat::Elsewhere { .. } => None,
+            Heartbeat::Due | Heartbeat::Leaving => None,
         }
     }
 
@@ -168,18 +146,19 @@ impl WebSocket {
     }
 
     pub(super) fn output<'a>(&'a mut self, feeds: &'a mut Feeds) -> Output<'a> {
-        self.output_with(feeds, b"")
+        self.output_with(feeds, false, b"")
     }
 
-    /// As [`Self::output`]; `last_word` is the last text before the goodbye, if it is not empty.
+    /// As [`Self::output`]; stops where a frame begins where somebody else `has_frames` to put there. `last_word` is the last
+    /// text before the goodbye, if it is not empty.
     pub(super) fn output_with<'a>(
         &'a mut self,
         feeds: &'a mut Feeds,
+        has_frames: bool,
         last_word: &[u8],
     ) -> Output<'a> {
         let Self { stream, heartbeat, ping, given_code, .. } = self;
-        let is_due = [Heartbeat::Due, Heartbeat::Elsewhere { has_frames: true }];
-        let has_own_frames = ping.is_some() || is_due.contains(heartbeat);
+        let has_own_frames = has_frames || ping.is_some() || *heartbeat == Heartbeat::Due;
         stream.output(feeds, has_own_frames, |out, goodbye| {
             if let Some(ping) = ping.take() {
                 websocket::write_frame(out, websocket::PONG, ping.as_bytes());

@@ -123,7 +123,7 @@ impl Zws {
         topics: Topics,
     ) -> Self {
         Self {
-            socket: WebSocket::new(ping_at, head, None),
+            socket: WebSocket::new(Some(ping_at), head, None),
             protocol,
             reader: Reader::new(protocol),
             owner,

@@ -97,7 +97,11 @@ const BAD_REQUEST: &str = "{\"code\":3,\"message\":\"Bad request\"}";
 const UNKNOWN: &str = "{\"code\":1,\"message\":\"Session ID unknown\"}";
 
 impl Page {
-    pub(super) fn new(random: &mut Random, run: Run, terms: Terms) -> Self {
+    pub(super) fn open(random: &mut Random, run: Run, terms: Terms) -> Option<Self> {
+        Some(Self::new(random, run, terms))
+    }
+
+    fn new(random: &mut Random, run: Run, terms: Terms) -> Self {
         Self {
             run,
             terms,

@@ -89,7 +89,7 @@ impl World {
                 tells_in_place: self.rules.lag_policy == LagPolicy::Skip,
                 is_lenient: self.rules.is_lenient(),
             };
-            self.pages.push(Page::new(random, self.run, terms));
+            self.pages.extend(Page::open(random, self.run, terms));
         }
     }
 

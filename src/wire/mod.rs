@@ -1,14 +1,14 @@
 //! Pure encoders and decoders: bytes in, bytes out. No socket, no clock, no state of a client.
 
-#[cfg(feature = "compress")]
+#[cfg_attr(not(feature = "compress"), path = "no_deflate.rs")]
 mod deflate;
-#[cfg(not(feature = "compress"))]
-#[path = "no_deflate.rs"]
-mod deflate;
+#[cfg(feature = "socket-io")]
 pub(crate) mod engine_io;
 pub(crate) mod json;
+#[cfg(feature = "socket-io")]
 pub(crate) mod json_scan;
 pub(crate) mod poll;
+#[cfg_attr(not(feature = "socket-io"), path = "no_socket_io.rs")]
 pub(crate) mod socket_io;
 pub(crate) mod sse;
 pub(crate) mod utf8;
@@ -107,6 +107,7 @@ pub(crate) enum WireFormat {
     Zws,
     Poll,
     /// As on a WebSocket, also for clients that poll: they may move to one.
+    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     SocketIo(socket_io::Arguments),
 }
 
@@ -143,7 +144,10 @@ impl Encoding {
 
 impl WireFormat {
     /// How many there are.
-    pub(crate) const COUNT: usize = 16;
+    pub(crate) const COUNT: usize = Self::SOCKET_IO + socket_io::Arguments::ALL.len();
+
+    /// The first place of those for Socket.IO.
+    const SOCKET_IO: usize = 12;
 
     /// The place in a table of [`Self::COUNT`].
     pub(crate) fn index(self) -> usize {
@@ -153,7 +157,7 @@ impl WireFormat {
             Self::Sse(data, framing) => 6 + 2 * data as usize + framing as usize,
             Self::Zws => 10,
             Self::Poll => 11,
-            Self::SocketIo(arguments) => 12 + arguments as usize,
+            Self::SocketIo(arguments) => Self::SOCKET_IO + arguments.index(),
         }
     }
 
@@ -186,9 +190,7 @@ impl WireFormat {
             }),
             Self::Zws => zws::write_message(out, message),
             Self::Poll => poll::write_message(out, &encoding.epoch, message),
-            Self::SocketIo(arguments) => {
-                socket_io::write_message(out, arguments, &encoding.epoch, message);
-            }
+            Self::SocketIo(arguments) => arguments.write_message(out, &encoding.epoch, message),
         }
     }
 
@@ -220,7 +222,7 @@ impl WireFormat {
                 framing.write_with(out, |out| sse::write_gap(out, missed, reason));
             }
             Self::Poll => poll::write_gap(out, missed, reason),
-            Self::SocketIo(_) => socket_io::write_gap(out, missed, reason),
+            Self::SocketIo(arguments) => arguments.write_gap(out, missed, reason),
             Self::WebSocket(_) | Self::Deflated(_) | Self::Zws => {}
         }
     }
@@ -358,7 +360,6 @@ mod tests {
 
     #[test]
     fn every_format_has_its_own_place() {
-        use socket_io::Arguments::{Json, JsonAndOffset, Raw, RawAndOffset};
         let formats = [Format::Raw, Format::Json, Format::Parts];
         let mut places: Vec<_> = formats
             .map(WireFormat::WebSocket)
@@ -369,7 +370,7 @@ mod tests {
                     .map(|framing| WireFormat::Sse(data, framing))
             }))
             .chain([WireFormat::Zws, WireFormat::Poll])
-            .chain([Raw, RawAndOffset, Json, JsonAndOffset].map(WireFormat::SocketIo))
+            .chain(socket_io::Arguments::ALL.map(WireFormat::SocketIo))
             .map(WireFormat::index)
             .collect();
         places.sort_unstable();

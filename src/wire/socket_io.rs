@@ -21,51 +21,66 @@ pub(crate) enum Arguments {
     JsonAndOffset,
 }
 
+impl Arguments {
+    pub(super) const ALL: [Self; 4] =
+        [Self::Raw, Self::RawAndOffset, Self::Json, Self::JsonAndOffset];
+
+    /// The place in [`Self::ALL`].
+    pub(super) fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Appends the event for `message`, as frames for a WebSocket: one of text, and one for each argument that is no text.
+    pub(super) fn write_message(self, out: &mut Vec<u8>, epoch: &Epoch, message: &Message<'_>) {
+        if matches!(self, Arguments::Json | Arguments::JsonAndOffset) {
+            return write_event(out, b"42", |out| {
+                json::write_message(out, epoch, message);
+                write_offset(out, self, epoch, message);
+            });
+        }
+        let body = joined_body(message);
+        let mut count = 0;
+        let [body, topic] = [&*body, message.topic()].map(|bytes| {
+            if simdutf8::basic::from_utf8(bytes).is_ok() {
+                return Argument::Text(bytes);
+            }
+            count += 1;
+            Argument::Attachment(bytes, count - 1)
+        });
+        let head: &[u8] = match count {
+            0 => b"42",
+            1 => b"451-",
+            _ => b"452-",
+        };
+        write_event(out, head, |out| {
+            write_argument(out, &body);
+            out.push(b',');
+            write_argument(out, &topic);
+            write_offset(out, self, epoch, message);
+        });
+        for argument in [body, topic] {
+            if let Argument::Attachment(bytes, _) = argument {
+                websocket::write_frame(out, BINARY, bytes);
+            }
+        }
+    }
+
+    /// Appends the event `gap`.
+    pub(super) fn write_gap(self, out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
+        let write_text = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"42[\"gap\",");
+            json::write_gap_object(out, missed, reason);
+            out.push(b']');
+        };
+        websocket::write_frame_with(out, write_text, |_| TEXT);
+    }
+}
+
 /// An argument of an event.
 enum Argument<'a> {
     Text(&'a [u8]),
     /// The binary message with this number behind the event's text.
     Attachment(&'a [u8], u8),
-}
-
-/// Appends the event for `message`, as frames for a WebSocket: one of text, and one for each argument that is no text.
-pub(super) fn write_message(
-    out: &mut Vec<u8>,
-    arguments: Arguments,
-    epoch: &Epoch,
-    message: &Message<'_>,
-) {
-    if matches!(arguments, Arguments::Json | Arguments::JsonAndOffset) {
-        return write_event(out, b"42", |out| {
-            json::write_message(out, epoch, message);
-            write_offset(out, arguments, epoch, message);
-        });
-    }
-    let body = joined_body(message);
-    let mut count = 0;
-    let [body, topic] = [&*body, message.topic()].map(|bytes| {
-        if simdutf8::basic::from_utf8(bytes).is_ok() {
-            return Argument::Text(bytes);
-        }
-        count += 1;
-        Argument::Attachment(bytes, count - 1)
-    });
-    let head: &[u8] = match count {
-        0 => b"42",
-        1 => b"451-",
-        _ => b"452-",
-    };
-    write_event(out, head, |out| {
-        write_argument(out, &body);
-        out.push(b',');
-        write_argument(out, &topic);
-        write_offset(out, arguments, epoch, message);
-    });
-    for argument in [body, topic] {
-        if let Argument::Attachment(bytes, _) = argument {
-            websocket::write_frame(out, BINARY, bytes);
-        }
-    }
 }
 
 fn write_event(out: &mut Vec<u8>, head: &[u8], write_arguments: impl FnOnce(&mut Vec<u8>)) {
@@ -95,16 +110,6 @@ fn write_offset(out: &mut Vec<u8>, arguments: Arguments, epoch: &Epoch, message:
         write_id(out, epoch, message.seq);
         out.push(b'"');
     }
-}
-
-/// Appends the event `gap`.
-pub(super) fn write_gap(out: &mut Vec<u8>, missed: Option<u64>, reason: GapReason) {
-    let write_text = |out: &mut Vec<u8>| {
-        out.extend_from_slice(b"42[\"gap\",");
-        json::write_gap_object(out, missed, reason);
-        out.push(b']');
-    };
-    websocket::write_frame_with(out, write_text, |_| TEXT);
 }
 
 fn joined_body<'a>(message: &Message<'a>) -> Cow<'a, [u8]> {
@@ -225,7 +230,7 @@ mod tests {
         let parts: Vec<Part> = parts.iter().map(|part| Part::from(*part)).collect();
         let message = Message::from_parts(Seq(42), &parts, TopicFrom::Part);
         let mut out = Vec::new();
-        write_message(&mut out, arguments, &Epoch::from_seed(0), &message);
+        arguments.write_message(&mut out, &Epoch::from_seed(0), &message);
         out
     }
 
@@ -273,7 +278,7 @@ mod tests {
             assert_eq!(out.escape_ascii().to_string(), framed(frames).escape_ascii().to_string());
         }
         let mut gap = Vec::new();
-        write_gap(&mut gap, Some(3), GapReason::Lag);
+        Raw.write_gap(&mut gap, Some(3), GapReason::Lag);
         assert_eq!(gap, framed(&[(0x81, br#"42["gap",{"missed":3,"reason":"lag"}]"#)]));
     }
 

@@ -31,7 +31,11 @@ const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("max-lag", "64KB", Some("abc")),
     ("compress", "true", Some("maybe")),
     ("compress-min", "1", Some("0")),
-    ("socket-io-recovery", "true", Some("maybe")),
+    (
+        "socket-io-recovery",
+        if cfg!(feature = "socket-io") { "true" } else { "false" },
+        Some("maybe"),
+    ),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
     ("no-www", "false", Some("maybe")),

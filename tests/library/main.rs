@@ -6,6 +6,7 @@ mod ask;
 mod authorize;
 mod events;
 mod publish;
+#[cfg(feature = "socket-io")]
 mod socket_io;
 mod stop;
 #[path = "../support/mod.rs"]

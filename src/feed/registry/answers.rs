@@ -13,18 +13,15 @@ use crate::error::CloseReason;
 use crate::feed::arrears::{Arrears, Gap, Replay};
 use crate::feed::log::SharedFrame;
 use crate::feed::{Owner, Pending};
-use crate::wire::engine_io;
 use crate::wire::poll::{self, OBJECTS_AT};
 
 /// An answer takes no more messages with so many bytes, unless it is one message that is larger: the rest has its turn
 /// with the next poll, which is answered at once.
-const ANSWER_BYTES: usize = 64 << 10;
+pub(super) const ANSWER_BYTES: usize = 64 << 10;
 
 /// A message with so many bytes has an answer of its own, so that it need not be copied: polls that want different things
 /// may be told of the same one.
 const LARGE_BYTES: usize = ANSWER_BYTES / 4;
-/// The same for an answer that no other one follows.
-const LAST_ANSWER_BYTES: usize = 1 << 20;
 
 /// Answers that are kept for others who wait for the same, until everyone had a turn: feeds take turns, and so few of
 /// them are asked for at a time.
@@ -39,19 +36,10 @@ pub(crate) struct Answer {
     pub(crate) messages: u64,
 }
 
-/// What a session that polls is to be sent.
-#[derive(Debug)]
-pub(crate) enum Packets {
-    Some(Answer),
-    /// There may be something, but others come first.
-    Later,
-    None,
-}
-
 /// What became of a poll.
 #[derive(Debug)]
 pub(crate) enum Answering {
-    /// This is its answer; its subscription has ended.
+    /// This is its answer; a subscription of `/poll` has ended.
     Ready(Answer),
     /// There may be something, but others come first: the owner is to come back by itself.
     Later,
@@ -66,7 +54,7 @@ type PutTogether = Result<(poll::Answer, Option<(Rc<SharedFrame>, Range<usize>)>
 #[derive(Default)]
 pub(super) struct Answers {
     leaving: Slab<Leaving>,
-    recent: VecDeque<Recent>,
+    pub(super) recent: VecDeque<Recent>,
     /// What [`Feeds::answer_behind`] returned last.
     joined: Vec<u8>,
 }
@@ -79,10 +67,10 @@ struct Leaving {
 
 /// What an answer is made of.
 #[derive(Clone)]
-struct Content {
-    own: Rc<SharedFrame>,
+pub(super) struct Content {
+    pub(super) own: Rc<SharedFrame>,
     /// The frame of a large message, and where in it the object is that stands among what is `own`.
-    large: Option<(Rc<SharedFrame>, Range<usize>)>,
+    pub(super) large: Option<(Rc<SharedFrame>, Range<usize>)>,
 }
 
 impl Content {
@@ -108,24 +96,25 @@ impl Content {
 }
 
 /// An answer and the question that it is for.
-struct Recent {
-    question: Question,
-    content: Content,
-    messages: u64,
+pub(super) struct Recent {
+    pub(super) question: Question,
+    pub(super) content: Content,
+    pub(super) messages: u64,
     /// It is only for those who wait no longer.
-    is_empty: bool,
+    pub(super) is_empty: bool,
     /// How far it leads in the log; 0 where its cursor ends.
-    taken: usize,
+    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "no cursor goes on"))]
+    pub(super) taken: usize,
 }
 
 /// Where a subscriber is, and so what it is to be told.
 #[derive(PartialEq, Eq)]
-struct Question {
+pub(super) struct Question {
     feed: FeedKey,
     cursor: u64,
     end: u64,
-    gap: Option<Gap>,
-    replay: Option<Replay>,
+    pub(super) gap: Option<Gap>,
+    pub(super) replay: Option<Replay>,
 }
 
 impl Answers {
@@ -175,55 +164,7 @@ impl Feeds {
         Answering::Ready(self.give(owner, content, messages))
     }
 
-    /// The packets for a session that polls, as much as goes into an answer, to leave by the connection `keeper`; no other
-    /// answer may follow one that `is_last`. The subscription is one for [`crate::wire::WireFormat::SocketIo`], and its
-    /// cursor goes behind them.
-    pub(crate) fn packets(
-        &mut self,
-        subscription: &Subscription,
-        keeper: Owner,
-        is_last: bool,
-    ) -> Packets {
-        let bytes_max = if is_last { LAST_ANSWER_BYTES } else { ANSWER_BYTES };
-        // A cursor goes on alone through what is not in the log.
-        let question = self
-            .question(subscription)
-            .filter(|question| !is_last && question.gap.is_none() && question.replay.is_none());
-        let known =
-            self.answers.recent.iter().find(|recent| Some(&recent.question) == question.as_ref());
-        if let Some(Recent { content, messages, taken, .. }) = known {
-            let (content, messages, taken) = (content.clone(), *messages, *taken);
-            self.advance(subscription, taken);
-            return Packets::Some(self.give(keeper, content, messages));
-        }
-        let mut payload = engine_io::Payload::default();
-        let (mut messages, mut taken) = (0, 0);
-        loop {
-            let bytes = match self.pending(subscription) {
-                Pending::Bytes(frames) => payload.take(frames, bytes_max),
-                Pending::Later if is_last => continue,
-                Pending::Later if payload.is_empty() => return Packets::Later,
-                Pending::Later | Pending::Nothing => 0,
-            };
-            if bytes == 0 {
-                break;
-            }
-            messages += self.advance(subscription, bytes);
-            taken += bytes;
-        }
-        if payload.is_empty() {
-            return Packets::None;
-        }
-        let own = SharedFrame::new(payload.finish(), &self.memory);
-        let content = Content { own, large: None };
-        if let Some(question) = question {
-            let content = content.clone();
-            self.keep(Recent { question, content, messages, is_empty: false, taken });
-        }
-        Packets::Some(self.give(keeper, content, messages))
-    }
-
-    fn give(&mut self, owner: Owner, content: Content, messages: u64) -> Answer {
+    pub(super) fn give(&mut self, owner: Owner, content: Content, messages: u64) -> Answer {
         let slot = self.answers.leaving.insert(Leaving { owner, content, is_blocked: false });
         if self.memory.is_exceeded() {
             self.relieve_memory();
@@ -267,7 +208,7 @@ impl Feeds {
     }
 
     /// What others may ask, too: not who has missed something of the log.
-    fn question(&self, subscription: &Subscription) -> Option<Question> {
+    pub(super) fn question(&self, subscription: &Subscription) -> Option<Question> {
         let feed = &self.feeds[subscription.feed].feed;
         let subscriber = &feed.subscribers[subscription.slot as usize];
         let (gap, replay) = match &subscriber.arrears {
@@ -279,7 +220,7 @@ impl Feeds {
         Some(Question { feed: subscription.feed, cursor, end, gap, replay })
     }
 
-    fn keep(&mut self, recent: Recent) {
+    pub(super) fn keep(&mut self, recent: Recent) {
         let known = &mut self.answers.recent;
         if known.len() == RECENT_MAX {
             known.pop_front();

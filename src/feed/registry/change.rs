@@ -2,10 +2,8 @@
 
 use super::{Feeds, Subscription, Wish};
 use crate::feed::arrears::Arrears;
-use crate::feed::{Feed, Owner, Subscriber};
+use crate::feed::{Owner, Subscriber};
 use crate::memory::Charge;
-use crate::message::Id;
-use crate::topics::Filter;
 
 /// Topics that subscribers may change in one turn before others come first: filing a topic of 254 bytes or taking it out
 /// took 9 µs in a debug build on a busy machine, so this is below 10 ms at the worst.
@@ -53,12 +51,7 @@ impl Feeds {
         Changed { before: Some(before), after }
     }
 
-    /// Counts that somebody wants what `filter` says, and will not want it any more, among the changes of this turn.
-    pub(crate) fn count_change(&mut self, filter: &Filter) {
-        self.count_topics(2 * filter.len());
-    }
-
-    fn count_topics(&mut self, count: usize) {
+    pub(super) fn count_topics(&mut self, count: usize) {
         self.turn_topics_left = self.turn_topics_left.saturating_sub(1 + count);
     }
 
@@ -81,58 +74,6 @@ impl Feeds {
     pub(crate) fn has_ended(&mut self, subscription: &Subscription) -> bool {
         let until = self.subscriber_mut(subscription).until;
         self.has_reached(subscription, until)
-    }
-
-    /// Ends the cursor as soon as the frame is complete that is under way: from then on [`Self::has_ended`].
-    pub(crate) fn cut(&mut self, subscription: &Subscription) {
-        let Feed { log, subscribers, .. } = &mut self.feeds[subscription.feed].feed;
-        let subscriber = &mut subscribers[subscription.slot as usize];
-        subscriber.until = log.boundary(subscriber.cursor);
-        if let Some(arrears) = &mut subscriber.arrears {
-            arrears.forget_all_but_rest();
-        }
-        subscriber.arrears.take_if(|arrears| arrears.is_empty());
-    }
-
-    /// Has the subscriber stop where what is kept for it ends and what is new begins; says whether there is anything
-    /// before.
-    pub(crate) fn mark_seam(&mut self, subscription: &Subscription) -> bool {
-        let arrears = &mut self.subscriber_mut(subscription).arrears;
-        arrears.iter_mut().for_each(|arrears| arrears.mark_seam());
-        arrears.is_some()
-    }
-
-    /// Whether the subscriber has stopped there; it goes on then.
-    pub(crate) fn pass_seam(&mut self, subscription: &Subscription) -> bool {
-        match &self.subscriber_mut(subscription).arrears {
-            Some(arrears) if arrears.has_seam() && !arrears.is_put_off() => {}
-            Some(_) | None => return false,
-        }
-        // That it is reached may turn out only when there is nothing before it any more.
-        let _ = self.pending(subscription);
-        let arrears = &mut self.subscriber_mut(subscription).arrears;
-        let is_passed = arrears.as_mut().is_some_and(|arrears| arrears.pass_seam());
-        arrears.take_if(|arrears| arrears.is_empty());
-        is_passed
-    }
-
-    /// The id behind which the subscriber goes on.
-    pub(crate) fn position(&self, subscription: &Subscription) -> Id {
-        let last_seq = self.replayer.last_seq();
-        let feed = &self.feeds[subscription.feed].feed;
-        let seq = feed.position(subscription.slot as usize, last_seq);
-        Id { epoch: Some(self.replayer.epoch()), seq }
-    }
-
-    /// Whether a client that resumes after `since` gets everything that matches `filter`.
-    pub(crate) fn can_resume(&self, filter: &Filter, since: Id) -> bool {
-        let is_covered = self.demand.as_ref().is_none_or(|it| it.covers(filter, since.seq));
-        self.replayer.can_resume(filter, since, is_covered)
-    }
-
-    /// Whether `id` is one of this run.
-    pub(crate) fn is_own(&self, id: Id) -> bool {
-        id.epoch == Some(self.replayer.epoch())
     }
 
     /// The offset up to which the subscriber is owed bytes now.
@@ -158,7 +99,7 @@ impl Feeds {
         self.wish_memory.charge(0)
     }
 
-    fn subscriber_mut(&mut self, subscription: &Subscription) -> &mut Subscriber {
+    pub(super) fn subscriber_mut(&mut self, subscription: &Subscription) -> &mut Subscriber {
         &mut self.feeds[subscription.feed].feed.subscribers[subscription.slot as usize]
     }
 }

@@ -9,14 +9,15 @@
 //! While it polls the cursor is the session's, and waits in its feed between two requests as that of a client whose socket
 //! takes nothing. A WebSocket takes the cursor over.
 
+mod carrier;
 mod host;
 mod poll;
 mod sessions;
 mod socket;
 
-pub(crate) use poll::{EnginePoll, PACKETS};
-pub(crate) use sessions::{Ended, EngineSessions, Heard, SessionKey, Wake};
-pub(crate) use socket::EngineSocket;
+pub(crate) use carrier::{EngineCarrier, EngineOpening};
+pub(crate) use poll::PACKETS;
+pub(crate) use sessions::{Ended, EngineSessions, Heard, SessionKey};
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -26,12 +27,14 @@ use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::error::CloseReason;
-use crate::feed::{Answer, Feeds, Owner, Packets, Subscription, Wish};
+use crate::feed::{Answer, Answering, Feeds, Owner, Subscription, Wish};
 use crate::memory::Charge;
 use crate::message::Id;
 use crate::session::Timing;
 use crate::wire::engine_io::{self, Packet};
 use crate::wire::{json_scan, socket_io};
+use poll::EnginePoll;
+use socket::EngineSocket;
 
 /// Bytes of a session's own packets that wait: a client that causes more does not listen.
 const OWN_BYTES_MAX: usize = 1 << 10;
@@ -347,20 +350,20 @@ impl EngineIo {
     fn fill(&mut self, reader: Owner, is_stopping: bool, feeds: &mut Feeds) -> Filling {
         let is_leaving = self.is_leaving || is_stopping;
         let subscription = self.subscription.take();
-        let mut packets = Packets::None;
+        let mut packets = Answering::Waiting;
         if let Some(own) = &subscription {
             self.welcome(own, feeds);
             packets = feeds.packets(own, reader, is_leaving);
-            if matches!(packets, Packets::None) {
+            if matches!(packets, Answering::Waiting) {
                 // What it missed may have turned out to be nothing.
                 self.welcome(own, feeds);
             }
         }
         self.subscription = subscription;
         let answer = match packets {
-            Packets::Some(answer) => Some(answer),
-            Packets::Later if self.own.is_empty() => return Filling::Later,
-            Packets::Later | Packets::None => None,
+            Answering::Ready(answer) => Some(answer),
+            Answering::Later if self.own.is_empty() => return Filling::Later,
+            Answering::Later | Answering::Waiting => None,
         };
         let mut own = std::mem::take(&mut self.own);
         let mut is_last = is_leaving;

@@ -30,33 +30,24 @@ pub(crate) struct EnginePoll {
 
 impl EnginePoll {
     /// A poll that came over `http`, the connection `owner`, and waits.
-    pub(crate) fn new(
-        session: SessionKey,
-        owner: Owner,
-        request: HeldRequest,
-        input: &[u8],
-    ) -> Self {
-        let held = Held::new(request, input);
+    pub(super) fn new(session: SessionKey, owner: Owner, request: HeldRequest) -> Self {
+        let held = Held::new(request, b"");
         Self { session, owner, held, last_word: None, goodbye: None }
     }
 
-    pub(in crate::session) fn handle_input(&mut self, input: &[u8]) {
+    pub(super) fn handle_input(&mut self, input: &[u8]) {
         self.held.handle_input(input);
     }
 
-    pub(in crate::session) fn charge_input(&mut self, memory: &Memory) -> bool {
+    pub(super) fn charge_input(&mut self, memory: &Memory) -> bool {
         self.held.charge_input(memory)
     }
 
-    pub(in crate::session) fn wants_input(&self) -> bool {
+    pub(super) fn wants_input(&self) -> bool {
         self.held.wants_input()
     }
 
-    pub(in crate::session) fn output<'a>(
-        &'a mut self,
-        shared: Shared<'a>,
-        date: Date,
-    ) -> Output<'a> {
+    pub(super) fn output<'a>(&'a mut self, shared: Shared<'a>, date: Date) -> Output<'a> {
         let Shared { feeds, engine } = shared;
         if self.held.is_waiting() {
             if let Some(reason) = self.goodbye {
@@ -103,46 +94,40 @@ impl EnginePoll {
         self.held.give(feeds, date, content);
     }
 
-    pub(in crate::session) fn advance(&mut self, feeds: &mut Feeds, sent: usize) -> u64 {
+    pub(super) fn advance(&mut self, feeds: &mut Feeds, sent: usize) -> u64 {
         self.held.advance(feeds, sent)
     }
 
     /// Ends the session, and the connection with it.
-    pub(in crate::session) fn close(&mut self, reason: CloseReason) {
+    pub(super) fn close(&mut self, reason: CloseReason) {
         self.held.end_with(reason);
         self.goodbye.get_or_insert(reason);
     }
 
     /// The session has ended: `word` is the answer.
-    pub(in crate::session) fn end_with_word(&mut self, session: SessionKey, word: &'static [u8]) {
+    pub(super) fn end_with_word(&mut self, session: SessionKey, word: &'static [u8]) {
         if self.session == session {
             self.last_word.get_or_insert(word);
         }
     }
 
-    pub(in crate::session) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
+    pub(super) fn set_blocked(&self, feeds: &mut Feeds, is_blocked: bool) {
         self.held.set_blocked(feeds, is_blocked);
     }
 
     /// The connection ends; the session, too, unless its client has the whole answer.
-    pub(in crate::session) fn end(
+    pub(super) fn end(
         &mut self,
         reason: CloseReason,
         feeds: &mut Feeds,
         engine: &mut EngineSessions,
     ) {
-        if !self.held.is_over() {
+        if !self.held.end(feeds) {
             engine.end_session(self.session, reason, feeds);
         }
-        self.held.end(feeds);
     }
 
-    pub(in crate::session) fn into_http(
-        self,
-        now: Instant,
-        date: Date,
-        timing: &Timing,
-    ) -> Box<Http> {
+    pub(super) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
         self.held.into_http(now, date, timing)
     }
 }

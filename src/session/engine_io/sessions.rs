@@ -16,8 +16,8 @@ use super::{
 };
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner};
-use crate::session::Timing;
 use crate::session::http::Asked;
+use crate::session::{Addresses, Timing};
 use crate::timers::Timers;
 use crate::wire::engine_io::{self, Packet};
 use crate::wire::websocket::Said;
@@ -79,19 +79,23 @@ pub(crate) struct EngineSessions {
     timers: Timers<SessionKey>,
     pub(super) wakes: VecDeque<(Owner, Wake)>,
     pub(super) ended: Vec<Ended>,
+    /// How many sessions each address has.
+    addresses: Addresses,
     random: StdRng,
     has_recovery: bool,
     pub(super) is_stopping: bool,
 }
 
 impl EngineSessions {
-    /// `seed` must be random: ids are made of it that nobody may guess.
-    pub(crate) fn new(seed: [u8; 32], has_recovery: bool) -> Self {
+    /// `seed` must be random: ids are made of it that nobody may guess. An address may have `per_ip_max` sessions; 0 is no
+    /// limit.
+    pub(crate) fn new(seed: [u8; 32], has_recovery: bool, per_ip_max: usize) -> Self {
         Self {
             sessions: SlotMap::with_key(),
             timers: Timers::new(),
             wakes: VecDeque::new(),
             ended: Vec::new(),
+            addresses: Addresses::with_limit(per_ip_max),
             random: StdRng::from_seed(seed),
             has_recovery,
             is_stopping: false,
@@ -103,7 +107,12 @@ impl EngineSessions {
         self.has_recovery
     }
 
-    /// Opens a session that waits for its client to join, and returns its id with it.
+    /// Counts one more session of an address, if it may have one.
+    pub(crate) fn admit(&mut self, ip: Option<IpAddr>) -> bool {
+        self.addresses.admit(ip)
+    }
+
+    /// Opens a session, which was admitted, that waits for its client to join, and returns its id with it.
     pub(crate) fn open(
         &mut self,
         now: Instant,
@@ -426,7 +435,9 @@ impl EngineSessions {
 
     /// Takes a session that has ended.
     pub(crate) fn pop_ended(&mut self) -> Option<Ended> {
-        self.ended.pop()
+        let ended = self.ended.pop()?;
+        self.addresses.release(ended.ip);
+        Some(ended)
     }
 
     /// Whether there is something to take.

@@ -8,6 +8,8 @@ use super::{EngineIo, EngineSessions};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner};
 use crate::memory::{Charge, Memory};
+use crate::session::outbox::Outbox;
+use crate::session::stream::Stream;
 use crate::session::{Output, Shared, Timing, WebSocket};
 use crate::wire::engine_io;
 use crate::wire::websocket::Decoder;
@@ -32,8 +34,8 @@ pub(crate) struct EngineSocket {
 
 impl EngineSocket {
     /// A WebSocket whose upgrade is answered by `head`, for a session that has taken it in or not.
-    pub(crate) fn new(session: SessionKey, owner: Owner, head: Vec<u8>, is_taken: bool) -> Self {
-        let mut socket = WebSocket::without_heartbeat(head);
+    pub(super) fn new(session: SessionKey, owner: Owner, head: Vec<u8>, is_taken: bool) -> Self {
+        let mut socket = WebSocket::new(None, head, None);
         if !is_taken {
             socket.stream.close(CloseReason::Protocol);
         }
@@ -42,7 +44,7 @@ impl EngineSocket {
         Self { session, owner, socket, is_cut, is_probed, is_blocked, last_word, charge: None }
     }
 
-    pub(in crate::session) fn handle_input(
+    pub(super) fn handle_input(
         &mut self,
         now: Instant,
         input: &mut [u8],
@@ -60,8 +62,8 @@ impl EngineSocket {
     }
 
     /// Counts what is kept of a message against `memory`. Returns whether that is too much.
-    pub(in crate::session) fn charge_input(&mut self, memory: &Memory) -> bool {
-        match self.socket.kept_bytes() {
+    pub(super) fn charge_input(&mut self, memory: &Memory) -> bool {
+        match self.socket.decoder.as_ref().map_or(0, |decoder| decoder.kept_bytes()) {
             0 => {
                 self.charge = None;
                 false
@@ -73,15 +75,15 @@ impl EngineSocket {
         }
     }
 
-    pub(in crate::session) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
+    pub(super) fn output<'a>(&'a mut self, shared: Shared<'a>) -> Output<'a> {
         let Shared { feeds, engine } = shared;
-        self.follow_session(engine, feeds);
-        self.socket.output_with(feeds, self.last_word)
+        let has_frames = self.follow_session(engine, feeds);
+        self.socket.output_with(feeds, has_frames, self.last_word)
     }
 
-    /// Takes from the session what is to be sent.
-    fn follow_session(&mut self, engine: &mut EngineSessions, feeds: &mut Feeds) {
-        let mut packets = Vec::new();
+    /// Takes from the session what is to be sent. Says whether there is more, which waits for a frame to end.
+    fn follow_session(&mut self, engine: &mut EngineSessions, feeds: &mut Feeds) -> bool {
+        let (mut packets, mut has_more) = (Vec::new(), false);
         if self.is_probed && self.socket.stream.is_between_outputs(feeds) {
             self.is_probed = false;
             packets.extend_from_slice(engine_io::PROBED);
@@ -99,11 +101,12 @@ impl EngineSocket {
             if has_own && is_between {
                 engine_io::append_packet(&mut packets, &std::mem::take(&mut session.own));
             }
-            self.socket.expect_own(has_own && !is_between);
+            has_more = has_own && !is_between;
         }
         if !packets.is_empty() {
             self.socket.stream.put_own(engine_io::frames_of(&packets));
         }
+        has_more
     }
 
     /// Serves the cursor that the session has now, once the one before has ended.
@@ -128,7 +131,7 @@ impl EngineSocket {
         }
     }
 
-    pub(in crate::session) fn advance(
+    pub(super) fn advance(
         &mut self,
         now: Instant,
         feeds: &mut Feeds,
@@ -138,7 +141,7 @@ impl EngineSocket {
         self.socket.advance(now, feeds, sent, timing)
     }
 
-    pub(in crate::session) fn note_progress(
+    pub(super) fn note_progress(
         &mut self,
         now: Instant,
         timing: &Timing,
@@ -149,27 +152,27 @@ impl EngineSocket {
         }
     }
 
-    pub(in crate::session) fn close(&mut self, reason: CloseReason) {
+    pub(super) fn close(&mut self, reason: CloseReason) {
         self.socket.stream.close(reason);
     }
 
     /// As [`Self::close`], for the host program: with a code of its own, and a packet before.
-    pub(in crate::session) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
+    pub(super) fn disconnect(&mut self, code: u16, last_word: &'static [u8]) {
         self.last_word = last_word;
         self.socket.disconnect(code);
     }
 
-    pub(in crate::session) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
+    pub(super) fn close_when_drained(&mut self, feeds: &Feeds, reason: CloseReason) {
         self.socket.stream.close_when_drained(feeds, reason);
     }
 
-    pub(in crate::session) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
+    pub(super) fn set_blocked(&mut self, feeds: &mut Feeds, is_blocked: bool) {
         self.is_blocked = is_blocked;
         self.socket.stream.set_blocked(feeds, is_blocked);
     }
 
     /// The connection ends, and the session that it carries; one that only probed it polls on.
-    pub(in crate::session) fn end(
+    pub(super) fn end(
         &mut self,
         reason: CloseReason,
         feeds: &mut Feeds,
@@ -177,5 +180,18 @@ impl EngineSocket {
     ) {
         self.socket.stream.end(feeds);
         engine.detach_socket(self.session, self.owner, reason, feeds);
+    }
+}
+
+impl Stream {
+    /// Whether bytes of the client's own can be put in between now.
+    fn is_between_outputs(&self, feeds: &Feeds) -> bool {
+        !self.is_closing() && self.outbox.is_none() && self.frame_rest_bytes(feeds) == 0
+    }
+
+    /// Sends `bytes` next; [`Self::is_between_outputs`].
+    fn put_own(&mut self, bytes: Vec<u8>) {
+        debug_assert!(self.outbox.is_none(), "bytes are put between outputs");
+        self.outbox = Some(Outbox::new(bytes));
     }
 }

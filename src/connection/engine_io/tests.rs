@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::tests::Rig;
-use super::{Addresses, Context};
-use crate::connection::Connections;
+use crate::connection::tests::Rig;
+use crate::connection::{Connections, Context};
 use crate::error::CloseReason;
 use crate::feed::LagPolicy;
 use crate::message::{Message, Part, Seq, TopicFrom};
@@ -21,7 +20,7 @@ pub(super) struct Pair {
 }
 
 pub(super) fn rig_with(has_recovery: bool, rig: Rig) -> Rig {
-    let engine = EngineSessions::new([1; 32], has_recovery);
+    let engine = EngineSessions::new([1; 32], has_recovery, 0);
     let context = Context { engine, ..rig.connections.context };
     Rig { connections: Connections::new(context), ..rig }
 }
@@ -452,17 +451,25 @@ fn goodbyes_reach_polls_and_sockets_with_what_is_owed() {
 fn sessions_are_counted_by_address_and_among_all_clients() {
     let mut pair = Pair::new();
     pair.rig.connections.context.limits.clients_max = 1;
+    let end = |pair: &mut Pair, sid| {
+        pair.sid = sid;
+        pair.post("1");
+        pair.rig.turn();
+        assert_eq!(pair.sessions(), 0);
+        pair.sid.clear();
+    };
     let sid = std::mem::take(&mut pair.sid);
     let client = pair.send("GET", "", "", "");
     assert_eq!(pair.take(client).0, 503);
+    end(&mut pair, sid);
     pair.rig.connections.context.limits.clients_max = 10;
-    pair.rig.connections.context.session_addresses = Addresses::with_limit(1);
-    for status in [200, 503] {
+    pair.rig.connections.context.engine = EngineSessions::new([1; 32], false, 1);
+    for _ in 0..2 {
         let client = pair.send("GET", "", "", "");
-        assert_eq!(pair.take(client).0, status);
+        let (status, open) = pair.take(client);
+        assert_eq!(status, 200);
+        let client = pair.send("GET", "", "", "");
+        assert_eq!(pair.take(client).0, 503);
+        end(&mut pair, sid_of(&open));
     }
-    pair.sid = sid;
-    pair.post("1");
-    pair.rig.turn();
-    assert_eq!(pair.sessions(), 1);
 }

@@ -1,7 +1,7 @@
 //! Engine.IO's sessions on WebSockets: how they get there from polls, and who comes back.
 
-use super::engine_tests::{BAD, Pair, UPGRADE, bad, frame, frames, ok, rig_with, sid_of};
-use super::tests::Rig;
+use super::tests::{BAD, Pair, UPGRADE, bad, frame, frames, ok, rig_with, sid_of};
+use crate::connection::tests::Rig;
 use crate::test_random::Random;
 
 #[test]
