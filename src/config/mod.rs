@@ -2,6 +2,8 @@
 
 mod bounds;
 mod check;
+#[cfg(feature = "cli")]
+mod command;
 mod layers;
 mod resolve;
 mod security;
@@ -20,10 +22,12 @@ use crate::source::{Endpoint, Security, SocketKind};
 use crate::wire::{Format, Payload};
 
 pub(crate) use bounds::Invalid;
+#[cfg(feature = "cli")]
+pub use command::DEFAULT_BIND;
 #[cfg(fuzzing)]
 pub(crate) use layers::fuzz_config;
-pub use resolve::DEFAULT_BIND;
 pub use settings::Settings;
+#[cfg(feature = "cli")]
 pub use values::Text;
 
 /// What a gateway is to be. Each field names the flag that sets it.

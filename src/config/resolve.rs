@@ -16,24 +16,7 @@ use crate::net::ListenAddr;
 use crate::source::{Attach, Endpoint, SocketKind};
 use crate::wire::Payload;
 
-/// Bound by the command when neither `--connect` nor `--bind` is given.
-pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-
 impl Settings {
-    /// The addresses that the command uses where none are given, in their place: a library opens nothing that nobody
-    /// asked for.
-    #[must_use]
-    pub fn or_default_addresses(mut self) -> Self {
-        if list(&self.connect).is_empty() && list(&self.bind).is_empty() {
-            self.bind = Some(vec![DEFAULT_BIND.into()]);
-        }
-        if list(&self.listen).is_empty() {
-            self.listen = Some(vec![DEFAULT_LISTEN.into()]);
-        }
-        self
-    }
-
     /// Reads every value and takes the default where none is given. What a value must be, alone and against others,
     /// [`Config::check`] says.
     ///
@@ -102,24 +85,6 @@ impl Settings {
         self.refuse(invalid.name, value, &*invalid.reason)
     }
 
-    /// Whether `--check` was given.
-    ///
-    /// # Errors
-    ///
-    /// Neither `true` nor `false`.
-    pub fn is_check(&self) -> Result<bool, ConfigError> {
-        self.switch("check", &self.check)
-    }
-
-    /// Whether `--demo` was given.
-    ///
-    /// # Errors
-    ///
-    /// Neither `true` nor `false`.
-    pub fn is_demo(&self) -> Result<bool, ConfigError> {
-        self.switch("demo", &self.demo)
-    }
-
     /// Reads the `value` of the setting `name`, or takes the `default`.
     ///
     /// # Errors
@@ -185,7 +150,7 @@ impl Settings {
         self.read_with("metrics", &self.metrics, None, |text| text.parse().map(Some))
     }
 
-    fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
+    pub(super) fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
         self.read_with(name, value, false, values::switch)
     }
 
@@ -213,7 +178,7 @@ impl Settings {
     }
 }
 
-fn list(texts: &Option<Vec<Text>>) -> &[Text] {
+pub(super) fn list(texts: &Option<Vec<Text>>) -> &[Text] {
     texts.as_deref().unwrap_or_default()
 }
 
@@ -225,7 +190,6 @@ mod tests {
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
-        let settings = settings.or_default_addresses();
         let config = settings.to_config().map_err(|error| error.to_string())?;
         let checked = config.check(false);
         checked.map_err(|invalid| settings.refuse_invalid(&invalid).to_string())?;
@@ -243,7 +207,6 @@ mod tests {
     fn defaults_are_those_of_the_help() {
         let config = config("").unwrap();
         let seconds = Duration::from_secs;
-        assert_eq!(config.endpoints.len(), 1);
         assert_eq!(config.socket, SocketKind::Sub);
         assert_eq!(config.subscribe, [b""]);
         assert!(!config.on_demand);
@@ -251,7 +214,7 @@ mod tests {
         assert_eq!((config.decode, config.sequence), (Decode::None, None));
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
-        assert_eq!((config.listen.len(), config.reuse_port), (1, false));
+        assert!(!config.reuse_port);
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.history_messages_max, config.history_bytes()), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
@@ -367,7 +330,6 @@ mod tests {
             assert!(error.starts_with(start), "{error}");
         };
         refused("listen = ['a:1', 'a:1']", "z.toml: listen: 'a:1': is given twice");
-        refused("metrics = '127.0.0.1:8080'", "z.toml: metrics: '127.0.0.1:8080': is also");
         refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with --no-www");
         refused(
             "max-memory = '1MiB'",

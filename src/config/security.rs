@@ -44,11 +44,6 @@ impl Settings {
             (Some(given), None) => (self.curve(endpoints, given)?, given),
             (None, Some(given)) => (self.plain(given)?, given),
         };
-        if self.is_demo()? {
-            let reason =
-                format!("conflicts with --{}: its producer has no ZeroMQ security", given.0);
-            return Err(self.refuse("demo", "true", reason));
-        }
         for endpoint in endpoints {
             if let Err(reason) = security.check(endpoint) {
                 return Err(self.refuse_endpoint(endpoint, given, &reason));

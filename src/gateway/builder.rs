@@ -86,12 +86,17 @@ impl Builder {
     /// # Ok::<(), zmq2ws::Error>(())
     /// ```
     pub fn from_toml(text: &str, file: &str) -> Result<Self, Error> {
-        Ok(Self::from_settings(Settings::from_toml(text, file)?)?)
+        Ok(Self::read(Settings::from_toml(text, file)?)?)
     }
 
     /// For the command: settings as they were typed.
+    #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+        Self::read(settings)
+    }
+
+    fn read(settings: Settings) -> Result<Self, ConfigError> {
         Ok(Self::with_config(settings.to_config()?, Some(Box::new(settings))))
     }
 
