@@ -18,7 +18,7 @@ use crate::feed::LagPolicy;
 use crate::intake::{Counter, Decode};
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
-use crate::source::{Endpoint, Security, SocketKind};
+use crate::source::{Endpoint, SocketKind};
 use crate::wire::{Format, Payload};
 
 pub(crate) use bounds::Invalid;
@@ -26,6 +26,7 @@ pub(crate) use bounds::Invalid;
 pub use command::DEFAULT_BIND;
 #[cfg(fuzzing)]
 pub(crate) use layers::fuzz_config;
+pub(crate) use security::{GivenSecret, SecurityConfig};
 pub use settings::Settings;
 #[cfg(feature = "cli")]
 pub use values::Text;
@@ -54,7 +55,7 @@ pub(crate) struct Config {
     /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
     pub(crate) heartbeat: Duration,
     /// `--curve-…`, `--plain-…`: the security of all endpoints.
-    pub(crate) security: Security,
+    pub(crate) security: SecurityConfig,
     /// `--max-message`: larger upstream messages are dropped, bytes over all parts.
     pub(crate) message_bytes_max: usize,
 

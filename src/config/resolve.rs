@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::access::OriginPolicy;
 use crate::config::bounds::{self, Count, Invalid, Size, Span};
 use crate::config::values::{self, Text};
-use crate::config::{Config, Settings, SiteConfig};
+use crate::config::{Config, GivenSecret, SecurityConfig, Settings, SiteConfig};
 use crate::error::ConfigError;
 use crate::feed::LagPolicy;
 use crate::intake::Decode;
@@ -24,10 +24,9 @@ impl Settings {
     ///
     /// The first text that cannot be read, with the flag, variable or key that gave it.
     pub(crate) fn to_config(&self) -> Result<Config, ConfigError> {
-        let endpoints = self.endpoints()?;
         Ok(Config {
-            security: self.security(&endpoints)?,
-            endpoints,
+            endpoints: self.endpoints()?,
+            security: self.security(),
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
             subscribe: self.prefixes(),
             on_demand: self.switch("on-demand", &self.on_demand)?,
@@ -80,7 +79,7 @@ impl Settings {
 
     /// The error for a value that was read and cannot be used.
     pub(crate) fn refuse_invalid(&self, invalid: &Invalid) -> ConfigError {
-        let text = self.text(invalid.name);
+        let text = self.text(invalid.name).filter(|_| !invalid.is_secret);
         let value = text.as_deref().unwrap_or(&invalid.value);
         self.refuse(invalid.name, value, &*invalid.reason)
     }
@@ -110,6 +109,20 @@ impl Settings {
 
     fn endpoint(&self, name: &str, text: &str, attach: Attach) -> Result<Endpoint, ConfigError> {
         Endpoint::parse(text, attach).map_err(|reason| self.refuse(name, text, reason))
+    }
+
+    fn security(&self) -> SecurityConfig {
+        let text = |text: &Option<Text>| text.as_deref().map(str::to_owned);
+        let file = |name, path: &Option<Text>| {
+            path.as_deref().map(|path| GivenSecret::read(name, path.as_ref()))
+        };
+        SecurityConfig {
+            curve_secret_key: file("curve-secret-key-file", &self.curve_secret_key_file),
+            curve_server_key: text(&self.curve_server_key),
+            curve_public_key: text(&self.curve_public_key),
+            plain_user: text(&self.plain_user),
+            plain_password: file("plain-password-file", &self.plain_password_file),
+        }
     }
 
     fn prefixes(&self) -> Vec<Vec<u8>> {
