@@ -51,6 +51,11 @@
 //!
 //! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook.
 //!
+//! # Cargo features
+//!
+//! `cli`, the command, and `compress`, for [`Builder::compress`] and [`Builder::decode`], are on by default; the README says
+//! what each brings. Without any, this is the plain gateway.
+//!
 //! # Layers
 //!
 //! Data flows down this list, imports point up it; `tests/tidy` holds the code to it.
@@ -94,6 +99,7 @@ mod access;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
 pub mod bench_internals;
+#[cfg_attr(not(feature = "cli"), allow(unreachable_pub, reason = "for `command`"))]
 mod config;
 mod connection;
 mod error;
@@ -140,6 +146,7 @@ pub use source::SocketKind;
 pub use wire::{Format, Payload};
 
 /// What the command of this package needs besides: settings as they are typed. It changes without notice.
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod command {
     pub use crate::config::{DEFAULT_BIND, Settings, Text};

@@ -14,17 +14,24 @@ pub(crate) struct Invalid {
     pub(crate) name: &'static str,
     /// The value, as it would be typed.
     pub(crate) value: String,
+    /// Whether nobody may see what was really typed.
+    pub(crate) is_secret: bool,
     /// Why it cannot be used, and what can; other settings are named by their flags.
     pub(crate) reason: String,
 }
 
 impl Invalid {
-    pub(super) fn new(
+    pub(crate) fn new(
         name: &'static str,
         value: impl std::fmt::Display,
         reason: impl Into<String>,
     ) -> Self {
-        Self { name, value: value.to_string(), reason: reason.into() }
+        Self { name, value: value.to_string(), is_secret: false, reason: reason.into() }
+    }
+
+    /// Of a value that is not shown.
+    pub(super) fn secret(name: &'static str, reason: impl Into<String>) -> Self {
+        Self { is_secret: true, ..Self::new(name, "…", reason) }
     }
 }
 

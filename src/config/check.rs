@@ -34,6 +34,7 @@ impl Config {
     pub(crate) fn check(&self, has_context: bool) -> Result<(), Invalid> {
         self.check_bounds()?;
         self.check_endpoints(has_context)?;
+        self.security()?;
         self.check_on_demand()?;
         self.check_addresses()?;
         self.check_site()?;
@@ -97,20 +98,16 @@ impl Config {
             let reason = format!("expected a part of the body from {first} to {last}");
             return Err(Invalid::new("sequence", part, reason));
         }
-        let name = |endpoint: &Endpoint| match endpoint.attach() {
-            Attach::Connect => "connect",
-            Attach::Bind => "bind",
-        };
         let is_udp = |endpoint: &&Endpoint| endpoint.is_udp();
         if let (SocketKind::Pull, Some(udp)) = (self.socket, self.endpoints.iter().find(is_udp)) {
             let reason = "conflicts with --socket pull: RADIO sockets send to everyone who listens, as PUB does";
-            return Err(Invalid::new(name(udp), udp, reason));
+            return Err(Invalid::new(flag_of(udp), udp, reason));
         }
         match self.endpoints.iter().find(|endpoint| endpoint.is_inproc()) {
             Some(endpoint) if !has_context => {
                 let reason = "inproc:// works only in the library, with the ZeroMQ context of the other end \
                               (zmq_context); expected tcp:// or ipc://";
-                Err(Invalid::new(name(endpoint), endpoint, reason))
+                Err(Invalid::new(flag_of(endpoint), endpoint, reason))
             }
             _ => Ok(()),
         }
@@ -200,6 +197,14 @@ impl Config {
             });
         }
         Ok(())
+    }
+}
+
+/// The setting that an endpoint comes from.
+pub(super) fn flag_of(endpoint: &Endpoint) -> &'static str {
+    match endpoint.attach() {
+        Attach::Connect => "connect",
+        Attach::Bind => "bind",
     }
 }
 

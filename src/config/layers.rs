@@ -1,17 +1,12 @@
-//! Where settings come from: a TOML text, environment variables, flags, and which of them wins.
-//! Reads no values.
+//! Where settings come from: what a TOML text holds, and how each is called where it was given. Reads no values.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-
-use clap::{ArgAction, Args};
+use toml::de::{DeTable, DeValue};
 
 use crate::config::Settings;
-use crate::config::values::nearest;
+use crate::config::settings::Slot;
+use crate::config::values::{Text, nearest};
 use crate::error::ConfigError;
 
-/// What a variable's name starts with.
-const VARIABLE_PREFIX: &str = "ZMQ2WS_";
 /// A value or name longer than this is cut where an error quotes it.
 const QUOTED_CHARS_MAX: usize = 120;
 
@@ -21,6 +16,7 @@ pub(super) enum Layer {
     /// On the command line, or in code.
     Flag,
     /// In the environment.
+    #[cfg(feature = "cli")]
     Variable,
     /// In the TOML file of this name.
     File(String),
@@ -31,7 +27,8 @@ impl Layer {
     pub(super) fn setting(&self, name: &str) -> String {
         match self {
             Self::Flag => format!("--{name}"),
-            Self::Variable => variable(name),
+            #[cfg(feature = "cli")]
+            Self::Variable => super::command::variable(name),
             Self::File(file) => format!("{file}: {name}"),
         }
     }
@@ -50,79 +47,32 @@ impl Settings {
     /// The text is not TOML, or a key is unknown or has a value of the wrong type.
     pub fn from_toml(text: &str, file: &str) -> Result<Self, ConfigError> {
         let file = cut(&file.escape_debug().to_string());
-        let table: toml::Table = text.parse().map_err(|error| syntax_error(text, &file, &error))?;
-        Self::from_table(table, &Layer::File(file))
-    }
-
-    /// Reads the variables `ZMQ2WS_<NAME>`: lists are split at commas, an empty variable counts as
-    /// none.
-    ///
-    /// Also returns what to tell about variables that look like ours and are not known. They are no
-    /// error: Kubernetes sets `ZMQ2WS_SERVICE_HOST` and others for a service of that name, and what
-    /// belongs to other programs cannot be judged here.
-    ///
-    /// # Errors
-    ///
-    /// A known variable is not UTF-8.
-    pub fn from_env(
-        variables: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<(Self, Vec<String>), ConfigError> {
-        let names: BTreeMap<_, _> =
-            names().into_iter().map(|(name, is_list)| (variable(&name), (name, is_list))).collect();
-        let mut table = toml::Table::new();
-        let mut unknown = Vec::new();
-        for (variable, value) in variables {
-            let Some(variable) = variable.to_str().filter(|it| it.starts_with(VARIABLE_PREFIX))
-            else {
-                continue;
+        let table = DeTable::parse(text).map_err(|error| syntax_error(text, &file, &error))?;
+        let layer = Layer::File(file);
+        let mut settings = Self::default();
+        let mut slots = settings.slots();
+        let mut names = Vec::new();
+        for (key, value) in table.get_ref() {
+            let name = key.get_ref().as_ref();
+            let refuse = |reason: String| {
+                let typed = text.get(value.span()).unwrap_or_default();
+                let typed = value.get_ref().as_str().unwrap_or(typed);
+                Err(refusal(layer.setting(&printable(name)), typed, reason))
             };
-            let Some((name, is_list)) = names.get(variable) else {
-                let hint = nearest(variable, names.keys().map(String::as_str));
-                unknown.push(format!(
-                    "{}: unknown variable{}",
-                    printable(variable),
-                    hint_text(hint)
-                ));
-                continue;
-            };
-            let value = value.to_str().ok_or_else(|| {
-                refusal(variable.to_owned(), &value.to_string_lossy(), "expected UTF-8")
-            })?;
-            // Prefixes may begin or end with spaces; addresses do not.
-            let is_exact = name == "subscribe";
-            let trimmed =
-                |part: &'_ str| if is_exact { part.to_owned() } else { part.trim().into() };
-            let mut parts =
-                value.split(',').map(trimmed).filter(|part: &String| !part.is_empty()).peekable();
-            if *is_list && parts.peek().is_some() {
-                table.insert(name.clone(), parts.map(toml::Value::from).collect::<Vec<_>>().into());
-            } else if !*is_list && !value.is_empty() {
-                table.insert(name.clone(), value.into());
+            if name == "config" {
+                return refuse("a file cannot name another".into());
             }
+            let Some(slot) = slots.get_mut(name) else {
+                let hint = nearest(name, slots.keys().map(String::as_str));
+                return refuse(format!("unknown key{}", hint_text(hint)));
+            };
+            if let Err(expected) = slot.take(name, value.get_ref()) {
+                return refuse(expected);
+            }
+            names.push(name.to_owned());
         }
-        unknown.sort();
-        Ok((Self::from_table(table, &Layer::Variable)?, unknown))
-    }
-
-    /// These settings where they are given, and `lower` where they are not. A list replaces a list.
-    #[must_use]
-    pub fn over(self, mut lower: Self) -> Self {
-        // Two names for one thing: the higher layer's wins, whichever it is.
-        if self.www.is_some() {
-            lower.no_www = None;
-        }
-        if self.no_www.as_deref().is_some_and(|text| matches!(text, "true" | "1")) {
-            lower.www = None;
-        }
-        let mut layers = std::mem::take(&mut lower.layers);
-        let mut table = lower.into_table();
-        let higher_layers = self.layers.clone();
-        for (name, value) in self.into_table() {
-            layers.remove(&name);
-            table.insert(name, value);
-        }
-        layers.extend(higher_layers);
-        Self { layers, ..table.try_into().expect("tables made of settings are settings") }
+        settings.layers = names.into_iter().map(|name| (name, layer.clone())).collect();
+        Ok(settings)
     }
 
     /// The error for a setting that cannot be used, under the name that its user gave it.
@@ -133,40 +83,43 @@ impl Settings {
 
     /// What was typed for the setting `name`, unless it is a list.
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        let value = self.clone().into_table().remove(name)?;
-        value.as_str().map(str::to_owned)
+        match self.clone().slots().remove(name)? {
+            Slot::One(text) => text.as_deref().map(str::to_owned),
+            Slot::List(_) => None,
+        }
     }
+}
 
-    fn into_table(self) -> toml::Table {
-        toml::Table::try_from(self).expect("texts and lists of texts are TOML")
-    }
-
-    fn from_table(table: toml::Table, layer: &Layer) -> Result<Self, ConfigError> {
-        let names = names();
-        // One key at a time, so that an error can name its key and value.
-        for (key, value) in &table {
-            let refuse = |reason: String| {
-                Err(refusal(layer.setting(&printable(key)), &value_text(value), reason))
-            };
-            let Some((_, is_list)) = names.iter().find(|(name, _)| name == key) else {
-                let hint = nearest(key, names.iter().map(|(name, _)| name.as_str()));
-                return refuse(format!("unknown key{}", hint_text(hint)));
-            };
-            if matches!(layer, Layer::File(_)) && key == "config" {
-                return refuse("a file cannot name another".into());
+impl Slot<'_> {
+    /// Takes what a file has for the setting `name`.
+    fn take(&mut self, name: &str, value: &DeValue<'_>) -> Result<(), String> {
+        match self {
+            Self::One(text) => {
+                **text = Some(scalar(value).ok_or("expected a string, a number, true or false")?);
             }
-            let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
-            if alone.try_into::<Self>().is_err() {
-                return refuse(match is_list {
-                    true => format!("expected an array, such as {key} = [\"…\"]"),
-                    false => "expected a string, a number, true or false".into(),
+            Self::List(texts) => {
+                let scalars = value.as_array().and_then(|array| {
+                    array.iter().map(|item| scalar(item.get_ref())).collect::<Option<Vec<_>>>()
                 });
+                let expected = || format!("expected an array, such as {name} = [\"…\"]");
+                **texts = Some(scalars.ok_or_else(expected)?);
             }
         }
-        let layers = table.keys().map(|key| (key.clone(), layer.clone())).collect();
-        let settings = table.try_into().expect("each key was accepted alone");
-        Ok(Self { layers, ..settings })
+        Ok(())
     }
+}
+
+/// The text of a value, for which a number, `true` or `false` may stand.
+fn scalar(value: &DeValue<'_>) -> Option<Text> {
+    Some(match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string().into()
+        }
+        DeValue::Float(number) => number.as_str().parse::<f64>().ok()?.to_string().into(),
+        DeValue::Boolean(value) => value.to_string().into(),
+        _ => return None,
+    })
 }
 
 /// What a fuzzer feeds: any bytes as a configuration file.
@@ -179,20 +132,6 @@ pub(crate) fn fuzz_config(input: &[u8]) {
     }
 }
 
-/// Every setting's name, and whether it is a list.
-fn names() -> Vec<(String, bool)> {
-    let command = Settings::augment_args(clap::Command::new("zmq2ws"));
-    let named = |arg: &clap::Arg| {
-        let is_list = matches!(arg.get_action(), ArgAction::Append);
-        arg.get_long().map(|name| (name.to_owned(), is_list))
-    };
-    command.get_arguments().filter_map(named).collect()
-}
-
-fn variable(name: &str) -> String {
-    format!("{VARIABLE_PREFIX}{}", name.replace('-', "_").to_ascii_uppercase())
-}
-
 fn syntax_error(text: &str, file: &str, error: &toml::de::Error) -> ConfigError {
     let start = error.span().map_or(0, |span| span.start).min(text.len());
     let before = &text.as_bytes()[..start];
@@ -202,18 +141,11 @@ fn syntax_error(text: &str, file: &str, error: &toml::de::Error) -> ConfigError 
     refusal(format!("{file}: line {}", line_index + 1), line, message)
 }
 
-fn value_text(value: &toml::Value) -> String {
-    match value {
-        toml::Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
-fn hint_text(hint: Option<&str>) -> String {
+pub(super) fn hint_text(hint: Option<&str>) -> String {
     hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     cut(text).escape_debug().to_string()
 }
 
@@ -229,92 +161,10 @@ mod tests {
     use super::*;
     use crate::test_random::Random;
 
-    fn from_env(variables: &[(&str, &str)]) -> Result<(Settings, Vec<String>), String> {
-        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        Settings::from_env(variables).map_err(|error| error.to_string())
-    }
-
     fn toml_error(text: &str) -> String {
         let error = Settings::from_toml(text, "z.toml").unwrap_err().to_string();
         assert!(!error.contains('\n'), "{error:?}");
         error
-    }
-
-    #[test]
-    fn every_name_is_a_flag_a_variable_and_a_key() {
-        for (name, is_list) in names() {
-            let (settings, unknown) = from_env(&[(&variable(&name), "1")]).unwrap();
-            assert!(unknown.is_empty());
-            let value = if is_list { "[\"1\"]" } else { "1" };
-            if name != "config" {
-                let from_toml =
-                    Settings::from_toml(&format!("{name} = {value}"), "z.toml").unwrap();
-                assert_eq!(from_toml.into_table(), settings.clone().into_table());
-            }
-            let flag = Settings::augment_args(clap::Command::new("zmq2ws"))
-                .try_get_matches_from(["zmq2ws", &format!("--{name}=1")])
-                .unwrap();
-            let from_flag = <Settings as clap::FromArgMatches>::from_arg_matches(&flag).unwrap();
-            assert_eq!(from_flag.into_table(), settings.into_table());
-        }
-    }
-
-    #[test]
-    fn higher_layers_replace_lower_ones_setting_by_setting() {
-        let toml = "listen = ['a:1', 'a:2']\nmax-lag = 'x'\nformat = 'json'\nwww = '/'";
-        let file = Settings::from_toml(toml, "z.toml").unwrap();
-        let (env, _) = from_env(&[("ZMQ2WS_LISTEN", "b:1,b:2"), ("ZMQ2WS_MAX_LAG", "y")]).unwrap();
-        let flags = Settings {
-            max_lag: Some("z".into()),
-            no_www: Some("true".into()),
-            ..Settings::default()
-        };
-        let all = flags.over(env.over(file));
-        assert_eq!(all.listen, Some(vec!["b:1".into(), "b:2".into()]));
-        assert_eq!(all.max_lag, Some("z".into()));
-        assert_eq!(all.format, Some("json".into()));
-        assert_eq!((all.www.clone(), all.no_www.clone()), (None, Some("true".into())));
-        let setting = |name| all.refuse(name, "", "").setting;
-        assert_eq!(setting("max-lag"), "--max-lag");
-        assert_eq!(setting("listen"), "ZMQ2WS_LISTEN");
-        assert_eq!(setting("format"), "z.toml: format");
-    }
-
-    #[test]
-    fn variables_split_lists_and_empty_ones_do_not_count() {
-        let (settings, unknown) =
-            from_env(&[("ZMQ2WS_SUBSCRIBE", "a, b,,c,"), ("ZMQ2WS_BIND", ""), ("ZMQ2WS_WWW", "")])
-                .unwrap();
-        assert_eq!(settings.subscribe, Some(vec!["a".into(), " b".into(), "c".into()]));
-        assert_eq!((settings.bind, settings.www), (None, None));
-        assert!(unknown.is_empty());
-    }
-
-    #[test]
-    fn unknown_variables_are_told_and_others_are_not_looked_at() {
-        let (settings, unknown) = from_env(&[
-            ("PATH", "/"),
-            ("ZMQ2WS_MAX_LAGG", "secret"),
-            ("ZMQ2WS_SERVICE_HOST", "secret"),
-        ])
-        .unwrap();
-        assert_eq!(settings, Settings::default());
-        assert_eq!(
-            unknown,
-            [
-                "ZMQ2WS_MAX_LAGG: unknown variable; did you mean ZMQ2WS_MAX_LAG?",
-                "ZMQ2WS_SERVICE_HOST: unknown variable",
-            ]
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_variable_that_is_not_utf8_is_refused() {
-        use std::os::unix::ffi::OsStringExt;
-        let value = OsString::from_vec(b"\xff".to_vec());
-        let error = Settings::from_env([("ZMQ2WS_LISTEN".into(), value)]).unwrap_err();
-        assert_eq!(error.setting, "ZMQ2WS_LISTEN");
     }
 
     #[test]
@@ -327,7 +177,7 @@ mod tests {
         );
         assert_eq!(
             toml_error("format = ['raw']"),
-            "z.toml: format: '[\\\"raw\\\"]': expected a string, a number, true or false"
+            "z.toml: format: '[\\'raw\\']': expected a string, a number, true or false"
         );
         assert!(toml_error("[limits]\nmax-lag = 5").starts_with("z.toml: limits: "));
         assert!(toml_error("config = 'b.toml'").ends_with("a file cannot name another"));
@@ -337,6 +187,24 @@ mod tests {
         );
         assert!(toml_error("format = 'raw'\nformat = 'raw'").starts_with("z.toml: line 2: "));
         assert!(toml_error(&format!("x = '{}'", "y".repeat(1 << 16))).len() < 1024);
+    }
+
+    #[test]
+    fn a_number_or_a_switch_may_stand_for_its_text() {
+        let toml =
+            "history = 0x10\nmax-lag = 1_000\nrcvhwm = 1.5\ndemo = true\norigin = [1, 'a', false]";
+        let settings = Settings::from_toml(toml, "z.toml").unwrap();
+        let text = |name| settings.text(name).unwrap();
+        assert_eq!(
+            ["history", "max-lag", "rcvhwm", "demo"].map(text),
+            ["16", "1000", "1.5", "true"]
+        );
+        assert_eq!(settings.origin, Some(vec!["1".into(), "a".into(), "false".into()]));
+        assert!(
+            toml_error("history = 9223372036854775808").contains("'9223372036854775808': expected")
+        );
+        assert!(toml_error("history = 1979-05-27").contains("'1979-05-27': expected a string"));
+        assert!(toml_error("origin = ['a', []]").contains("expected an array"));
     }
 
     /// Pieces that make most inputs TOML, so that the random texts get past the parser.

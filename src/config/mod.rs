@@ -2,6 +2,8 @@
 
 mod bounds;
 mod check;
+#[cfg(feature = "cli")]
+mod command;
 mod layers;
 mod resolve;
 mod security;
@@ -16,14 +18,17 @@ use crate::feed::LagPolicy;
 use crate::intake::{Counter, Decode};
 use crate::message::TopicFrom;
 use crate::net::ListenAddr;
-use crate::source::{Endpoint, Security, SocketKind};
+use crate::source::{Endpoint, SocketKind};
 use crate::wire::{Format, Payload};
 
 pub(crate) use bounds::Invalid;
+#[cfg(feature = "cli")]
+pub use command::DEFAULT_BIND;
 #[cfg(fuzzing)]
 pub(crate) use layers::fuzz_config;
-pub use resolve::DEFAULT_BIND;
+pub(crate) use security::{GivenSecret, SecurityConfig};
 pub use settings::Settings;
+#[cfg(feature = "cli")]
 pub use values::Text;
 
 /// What a gateway is to be. Each field names the flag that sets it.
@@ -50,7 +55,7 @@ pub(crate) struct Config {
     /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
     pub(crate) heartbeat: Duration,
     /// `--curve-…`, `--plain-…`: the security of all endpoints.
-    pub(crate) security: Security,
+    pub(crate) security: SecurityConfig,
     /// `--max-message`: larger upstream messages are dropped, bytes over all parts.
     pub(crate) message_bytes_max: usize,
 

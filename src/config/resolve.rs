@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::access::OriginPolicy;
 use crate::config::bounds::{self, Count, Invalid, Size, Span};
 use crate::config::values::{self, Text};
-use crate::config::{Config, Settings, SiteConfig};
+use crate::config::{Config, GivenSecret, SecurityConfig, Settings, SiteConfig};
 use crate::error::ConfigError;
 use crate::feed::LagPolicy;
 use crate::intake::Decode;
@@ -16,24 +16,7 @@ use crate::net::ListenAddr;
 use crate::source::{Attach, Endpoint, SocketKind};
 use crate::wire::Payload;
 
-/// Bound by the command when neither `--connect` nor `--bind` is given.
-pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
-const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
-
 impl Settings {
-    /// The addresses that the command uses where none are given, in their place: a library opens nothing that nobody
-    /// asked for.
-    #[must_use]
-    pub fn or_default_addresses(mut self) -> Self {
-        if list(&self.connect).is_empty() && list(&self.bind).is_empty() {
-            self.bind = Some(vec![DEFAULT_BIND.into()]);
-        }
-        if list(&self.listen).is_empty() {
-            self.listen = Some(vec![DEFAULT_LISTEN.into()]);
-        }
-        self
-    }
-
     /// Reads every value and takes the default where none is given. What a value must be, alone and against others,
     /// [`Config::check`] says.
     ///
@@ -41,10 +24,9 @@ impl Settings {
     ///
     /// The first text that cannot be read, with the flag, variable or key that gave it.
     pub(crate) fn to_config(&self) -> Result<Config, ConfigError> {
-        let endpoints = self.endpoints()?;
         Ok(Config {
-            security: self.security(&endpoints)?,
-            endpoints,
+            endpoints: self.endpoints()?,
+            security: self.security(),
             socket: self.read("socket", &self.socket, SocketKind::Sub)?,
             subscribe: self.prefixes(),
             on_demand: self.switch("on-demand", &self.on_demand)?,
@@ -97,27 +79,9 @@ impl Settings {
 
     /// The error for a value that was read and cannot be used.
     pub(crate) fn refuse_invalid(&self, invalid: &Invalid) -> ConfigError {
-        let text = self.text(invalid.name);
+        let text = self.text(invalid.name).filter(|_| !invalid.is_secret);
         let value = text.as_deref().unwrap_or(&invalid.value);
         self.refuse(invalid.name, value, &*invalid.reason)
-    }
-
-    /// Whether `--check` was given.
-    ///
-    /// # Errors
-    ///
-    /// Neither `true` nor `false`.
-    pub fn is_check(&self) -> Result<bool, ConfigError> {
-        self.switch("check", &self.check)
-    }
-
-    /// Whether `--demo` was given.
-    ///
-    /// # Errors
-    ///
-    /// Neither `true` nor `false`.
-    pub fn is_demo(&self) -> Result<bool, ConfigError> {
-        self.switch("demo", &self.demo)
     }
 
     /// Reads the `value` of the setting `name`, or takes the `default`.
@@ -145,6 +109,20 @@ impl Settings {
 
     fn endpoint(&self, name: &str, text: &str, attach: Attach) -> Result<Endpoint, ConfigError> {
         Endpoint::parse(text, attach).map_err(|reason| self.refuse(name, text, reason))
+    }
+
+    fn security(&self) -> SecurityConfig {
+        let text = |text: &Option<Text>| text.as_deref().map(str::to_owned);
+        let file = |name, path: &Option<Text>| {
+            path.as_deref().map(|path| GivenSecret::read(name, path.as_ref()))
+        };
+        SecurityConfig {
+            curve_secret_key: file("curve-secret-key-file", &self.curve_secret_key_file),
+            curve_server_key: text(&self.curve_server_key),
+            curve_public_key: text(&self.curve_public_key),
+            plain_user: text(&self.plain_user),
+            plain_password: file("plain-password-file", &self.plain_password_file),
+        }
     }
 
     fn prefixes(&self) -> Vec<Vec<u8>> {
@@ -185,7 +163,7 @@ impl Settings {
         self.read_with("metrics", &self.metrics, None, |text| text.parse().map(Some))
     }
 
-    fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
+    pub(super) fn switch(&self, name: &str, value: &Option<Text>) -> Result<bool, ConfigError> {
         self.read_with(name, value, false, values::switch)
     }
 
@@ -213,7 +191,7 @@ impl Settings {
     }
 }
 
-fn list(texts: &Option<Vec<Text>>) -> &[Text] {
+pub(super) fn list(texts: &Option<Vec<Text>>) -> &[Text] {
     texts.as_deref().unwrap_or_default()
 }
 
@@ -225,7 +203,6 @@ mod tests {
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
-        let settings = settings.or_default_addresses();
         let config = settings.to_config().map_err(|error| error.to_string())?;
         let checked = config.check(false);
         checked.map_err(|invalid| settings.refuse_invalid(&invalid).to_string())?;
@@ -243,7 +220,6 @@ mod tests {
     fn defaults_are_those_of_the_help() {
         let config = config("").unwrap();
         let seconds = Duration::from_secs;
-        assert_eq!(config.endpoints.len(), 1);
         assert_eq!(config.socket, SocketKind::Sub);
         assert_eq!(config.subscribe, [b""]);
         assert!(!config.on_demand);
@@ -251,7 +227,7 @@ mod tests {
         assert_eq!((config.decode, config.sequence), (Decode::None, None));
         assert_eq!((config.rcvhwm, config.heartbeat), (10_000, seconds(5)));
         assert_eq!(config.message_bytes_max, 16 << 20);
-        assert_eq!((config.listen.len(), config.reuse_port), (1, false));
+        assert!(!config.reuse_port);
         assert_eq!((config.format, config.payload), (None, Payload::Auto));
         assert_eq!((config.history_messages_max, config.history_bytes()), (1_000, 8 << 20));
         assert_eq!((config.last_value, config.last_value_topics_max), (false, 10_000));
@@ -380,7 +356,6 @@ mod tests {
             assert!(error.starts_with(start), "{error}");
         };
         refused("listen = ['a:1', 'a:1']", "z.toml: listen: 'a:1': is given twice");
-        refused("metrics = '127.0.0.1:8080'", "z.toml: metrics: '127.0.0.1:8080': is also");
         refused("www = '/'\nno-www = true", "z.toml: www: '/': conflicts with --no-www");
         refused(
             "max-memory = '1MiB'",

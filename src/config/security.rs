@@ -1,14 +1,15 @@
-//! Gives the settings of ZeroMQ's security their meaning: which of them belong together, and what is in their files.
-//! Shows nothing of what these hold.
+//! Decides which settings of ZeroMQ's security belong together, and for which endpoints: the only place, for what was typed
+//! and for what a host program sets. Shows nothing of what they hold.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::config::Settings;
-use crate::config::values::Text;
-use crate::error::ConfigError;
+use crate::config::Config;
+use crate::config::bounds::Invalid;
+use crate::config::check::flag_of;
 use crate::source::{
     Attach, Endpoint, PublicKey, Secret, SecretKey, Security, has_curve, needs_system_libzmq,
 };
@@ -16,134 +17,233 @@ use crate::source::{
 /// No certificate is as long; /dev/zero is longer.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// What a file held, and whether everybody on this host may read it.
+/// What was said of ZeroMQ's security, as it came. [`Config::security`] makes sense of it.
+#[derive(Clone, Default)]
+pub(crate) struct SecurityConfig {
+    /// `--curve-secret-key-file`: the key of this end, alone or in a certificate.
+    pub(crate) curve_secret_key: Option<GivenSecret>,
+    /// `--curve-server-key`: the public key of publishers, in Z85.
+    pub(crate) curve_server_key: Option<String>,
+    /// `--curve-public-key`: what belongs to the secret key, in Z85.
+    pub(crate) curve_public_key: Option<String>,
+    /// `--plain-user`: what publishers are told.
+    pub(crate) plain_user: Option<String>,
+    /// `--plain-password-file`: the user's password.
+    pub(crate) plain_password: Option<GivenSecret>,
+}
+
+/// A secret, or why there is none, and who gave it.
+#[derive(Clone)]
+pub(crate) struct GivenSecret {
+    /// The name of the setting.
+    name: &'static str,
+    text: Result<Secret, String>,
+    file: Option<SecretFile>,
+}
+
+#[derive(Clone)]
 struct SecretFile {
-    text: Secret,
+    path: PathBuf,
+    /// Whether everybody on this host may read it.
     is_exposed: bool,
 }
 
-type Given<'a> = (&'static str, &'a Text);
+impl GivenSecret {
+    /// What the setting `name` holds itself.
+    pub(crate) fn new(name: &'static str, text: &str) -> Self {
+        Self { name, text: Ok(Secret::new(text.to_owned())), file: None }
+    }
 
-impl Settings {
-    /// The security of the `endpoints`, each of which can have it.
-    pub(super) fn security(&self, endpoints: &[Endpoint]) -> Result<Security, ConfigError> {
-        let curve = [
-            ("curve-secret-key-file", &self.curve_secret_key_file),
-            ("curve-server-key", &self.curve_server_key),
-            ("curve-public-key", &self.curve_public_key),
-        ];
-        let plain =
-            [("plain-user", &self.plain_user), ("plain-password-file", &self.plain_password_file)];
-        let (security, given) = match (first_given(&curve), first_given(&plain)) {
+    /// What is in the file that the setting `name` names, but for the end of its last line, which is the editor's. It is
+    /// read here and never again: it may be a pipe.
+    pub(crate) fn read(name: &'static str, path: &Path) -> Self {
+        let (text, is_exposed) = match read_secret(path) {
+            Ok((text, is_exposed)) => (Ok(text), is_exposed),
+            Err(reason) => (Err(reason), false),
+        };
+        Self { name, text, file: Some(SecretFile { path: path.to_owned(), is_exposed }) }
+    }
+
+    /// The name of the setting.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The text, unless the file could not be read.
+    fn text(&self) -> Result<&str, Invalid> {
+        match &self.text {
+            Ok(secret) => Ok(secret.as_str()),
+            Err(reason) => Err(self.refuse(reason.as_str())),
+        }
+    }
+
+    fn refuse(&self, reason: impl Into<String>) -> Invalid {
+        match &self.file {
+            Some(file) => Invalid::new(self.name, file.path.display(), reason),
+            None => Invalid::secret(self.name, reason),
+        }
+    }
+
+    /// Whether it is a key where there should have been the path of a file.
+    fn is_key_for_path(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| {
+            let path = file.path.to_str().unwrap_or_default();
+            SecretKey::parse(path).is_ok() && !file.path.exists()
+        })
+    }
+
+    /// The security, with a warning where the secret is none.
+    fn secure(&self, security: Security) -> Security {
+        match &self.file {
+            Some(SecretFile { path, is_exposed: true }) => {
+                security.with_exposed_file(path.display().to_string())
+            }
+            _ => security,
+        }
+    }
+}
+
+impl Config {
+    /// The security of all endpoints, each of which can have it.
+    ///
+    /// # Errors
+    ///
+    /// What does not belong together, cannot be read, or is not for an endpoint that there is.
+    pub(crate) fn security(&self) -> Result<Security, Invalid> {
+        let (settings, endpoints) = (&self.security, &*self.endpoints);
+        let (curve, plain) = (settings.curve_names().next(), settings.plain_names().next());
+        let (security, name) = match (curve, plain) {
             (None, None) => return Ok(Security::default()),
-            (Some((other, _)), Some((name, value))) => {
+            (Some(other), Some(name)) => {
                 let reason =
                     format!("conflicts with --{other}: endpoints have CURVE or PLAIN, not both");
-                return Err(self.refuse(name, value, reason));
+                return Err(settings.refuse(name, reason));
             }
-            (Some(given), None) => (self.curve(endpoints, given)?, given),
-            (None, Some(given)) => (self.plain(given)?, given),
+            (Some(name), None) => (settings.curve(name, endpoints)?, name),
+            (None, Some(name)) => (settings.plain(name)?, name),
         };
-        if self.is_demo()? {
-            let reason =
-                format!("conflicts with --{}: its producer has no ZeroMQ security", given.0);
-            return Err(self.refuse("demo", "true", reason));
+        if plain.is_some() && !is_some_connected(endpoints) {
+            // Perhaps nobody asked for what is bound: it is the default.
+            return Err(settings.refuse(name, "needs --connect"));
+        }
+        if endpoints.is_empty() {
+            return Err(settings.refuse(name, "needs --connect or --bind"));
         }
         for endpoint in endpoints {
-            if let Err(reason) = security.check(endpoint) {
-                return Err(self.refuse_endpoint(endpoint, given, &reason));
-            }
+            let refuse = |reason| Invalid::new(flag_of(endpoint), endpoint, reason);
+            security.check(endpoint).map_err(refuse)?;
         }
         Ok(security)
     }
+}
 
-    fn curve(&self, endpoints: &[Endpoint], given: Given<'_>) -> Result<Security, ConfigError> {
-        if let Some(path) = &self.curve_secret_key_file
-            && SecretKey::parse(path).is_ok()
-            && !Path::new(&**path).exists()
-        {
-            let reason = "expected a file that holds the key, not the key itself, which others see in the list of processes";
-            return Err(self.refuse("curve-secret-key-file", "…", reason));
+impl SecurityConfig {
+    /// The settings of CURVE that were given.
+    fn curve_names(&self) -> impl Iterator<Item = &'static str> {
+        [
+            self.curve_secret_key.as_ref().map(|secret| secret.name),
+            self.curve_server_key.as_ref().map(|_| "curve-server-key"),
+            self.curve_public_key.as_ref().map(|_| "curve-public-key"),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// The settings of PLAIN that were given.
+    fn plain_names(&self) -> impl Iterator<Item = &'static str> {
+        [
+            self.plain_user.as_ref().map(|_| "plain-user"),
+            self.plain_password.as_ref().map(|secret| secret.name),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Says of the setting `name` what is wrong with it, with its value unless that is a secret.
+    fn refuse(&self, name: &'static str, reason: impl Into<String>) -> Invalid {
+        let texts = [
+            ("curve-server-key", &self.curve_server_key),
+            ("curve-public-key", &self.curve_public_key),
+            ("plain-user", &self.plain_user),
+        ];
+        if let Some((_, Some(text))) = texts.into_iter().find(|(it, _)| *it == name) {
+            return Invalid::new(name, text, reason);
+        }
+        let secrets = [&self.curve_secret_key, &self.plain_password];
+        match secrets.into_iter().flatten().find(|secret| secret.name == name) {
+            Some(secret) => secret.refuse(reason),
+            None => Invalid::secret(name, reason),
+        }
+    }
+
+    /// CURVE, of which the setting `name` was given.
+    fn curve(&self, name: &'static str, endpoints: &[Endpoint]) -> Result<Security, Invalid> {
+        if let Some(secret) = self.curve_secret_key.as_ref().filter(|it| it.is_key_for_path()) {
+            let reason =
+                "expected a file that holds the key, not the key itself, which others may see here";
+            return Err(Invalid::secret(secret.name, reason));
         }
         if !has_curve() {
-            return Err(self.refuse(given.0, given.1, needs_system_libzmq("CURVE")));
+            return Err(self.refuse(name, needs_system_libzmq("CURVE")));
         }
-        let Some(path) = &self.curve_secret_key_file else {
+        let Some(secret) = &self.curve_secret_key else {
             let reason = "needs --curve-secret-key-file, this gateway's own key";
-            return Err(self.refuse(given.0, given.1, reason));
+            return Err(self.refuse(name, reason));
         };
-        let refuse_file = |reason| self.refuse("curve-secret-key-file", path, reason);
-        let file = read_secret(path).map_err(refuse_file)?;
-        let secret_key = secret_key(file.text.as_str()).map_err(refuse_file)?;
-        let own_public_key = secret_key.public_key().map_err(refuse_file)?;
-        if let Some(text) = &self.curve_public_key {
-            let refuse = |reason: String| self.refuse("curve-public-key", text, reason);
-            if PublicKey::parse(text).map_err(refuse)? != own_public_key {
-                return Err(refuse("does not belong to the key in --curve-secret-key-file".into()));
-            }
+        let secret_key = secret_key(secret.text()?).map_err(|reason| secret.refuse(reason))?;
+        let own_public_key = secret_key.public_key().map_err(|reason| secret.refuse(reason))?;
+        let public_key = self.public_key("curve-public-key", self.curve_public_key.as_deref())?;
+        if public_key.is_some_and(|key| key != own_public_key) {
+            let reason = format!("does not belong to the key in --{}", secret.name);
+            return Err(self.refuse("curve-public-key", reason));
         }
-        let server_key =
-            self.read_with("curve-server-key", &self.curve_server_key, None, |text| {
-                PublicKey::parse(text).map(Some)
-            })?;
-        if let Some(text) = &self.curve_server_key
-            && endpoints.iter().all(|endpoint| endpoint.attach() == Attach::Bind)
-        {
+        let server_key = self.public_key("curve-server-key", self.curve_server_key.as_deref())?;
+        if server_key.is_some() && !is_some_connected(endpoints) {
             let reason = "is for --connect; with --bind, publishers need this gateway's public key as theirs";
-            return Err(self.refuse("curve-server-key", text, reason));
+            return Err(self.refuse("curve-server-key", reason));
         }
-        let security = Security::curve(secret_key, server_key).map_err(refuse_file)?;
-        Ok(if file.is_exposed { security.with_exposed_file(path.to_string()) } else { security })
+        let security = Security::curve(secret_key, server_key);
+        security.map(|it| secret.secure(it)).map_err(|reason| secret.refuse(reason))
     }
 
-    fn plain(&self, given: Given<'_>) -> Result<Security, ConfigError> {
-        let (user, path) = match (&self.plain_user, &self.plain_password_file) {
-            (Some(user), Some(path)) => (user, path),
+    fn public_key(
+        &self,
+        name: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<PublicKey>, Invalid> {
+        text.map(PublicKey::parse).transpose().map_err(|reason| self.refuse(name, reason))
+    }
+
+    /// PLAIN, of which the setting `name` was given.
+    fn plain(&self, name: &'static str) -> Result<Security, Invalid> {
+        let (user, password) = match (&self.plain_user, &self.plain_password) {
+            (Some(user), Some(password)) => (user, password),
             (user, _) => {
                 let other = if user.is_some() { "--plain-password-file" } else { "--plain-user" };
-                return Err(self.refuse(given.0, given.1, format!("needs {other}")));
+                return Err(self.refuse(name, format!("needs {other}")));
             }
         };
-        let refuse_file = |reason| self.refuse("plain-password-file", path, reason);
-        let file = read_secret(path).map_err(refuse_file)?;
-        // A password may begin or end with blanks; the line's end is the editor's.
-        let text = file.text.as_str();
-        let line = text.strip_suffix('\n').unwrap_or(text);
-        let password = line.strip_suffix('\r').unwrap_or(line);
-        let security = Security::plain(user, password).map_err(|reason| {
-            if reason.contains("user") {
-                self.refuse("plain-user", user, reason)
-            } else {
-                refuse_file(reason)
-            }
+        let security = Security::plain(user, password.text()?).map_err(|reason| {
+            let is_of_user = reason.contains("user");
+            self.refuse(if is_of_user { "plain-user" } else { password.name }, reason)
         })?;
-        Ok(if file.is_exposed { security.with_exposed_file(path.to_string()) } else { security })
-    }
-
-    /// Names the endpoint that cannot have the security, or the setting that nobody's endpoint goes with.
-    fn refuse_endpoint(
-        &self,
-        endpoint: &Endpoint,
-        (name, value): Given<'_>,
-        reason: &str,
-    ) -> ConfigError {
-        let is_given = |texts: &Option<Vec<Text>>| texts.as_ref().is_some_and(|it| !it.is_empty());
-        match endpoint.attach() {
-            Attach::Connect => self.refuse("connect", &endpoint.to_string(), reason),
-            // Perhaps nobody asked for this endpoint: it is the default.
-            Attach::Bind if name.starts_with("plain") && !is_given(&self.connect) => {
-                self.refuse(name, value, "needs --connect")
-            }
-            Attach::Bind => self.refuse("bind", &endpoint.to_string(), reason),
-        }
+        Ok(password.secure(security))
     }
 }
 
-fn first_given<'a>(settings: &[(&'static str, &'a Option<Text>)]) -> Option<Given<'a>> {
-    settings.iter().find_map(|(name, value)| value.as_ref().map(|value| (*name, value)))
+/// The names of what was given.
+impl fmt::Debug for SecurityConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.curve_names().chain(self.plain_names())).finish()
+    }
 }
 
-fn read_secret(path: &str) -> Result<SecretFile, String> {
+fn is_some_connected(endpoints: &[Endpoint]) -> bool {
+    endpoints.iter().any(|endpoint| endpoint.attach() == Attach::Connect)
+}
+
+/// What a file holds, and whether everybody on this host may read it.
+fn read_secret(path: &Path) -> Result<(Secret, bool), String> {
     /// The permission bits of those who neither own a file nor are of its group.
     const OTHERS: u32 = 0o007;
     let read = || {
@@ -159,8 +259,11 @@ fn read_secret(path: &str) -> Result<SecretFile, String> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err("expected a file of at most 64 KiB".into());
     }
-    let text = String::from_utf8(bytes).map_err(|_| "expected a file in UTF-8")?;
-    Ok(SecretFile { text: Secret::new(text), is_exposed })
+    let mut text = String::from_utf8(bytes).map_err(|_| "expected a file in UTF-8")?;
+    // A password may begin or end with blanks.
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    text.truncate(line.strip_suffix('\r').unwrap_or(line).len());
+    Ok((Secret::new(text), is_exposed))
 }
 
 /// The secret key in a file: alone, or in a certificate as CZMQ and pyzmq write them (ZeroMQ RFC 4).

@@ -3,23 +3,66 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use crate::config::layers::Layer;
 use crate::config::values::Text;
 
-const UPSTREAM: &str = "Upstream (ZeroMQ)";
-const DOWNSTREAM: &str = "Downstream (clients)";
-const LIMITS: &str = "Limits";
-const ACCESS: &str = "Access";
-const OPERATION: &str = "Operation";
+/// The groups of `--help`.
+#[cfg(feature = "cli")]
+mod heading {
+    pub(super) const UPSTREAM: &str = "Upstream (ZeroMQ)";
+    pub(super) const DOWNSTREAM: &str = "Downstream (clients)";
+    pub(super) const LIMITS: &str = "Limits";
+    pub(super) const ACCESS: &str = "Access";
+    pub(super) const OPERATION: &str = "Operation";
+}
+#[cfg(feature = "cli")]
+use heading::{ACCESS, DOWNSTREAM, LIMITS, OPERATION, UPSTREAM};
 
-/// Every setting as it was typed: each field is a flag (`--max-lag`), a variable (`ZMQ2WS_MAX_LAG`)
-/// and a key in the TOML file (`max-lag`). `None` is the default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args, Serialize, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Settings {
+/// Makes [`Settings`] of its fields. What is in `arg` is for clap, and is left out of a library without the command.
+macro_rules! settings {
+    ($($(#[doc = $doc:tt])* $(#[arg($($arg:tt)*)])* pub $name:ident: $type:ty,)*) => {
+        /// Every setting as it was typed: each field is a flag (`--max-lag`), a variable (`ZMQ2WS_MAX_LAG`)
+        /// and a key in the TOML file (`max-lag`). `None` is the default.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        #[cfg_attr(feature = "cli", derive(clap::Args))]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[doc = $doc])* $(#[cfg_attr(feature = "cli", arg($($arg)*))])* pub $name: $type,)*
+
+            /// Where each setting came from, by name; what is absent came from a flag, or from code.
+            #[cfg_attr(feature = "cli", arg(skip))]
+            pub(super) layers: BTreeMap<String, Layer>,
+        }
+
+        impl Settings {
+            /// Every setting by its name, which is that of its flag.
+            pub(super) fn slots(&mut self) -> BTreeMap<String, Slot<'_>> {
+                BTreeMap::from([$((stringify!($name).replace('_', "-"), Slot::from(&mut self.$name)),)*])
+            }
+        }
+    };
+}
+
+/// The place of one setting.
+#[derive(Debug)]
+pub(super) enum Slot<'a> {
+    One(&'a mut Option<Text>),
+    List(&'a mut Option<Vec<Text>>),
+}
+
+impl<'a> From<&'a mut Option<Text>> for Slot<'a> {
+    fn from(text: &'a mut Option<Text>) -> Self {
+        Self::One(text)
+    }
+}
+
+impl<'a> From<&'a mut Option<Vec<Text>>> for Slot<'a> {
+    fn from(texts: &'a mut Option<Vec<Text>>) -> Self {
+        Self::List(texts)
+    }
+}
+
+settings! {
     /// Connect to a publisher: tcp://HOST:PORT or ipc://PATH; or listen to what RADIO sockets send to a multicast group
     /// or to this machine: udp://GROUP:PORT, udp://INTERFACE;GROUP:PORT or udp://ADDRESS:PORT (repeatable)
     #[arg(short, long, value_name = "ENDPOINT", help_heading = UPSTREAM)]
@@ -202,9 +245,4 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_name = "true|false", help_heading = OPERATION)]
     pub demo: Option<Text>,
-
-    /// Where each setting came from, by name; what is absent came from a flag, or from code.
-    #[arg(skip)]
-    #[serde(skip)]
-    pub(super) layers: BTreeMap<String, Layer>,
 }

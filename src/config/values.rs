@@ -2,14 +2,11 @@
 //! name.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
-use serde::ser::{Serialize, Serializer};
 
 /// A value as it was typed, not yet read. In TOML a number, `true` or `false` may stand for its
 /// text.
@@ -41,44 +38,6 @@ impl FromStr for Text {
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         Ok(text.into())
-    }
-}
-
-impl Serialize for Text {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Text {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(TextVisitor)
-    }
-}
-
-struct TextVisitor;
-
-impl Visitor<'_> for TextVisitor {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, a number, true or false")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Text, E> {
-        Ok(text.into())
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Text, E> {
-        Ok(number.to_string().into())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Text, E> {
-        Ok(number.to_string().into())
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Text, E> {
-        Ok(value.to_string().into())
     }
 }
 

@@ -86,12 +86,17 @@ impl Builder {
     /// # Ok::<(), zmq2ws::Error>(())
     /// ```
     pub fn from_toml(text: &str, file: &str) -> Result<Self, Error> {
-        Ok(Self::from_settings(Settings::from_toml(text, file)?)?)
+        Ok(Self::read(Settings::from_toml(text, file)?)?)
     }
 
     /// For the command: settings as they were typed.
+    #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+        Self::read(settings)
+    }
+
+    fn read(settings: Settings) -> Result<Self, ConfigError> {
         Ok(Self::with_config(settings.to_config()?, Some(Box::new(settings))))
     }
 
@@ -107,7 +112,7 @@ impl Builder {
         match Endpoint::parse(text, attach) {
             Ok(endpoint) => self.config.endpoints.push(endpoint),
             Err(reason) => {
-                let invalid = || self_made(&Invalid { name, value: text.to_owned(), reason });
+                let invalid = || self_made(&Invalid::new(name, text, reason));
                 self.invalid.get_or_insert_with(invalid);
             }
         }
@@ -256,8 +261,9 @@ impl Builder {
     /// opened. Nothing stays open then.
     pub fn build(self) -> Result<Gateway, Error> {
         self.check()?;
+        let security = self.config.security().map_err(|invalid| self.refuse(&invalid))?;
         let context = self.context.unwrap_or_default();
-        Gateway::open(self.config, &context, self.hooks)
+        Gateway::open(self.config, security, &context, self.hooks)
     }
 
     /// Builds the gateway on a thread of its own, where it stays, and runs it there. Returns when it is open.
@@ -281,11 +287,14 @@ impl Builder {
 
 /// The error for what a method was given: settings are called as their methods are.
 fn self_made(invalid: &Invalid) -> ConfigError {
-    let mut words = invalid.reason.split(' ').map(|word| match word.strip_prefix("--") {
+    let text = &*invalid.reason;
+    // What is to be typed stays as it is.
+    let (sentence, command) = text.split_at(text.find(" cargo ").unwrap_or(text.len()));
+    let words = sentence.split(' ').map(|word| match word.strip_prefix("--") {
         Some(flag) => flag.replace('-', "_"),
         None => word.to_owned(),
     });
-    let reason = words.by_ref().collect::<Vec<_>>().join(" ");
+    let reason = words.collect::<Vec<_>>().join(" ") + command;
     ConfigError { setting: invalid.name.replace('-', "_"), value: invalid.value.clone(), reason }
 }
 

@@ -4,6 +4,7 @@ mod adopt;
 mod builder;
 mod handle;
 mod running;
+mod security;
 mod settings;
 mod stats;
 
@@ -37,7 +38,7 @@ use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
 use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
 use crate::session::{EngineSessions, Timing};
-use crate::source::{Endpoint, Source, SourceConfig};
+use crate::source::{Security, Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::{Deflater, Encoding};
 
@@ -105,11 +106,16 @@ impl Gateway {
     }
 
     /// Opens every endpoint and listener.
-    fn open(config: Config, zmq: &zmq::Context, hooks: BuilderHooks) -> Result<Self, Error> {
+    fn open(
+        config: Config,
+        security: Security,
+        zmq: &zmq::Context,
+        hooks: BuilderHooks,
+    ) -> Result<Self, Error> {
         let clients_wanted = config.clients_max;
         let Room { clients_max, connections_max } = room_for(clients_wanted);
         let listeners = open_listeners(&config)?;
-        let sources = open_sources(&config, zmq)?;
+        let sources = open_sources(&config, security, zmq)?;
         let BuilderHooks { authorize, map, on_event } = hooks;
         let (user_timeout, message_bytes_max) = (config.write_timeout, config.message_bytes_max);
         let topics_max = config.topics_max;
@@ -301,24 +307,24 @@ fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
     Ok(doors)
 }
 
-fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Error> {
+fn open_sources(
+    config: &Config,
+    security: Security,
+    zmq: &zmq::Context,
+) -> Result<Vec<Source>, Error> {
+    if let Some(file) = security.exposed_file() {
+        let file = file.escape_debug();
+        log::warn!("{file} holds a secret, and everybody on this host can read it: chmod o-rwx");
+    }
     let source_config = SourceConfig {
         socket: config.socket,
         subscribe: if config.on_demand { Vec::new() } else { config.subscribe.clone() },
         rcvhwm: i32::try_from(config.rcvhwm).unwrap_or(i32::MAX),
         heartbeat: config.heartbeat,
         message_bytes_max: config.message_bytes_max,
-        security: config.security.clone(),
+        security,
     };
-    if let Some(file) = config.security.exposed_file() {
-        let file = file.escape_debug();
-        log::warn!("{file} holds a secret, and everybody on this host can read it: chmod o-rwx");
-    }
-    let open = |endpoint: &Endpoint| {
-        let insecure = |reason| Error::Endpoint { endpoint: endpoint.to_string(), reason };
-        config.security.check(endpoint).map_err(insecure)?;
-        Source::open(zmq, endpoint, &source_config)
-    };
+    let open = |endpoint| Source::open(zmq, endpoint, &source_config);
     config.endpoints.iter().map(open).collect()
 }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use crate::support::http::{Connection, Response, get};
+#[cfg(feature = "cli")]
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{Frame, Raw, TEXT};
@@ -19,6 +20,7 @@ pub(crate) const CLIENTS: &str = "zmq2ws_clients{transport=\"socketio\"}";
 pub(crate) const SEPARATOR: char = '\u{1e}';
 
 /// A gateway with a publisher that it listens to.
+#[cfg(feature = "cli")]
 pub(crate) fn stage(args: &[&str]) -> (Gateway, Publisher) {
     let gateway = Gateway::start(args);
     let publisher = Publisher::connect(&gateway.endpoints[0]);

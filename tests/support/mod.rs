@@ -8,6 +8,7 @@ pub(crate) mod host;
 pub(crate) mod hosts;
 pub(crate) mod http;
 pub(crate) mod node;
+#[cfg(feature = "cli")]
 pub(crate) mod process;
 pub(crate) mod publisher;
 #[path = "../../src/test_events.rs"]

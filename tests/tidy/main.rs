@@ -2,6 +2,8 @@
 //! who may look at a clock or a socket, and how long things may be.
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
+mod flags;
+mod packages;
 mod public_api;
 mod public_docs;
 mod text;

@@ -150,6 +150,6 @@ fn signature(item: &str, named: &str) -> String {
     if is_whole { one_line(item) } else { head() }
 }
 
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -12,12 +12,12 @@ use crate::support::http::RECEIVED;
 use crate::support::process::Gateway;
 use crate::support::{TempDir, pass};
 
-fn z85(key: &[u8]) -> String {
+pub(crate) fn z85(key: &[u8]) -> String {
     zmq::z85_encode(key).unwrap()
 }
 
 /// A publisher that is a CURVE server, for whoever knows its public key.
-fn server(pair: &CurveKeyPair) -> Publisher {
+pub(crate) fn server(pair: &CurveKeyPair) -> Publisher {
     Publisher::new(|_, socket| {
         socket.set_curve_server(true).unwrap();
         socket.set_curve_secretkey(&pair.secret_key).unwrap();
@@ -26,7 +26,7 @@ fn server(pair: &CurveKeyPair) -> Publisher {
 }
 
 /// A publisher that connects to a CURVE server.
-fn client(server_key: &[u8]) -> Publisher {
+pub(crate) fn client(server_key: &[u8]) -> Publisher {
     let own = CurveKeyPair::new().unwrap();
     Publisher::new(|_, socket| {
         socket.set_curve_serverkey(server_key).unwrap();

@@ -5,6 +5,7 @@
 //! `ZMQ2WS_TEST_LIBZMQ=system` they fail where it has neither.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
+mod builder;
 mod curve;
 mod multicast;
 mod plain;

@@ -8,10 +8,10 @@ use crate::publishers::{Judge, Publisher};
 use crate::support::TempDir;
 use crate::support::process::Gateway;
 
-type Admitted = Arc<Mutex<Vec<Vec<u8>>>>;
+pub(crate) type Admitted = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// A publisher that lets in who is `admitted`.
-fn publisher(admitted: &Admitted) -> Publisher {
+pub(crate) fn publisher(admitted: &Admitted) -> Publisher {
     Publisher::new(|context, socket| {
         let judge = Judge::start(context, admitted);
         socket.set_zap_domain("feeds").unwrap();
@@ -20,7 +20,7 @@ fn publisher(admitted: &Admitted) -> Publisher {
     })
 }
 
-fn admitted(credentials: &str) -> Admitted {
+pub(crate) fn admitted(credentials: &str) -> Admitted {
     Arc::new(Mutex::new(vec![credentials.as_bytes().to_vec()]))
 }
 

@@ -1,10 +1,11 @@
 //! Publishers with keys and passwords, those who judge these, and what shows that a gateway was let in or not.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use crate::support::http::RECEIVED;
+use crate::support::http::{RECEIVED, metrics, wait_for_metric};
 use crate::support::process::Gateway;
 use crate::support::websocket::Raw;
 use crate::support::{PATIENCE, wait_for};
@@ -52,7 +53,13 @@ impl Publisher {
     /// Waits until the gateway is let in and has subscribed, and sees that messages get through.
     #[track_caller]
     pub(crate) fn assert_heard_by(&self, gateway: &Gateway) {
-        let mut client = Raw::open(gateway.address, "/ws?format=json");
+        self.assert_heard_at(gateway.address);
+    }
+
+    /// The same for a gateway whose clients connect to `address`.
+    #[track_caller]
+    pub(crate) fn assert_heard_at(&self, address: SocketAddr) {
+        let mut client = Raw::open(address, "/ws?format=json");
         let subscription = self.socket.recv_bytes(0).expect("a subscription");
         assert_eq!(subscription, b"\x01");
         self.socket.send_multipart(["t", "secret words"], 0).unwrap();
@@ -64,18 +71,24 @@ impl Publisher {
     /// message.
     #[track_caller]
     pub(crate) fn assert_refused(&self, gateway: &Gateway, words: &str) {
-        // Twice: it is tried again.
-        for _ in 0..2 {
-            let before = gateway.metrics().get(REFUSED);
-            gateway.wait_for_metric(REFUSED, |count| count > before);
-            let _ = self.socket.send("not for you", zmq::DONTWAIT);
-        }
+        self.assert_refused_at(gateway.address);
         gateway.wait_for_log(words);
-        assert_eq!(gateway.metrics().get(RECEIVED), 0.0);
-        assert_eq!(self.socket.recv_bytes(zmq::DONTWAIT), Err(zmq::Error::EAGAIN));
         for secret in ["JTKVSB%%)wK0E", "hunter2"] {
             assert!(!gateway.log().iter().any(|line| line.contains(secret)), "{:?}", gateway.log());
         }
+    }
+
+    /// Sees that the gateway whose clients connect to `address` was refused, and has got nothing.
+    #[track_caller]
+    pub(crate) fn assert_refused_at(&self, address: SocketAddr) {
+        // Twice: it is tried again.
+        for _ in 0..2 {
+            let before = metrics(address).get(REFUSED);
+            wait_for_metric(address, REFUSED, |count| count > before);
+            let _ = self.socket.send("not for you", zmq::DONTWAIT);
+        }
+        assert_eq!(metrics(address).get(RECEIVED), 0.0);
+        assert_eq!(self.socket.recv_bytes(zmq::DONTWAIT), Err(zmq::Error::EAGAIN));
     }
 }
 
