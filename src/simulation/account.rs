@@ -10,6 +10,8 @@ pub(super) enum Seen {
     Message(usize),
     /// How many are missing, where that is known, and whether because the client lagged.
     Gap(Option<usize>, bool),
+    /// A gap before it, of unknown length, stands for all that is missing up to this message.
+    ToldUpTo(usize),
     /// What was lost before it reached the gateway.
     Upstream(Lost),
     Ping,
@@ -52,6 +54,8 @@ struct Missing {
     until: usize,
     /// As that, whichever message comes next.
     until_next: bool,
+    /// As that, whatever comes before it.
+    up_to: usize,
     /// It is not known which of the missing messages a gap tells of, or told of: from then on only sums are right.
     is_vague: bool,
 }
@@ -59,7 +63,8 @@ struct Missing {
 impl Missing {
     /// The message `number` did not come.
     fn pass(&mut self, number: usize) {
-        self.untold += i64::from(!self.until_next && number > self.until);
+        let is_told = self.until_next || number <= self.until.max(self.up_to);
+        self.untold += i64::from(!is_told);
     }
 
     /// A gap told of `missed`; `next` would be the next message that is owed. Returns how many come behind the gap.
@@ -114,6 +119,7 @@ impl Account<'_> {
                     missing.is_vague |= is_lag;
                     missing.until = if *is_lag { missing.until } else { self.joined };
                 }
+                Seen::ToldUpTo(number) => missing.up_to = *number,
                 Seen::Upstream(_) | Seen::Ping | Seen::Pong => {}
                 Seen::Close(code) => closed_with = Some(*code),
             }

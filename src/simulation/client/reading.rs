@@ -63,6 +63,12 @@ impl Client {
                     }
                     other => seen.push(other),
                 }
+                if seen.last() == Some(&Seen::Gap(None, true)) {
+                    // What it lagged while it waited is in it wherever that is: behind the last values that made up for
+                    // some of it, too.
+                    let next = self.run.begins_after + answer.next.seq.0 as usize;
+                    seen.push(Seen::ToldUpTo(next));
+                }
             }
             for message in answer.json["messages"].as_array().unwrap() {
                 seen.push(self.read_object(message, published));
