@@ -71,8 +71,8 @@
 //!
 //! # Invariants
 //!
-//! - One thread does everything; there is no async runtime, and nothing waits but the poller. The only lock is that of the
-//!   inbox of [`Handle`]s, held to move pointers.
+//! - One thread does everything; there is no async runtime, and nothing waits but the poller. The only locks are that of the
+//!   inbox of [`Handle`]s and that of the certificate, held to move pointers.
 //! - Gateways of one process share nothing. A gateway that ends, however that is, leaves no thread, descriptor or file.
 //! - Time and randomness are handed in from the event loop on down, so that a seeded simulation drives everything above
 //!   the sockets (`src/simulation`).

@@ -25,8 +25,8 @@ impl Config {
         self.history_bytes_max.unwrap_or(bounds::HISTORY_BYTES.default.min(bytes_max))
     }
 
-    /// Checks every value. Opens nothing; looks only whether the directory of `--www` exists. `has_context` says whether
-    /// the ZeroMQ context is one that others use.
+    /// Checks every value. Opens nothing; looks only whether the directory of `--www` exists, and what is in the files of
+    /// `--tls-cert` and `--tls-key`. `has_context` says whether the ZeroMQ context is one that others use.
     ///
     /// # Errors
     ///
@@ -39,7 +39,8 @@ impl Config {
         self.check_site()?;
         self.check_path_prefix()?;
         self.check_memory()?;
-        self.check_features()
+        self.check_features()?;
+        self.tls_files()?.map_or(Ok(()), |files| files.load().map(drop))
     }
 
     fn check_bounds(&self) -> Result<(), Invalid> {
@@ -69,6 +70,13 @@ impl Config {
 
     /// What was left out of this build cannot be asked for.
     fn check_features(&self) -> Result<(), Invalid> {
+        let files = [("tls-cert", &self.tls_cert), ("tls-key", &self.tls_key)];
+        if let Some((name, Some(path))) = files.iter().find(|(_, path)| path.is_some())
+            && !cfg!(feature = "tls")
+        {
+            let reason = "this build has none: the Cargo feature 'tls' was left out";
+            return Err(Invalid::new(name, path.display(), reason));
+        }
         let reason = "this build has none: the Cargo feature 'compress' was left out";
         let is_missing = !cfg!(feature = "compress");
         if is_missing && self.decode != Decode::None {

@@ -6,6 +6,7 @@ mod layers;
 mod resolve;
 mod security;
 mod settings;
+mod tls;
 mod values;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ pub(crate) use bounds::Invalid;
 pub(crate) use layers::fuzz_config;
 pub use resolve::DEFAULT_BIND;
 pub use settings::Settings;
+pub(crate) use tls::{Loaded, TlsFiles};
 pub use values::Text;
 
 /// What a gateway is to be. Each field names the flag that sets it.
@@ -58,6 +60,10 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<ListenAddr>,
     /// `--reuse-port`: whether other processes may listen on the TCP ports of [`Self::listen`], too (SO_REUSEPORT).
     pub(crate) reuse_port: bool,
+    /// `--tls-cert`, `--tls-key`: the certificate, and its key, for the TCP addresses of [`Self::listen`]; both or none. Need
+    /// the Cargo feature `tls`.
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     /// `--format`: the default message format; `None` is [`Format::Raw`] on WebSocket and [`Format::Json`] on `/sse`.
     /// Events have no [`Format::Parts`]: there it is [`Format::Json`] as well.
     pub(crate) format: Option<Format>,

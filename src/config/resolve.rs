@@ -58,6 +58,8 @@ impl Settings {
 
             listen: self.listeners()?,
             reuse_port: self.switch("reuse-port", &self.reuse_port)?,
+            tls_cert: self.tls_cert.as_deref().map(PathBuf::from),
+            tls_key: self.tls_key.as_deref().map(PathBuf::from),
             format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
             history_messages_max: self.count(&bounds::HISTORY, &self.history)?,
@@ -277,6 +279,16 @@ mod tests {
     fn what_the_feature_compress_is_for_reaches_its_field() {
         let config = config("decode = 'auto'\ncompress = true\non-demand = true").unwrap();
         assert_eq!((config.decode, config.compress, config.on_demand), (Decode::Auto, true, true));
+    }
+
+    #[cfg(not(feature = "tls"))]
+    #[test]
+    fn tls_that_was_left_out_of_the_build_is_refused() {
+        let reason = "this build has none: the Cargo feature 'tls' was left out";
+        for name in ["tls-cert", "tls-key"] {
+            let error = config(&format!("{name} = 'x'")).unwrap_err();
+            assert_eq!(error, format!("z.toml: {name}: 'x': {reason}"));
+        }
     }
 
     #[cfg(not(feature = "compress"))]

@@ -17,9 +17,9 @@ use crate::source::{
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What a file held, and whether everybody on this host may read it.
-struct SecretFile {
-    text: Secret,
-    is_exposed: bool,
+pub(super) struct SecretFile {
+    pub(super) text: Secret,
+    pub(super) is_exposed: bool,
 }
 
 type Given<'a> = (&'static str, &'a Text);
@@ -73,7 +73,7 @@ impl Settings {
             return Err(self.refuse(given.0, given.1, reason));
         };
         let refuse_file = |reason| self.refuse("curve-secret-key-file", path, reason);
-        let file = read_secret(path).map_err(refuse_file)?;
+        let file = read_secret(&**path).map_err(refuse_file)?;
         let secret_key = secret_key(file.text.as_str()).map_err(refuse_file)?;
         let own_public_key = secret_key.public_key().map_err(refuse_file)?;
         if let Some(text) = &self.curve_public_key {
@@ -105,7 +105,7 @@ impl Settings {
             }
         };
         let refuse_file = |reason| self.refuse("plain-password-file", path, reason);
-        let file = read_secret(path).map_err(refuse_file)?;
+        let file = read_secret(&**path).map_err(refuse_file)?;
         // A password may begin or end with blanks; the line's end is the editor's.
         let text = file.text.as_str();
         let line = text.strip_suffix('\n').unwrap_or(text);
@@ -143,7 +143,7 @@ fn first_given<'a>(settings: &[(&'static str, &'a Option<Text>)]) -> Option<Give
     settings.iter().find_map(|(name, value)| value.as_ref().map(|value| (*name, value)))
 }
 
-fn read_secret(path: &str) -> Result<SecretFile, String> {
+pub(super) fn read_secret(path: impl AsRef<Path>) -> Result<SecretFile, String> {
     /// The permission bits of those who neither own a file nor are of its group.
     const OTHERS: u32 = 0o007;
     let read = || {
