@@ -61,7 +61,9 @@ fn two_thousand_clients_at_once_are_all_let_in() {
     let clients = crowd(gateway.address, 2000);
     let took = start.elapsed();
     eprintln!("2000 clients at once: all in after {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    // As many tunnels are slow where they are not optimised.
+    let seconds_max = if is_over_tls() { 30 } else { 5 };
+    assert!(took < Duration::from_secs(seconds_max), "{took:?}");
     assert_eq!(gateway.metrics().get(CLIENTS), 2000.0);
     drop(clients);
 }

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
 use zmq2ws::Gateway as Library;
@@ -124,6 +125,29 @@ fn unix_sockets_and_metrics_stay_as_they_are() {
     socket.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(get(gateway.address, "/healthz").status, 200);
+}
+
+#[test]
+fn tcp_sockets_that_a_service_manager_passes_speak_it_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls::Identity { cert_file, key_file, .. } = tls::identity();
+    // Descriptor 3, and its own process id, as sd_listen_fds(3) wants them.
+    let script = "exec 3<&0 0</dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_zmq2ws"), "--listen=systemd", "--log=off"])
+        .args(["--bind=tcp://127.0.0.1:*", "--tls-cert"])
+        .arg(cert_file)
+        .arg("--tls-key")
+        .arg(key_file)
+        .stdin(OwnedFd::from(listener))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let certificate = shown(address);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!certificate.is_empty());
 }
 
 #[test]

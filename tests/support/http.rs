@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::{PATIENCE, tls, wait_for};
 
@@ -136,8 +136,10 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-fn socket() -> OwnedFd {
-    rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()
+/// A socket that no gateway inherits, which might have room for few.
+pub(crate) fn socket() -> OwnedFd {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap()
 }
 
 fn with_timeouts(stream: TcpStream) -> TcpStream {

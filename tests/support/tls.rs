@@ -134,12 +134,7 @@ pub(crate) fn tunnel(
     receive_bytes: Option<usize>,
 ) -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::STREAM,
-        None,
-    )
-    .unwrap();
+    let near = super::http::socket();
     if let Some(bytes) = receive_bytes {
         rustix::net::sockopt::set_socket_recv_buffer_size(&near, bytes).unwrap();
     }
