@@ -164,6 +164,8 @@ reasons! {
         Done = "done",
         /// The connection was reset or failed.
         Reset = "reset",
+        /// It did not speak TLS, or not as it should.
+        Tls = "tls",
         /// A violation of the WebSocket protocol (1002).
         Protocol = "protocol",
         /// Text that is not UTF-8 (1007).
@@ -214,6 +216,7 @@ impl CloseReason {
             Self::Done
             | Self::Host
             | Self::Reset
+            | Self::Tls
             | Self::Evicted
             | Self::WriteTimeout
             | Self::PingTimeout

@@ -76,13 +76,13 @@
 //!
 //! # Invariants
 //!
-//! - One thread does everything; there is no async runtime, and nothing waits but the poller. The only lock is that of the
-//!   inbox of [`Handle`]s, held to move pointers.
+//! - One thread does everything; there is no async runtime, and nothing waits but the poller. The only locks are that of the
+//!   inbox of [`Handle`]s and that of the certificate, held to move pointers.
 //! - Gateways of one process share nothing. A gateway that ends, however that is, leaves no thread, descriptor or file.
 //! - Time and randomness are handed in from the event loop on down, so that a seeded simulation drives everything above
 //!   the sockets (`src/simulation`).
 //! - Every queue, buffer, count and time has a limit. Memory belongs to feeds, not to clients: a client that stalls
-//!   costs what its feed may hold, however many stall.
+//!   costs what its feed may hold, however many stall, and over TLS one record each.
 //! - A frame that has begun is finished before anything else is sent; after a close frame nothing is.
 //! - Only a client whose socket takes nothing is left behind. What it missed is counted, and told where its format can.
 //! - Who comes back or was left behind costs numbers, not messages: what it is sent is made of what history keeps, one

@@ -109,7 +109,8 @@ fn serve(
         Some(endpoint) if is_demo => Some(start_demo(producer, endpoint)?),
         _ => None,
     };
-    watch_signals(&gateway, sources, logger)?;
+    let has_tls = settings.tls_cert.is_some();
+    watch_signals(&gateway, has_tls, sources, logger)?;
     say(announcement(&gateway, settings, connected, demo.is_some()));
     log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
     gateway.run()?;
@@ -175,17 +176,29 @@ fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Error> {
     Ok(logger)
 }
 
-fn watch_signals(gateway: &Gateway, sources: Sources, logger: &Logger) -> Result<(), Error> {
-    let handle = gateway.handle();
+fn watch_signals(
+    gateway: &Gateway,
+    has_tls: bool,
+    sources: Sources,
+    logger: &Logger,
+) -> Result<(), Error> {
+    let (handle, reloading) = (gateway.handle(), gateway.handle());
     let (logger, last_logger) = (logger.clone(), logger.clone());
     signals::watch(signals::Actions {
         stop: move || handle.shutdown(),
-        reload: move || match sources.read_again().and_then(|settings| filter(&settings)) {
-            Ok(filter) => {
-                logger.set_filter(filter);
-                log::info!("SIGHUP: log filter read again");
+        reload: move || {
+            match sources.read_again().and_then(|settings| filter(&settings)) {
+                Ok(filter) => {
+                    logger.set_filter(filter);
+                    log::info!("SIGHUP: log filter read again");
+                }
+                Err(error) => log::error!("SIGHUP: log filter kept: {error}"),
             }
-            Err(error) => log::error!("SIGHUP: log filter kept: {error}"),
+            match reloading.reload_tls() {
+                Ok(()) if has_tls => log::info!("SIGHUP: certificate read again"),
+                Ok(()) => {}
+                Err(error) => log::error!("SIGHUP: certificate kept: {error}"),
+            }
         },
         last_words: move || last_logger.flush(OUTPUT_TIMEOUT),
     })

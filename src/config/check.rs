@@ -1,6 +1,8 @@
 //! What a value must be, alone and against the others. The only place that decides it: for what was typed, and for what
 //! a host program sets.
 
+use std::path::PathBuf;
+
 use crate::config::bounds::{self, Invalid};
 use crate::config::{Config, SiteConfig};
 use crate::feed::LagPolicy;
@@ -25,8 +27,8 @@ impl Config {
         self.history_bytes_max.unwrap_or(bounds::HISTORY_BYTES.default.min(bytes_max))
     }
 
-    /// Checks every value. Opens nothing; looks only whether the directory of `--www` exists. `has_context` says whether
-    /// the ZeroMQ context is one that others use.
+    /// Checks every value. Opens nothing; looks only whether the directory of `--www` exists, and what is in the files of
+    /// `--tls-cert` and `--tls-key`. `has_context` says whether the ZeroMQ context is one that others use.
     ///
     /// # Errors
     ///
@@ -40,7 +42,8 @@ impl Config {
         self.check_site()?;
         self.check_path_prefix()?;
         self.check_memory()?;
-        self.check_features()
+        self.check_features()?;
+        self.tls_files()?.map_or(Ok(()), |files| files.load().map(drop))
     }
 
     fn check_bounds(&self) -> Result<(), Invalid> {
@@ -74,11 +77,14 @@ impl Config {
         let decode = format!("{:?}", self.decode).to_lowercase();
         let decode = (self.decode != Decode::None).then_some(decode);
         let recovery = on(self.socket_io_recovery);
+        let file = |path: &Option<PathBuf>| path.as_ref().map(|it| it.display().to_string());
         // The feature, whether it is here, and what needs it, with its value where it is asked for.
         let needs = [
             ("compress", cfg!(feature = "compress"), "decode", decode),
             ("compress", cfg!(feature = "compress"), "compress", on(self.compress)),
             ("socket-io", cfg!(feature = "socket-io"), "socket-io-recovery", recovery),
+            ("tls", cfg!(feature = "tls"), "tls-cert", file(&self.tls_cert)),
+            ("tls", cfg!(feature = "tls"), "tls-key", file(&self.tls_key)),
         ];
         for (feature, is_here, setting, value) in needs {
             if let (false, Some(value)) = (is_here, value) {

@@ -8,6 +8,7 @@ mod layers;
 mod resolve;
 mod security;
 mod settings;
+mod tls;
 mod values;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ pub use command::DEFAULT_BIND;
 pub(crate) use layers::fuzz_config;
 pub(crate) use security::{GivenSecret, SecurityConfig};
 pub use settings::Settings;
+pub(crate) use tls::{Loaded, TlsFiles};
 #[cfg(feature = "cli")]
 pub use values::Text;
 
@@ -63,6 +65,10 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<ListenAddr>,
     /// `--reuse-port`: whether other processes may listen on the TCP ports of [`Self::listen`], too (SO_REUSEPORT).
     pub(crate) reuse_port: bool,
+    /// `--tls-cert`, `--tls-key`: the certificate, and its key, for the TCP addresses of [`Self::listen`]; both or none. Need
+    /// the Cargo feature `tls`.
+    pub(crate) tls_cert: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
     /// `--format`: the default message format; `None` is [`Format::Raw`] on WebSocket and [`Format::Json`] on `/sse`.
     /// Events have no [`Format::Parts`]: there it is [`Format::Json`] as well.
     pub(crate) format: Option<Format>,

@@ -40,6 +40,8 @@ impl Settings {
 
             listen: self.listeners()?,
             reuse_port: self.switch("reuse-port", &self.reuse_port)?,
+            tls_cert: self.tls_cert.as_deref().map(PathBuf::from),
+            tls_key: self.tls_key.as_deref().map(PathBuf::from),
             format: self.read_with("format", &self.format, None, |text| text.parse().map(Some))?,
             payload: self.read("payload", &self.payload, Payload::Auto)?,
             history_messages_max: self.count(&bounds::HISTORY, &self.history)?,
@@ -272,6 +274,7 @@ mod tests {
                 "socket-io-recovery = true",
                 "socket-io-recovery: 'true'",
             ),
+            ("tls", cfg!(feature = "tls"), "tls-cert = 'x'\ntls-key = 'y'", "tls-cert: 'x'"),
         ] {
             let reason = format!("this build has none: the Cargo feature '{feature}' was left out");
             let refused = (!is_here).then(|| format!("z.toml: {setting}: {reason}"));

@@ -243,7 +243,7 @@ fn is_some_connected(endpoints: &[Endpoint]) -> bool {
 }
 
 /// What a file holds, and whether everybody on this host may read it.
-fn read_secret(path: &Path) -> Result<(Secret, bool), String> {
+pub(super) fn read_secret(path: &Path) -> Result<(Secret, bool), String> {
     /// The permission bits of those who neither own a file nor are of its group.
     const OTHERS: u32 = 0o007;
     let read = || {

@@ -129,6 +129,13 @@ settings! {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_name = "true|false", help_heading = DOWNSTREAM)]
     pub reuse_port: Option<Text>,
+    /// Serve https and wss at the TCP addresses of --listen: a PEM file with the certificate, and those between it and
+    /// the authority's behind it. SIGHUP reads it again, and --tls-key
+    #[arg(long, value_name = "FILE", help_heading = DOWNSTREAM)]
+    pub tls_cert: Option<Text>,
+    /// The key of --tls-cert: a PEM file, without a password
+    #[arg(long, value_name = "FILE", help_heading = DOWNSTREAM)]
+    pub tls_key: Option<Text>,
     /// Default message format; a client may choose with ?format= [default: raw on WebSocket, json
     /// on SSE]
     #[arg(long, value_name = "raw|json|parts", help_heading = DOWNSTREAM)]

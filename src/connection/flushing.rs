@@ -143,7 +143,7 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
-    fn stall(&mut self, now: Instant, context: &mut Context) {
+    pub(super) fn stall(&mut self, now: Instant, context: &mut Context) {
         self.set_stalled(Some(now + context.limits.write_timeout), context);
     }
 

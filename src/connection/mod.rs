@@ -183,11 +183,25 @@ impl<S: ByteStream> Connection<S> {
                 SETTLED
             }
             Ok(len) => self.handle_input(now, owner, &mut scratch[..len], context),
+            // A stream may have something to say for itself.
+            Err(error) if is_transient(error.kind()) && self.stream.needs_flush() => {
+                self.work_a_little(now, owner, context)
+            }
             Err(error) if is_transient(error.kind()) => SETTLED,
             Err(error) => {
-                self.close(reason_of(error.kind()), context);
+                self.handle_failure(now, error.kind(), context);
                 SETTLED
             }
+        }
+    }
+
+    /// What came cannot be read. Who can be told why by the stream is: what else it sends does not matter.
+    fn handle_failure(&mut self, now: Instant, kind: ErrorKind, context: &mut Context) {
+        match self.state {
+            State::Http(_) | State::Session(_) if kind == ErrorKind::InvalidData => {
+                self.say_goodbye(now, CloseReason::Tls, context);
+            }
+            _ => self.close(reason_of(kind), context),
         }
     }
 
@@ -326,10 +340,17 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Everything is written: ends our side, and waits a moment for the client's end. FIN, not RST, so that the client
-    /// reads what was said last even if its own input was not read.
+    /// reads what was said last even if its own input was not read. A stream that says goodbye itself may wait for room.
     fn say_goodbye(&mut self, now: Instant, reason: CloseReason, context: &mut Context) {
+        let ended = self.stream.shutdown_write();
+        if ended.as_ref().is_err_and(|error| is_transient(error.kind())) {
+            if self.stalled_until.is_none() {
+                self.stall(now, context);
+            }
+            return;
+        }
         self.leave(reason, context);
-        self.state = match self.stream.shutdown_write() {
+        self.state = match ended {
             Ok(()) => State::Lingering { until: now + LINGER, bytes_left: LINGER_BYTES_MAX },
             Err(_) => State::Closed,
         };
@@ -337,6 +358,7 @@ impl<S: ByteStream> Connection<S> {
 
     /// Ends the connection where it is: there is nobody to tell, or no way to.
     fn close(&mut self, reason: CloseReason, context: &mut Context) {
+        self.stream.say_goodbye();
         self.leave(reason, context);
         self.state = State::Closed;
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::certificate::Certificate;
 use super::{Gateway, Running};
 use crate::config::{Config, Invalid, Settings};
 use crate::error::{ConfigError, Error};
@@ -245,10 +246,8 @@ impl Builder {
 
     /// The error, under the name that the setting has for who gave it.
     fn refuse(&self, invalid: &Invalid) -> ConfigError {
-        match &self.typed {
-            Some(typed) if !self.set.contains(invalid.name) => typed.refuse_invalid(invalid),
-            _ => self_made(invalid),
-        }
+        let typed = self.typed.as_deref().filter(|_| !self.set.contains(invalid.name));
+        refuse(typed, invalid)
     }
 
     /// Opens every endpoint and listener. Nothing is served before [`Gateway::run`] or [`Gateway::turn`].
@@ -262,8 +261,11 @@ impl Builder {
     pub fn build(self) -> Result<Gateway, Error> {
         self.check()?;
         let security = self.config.security().map_err(|invalid| self.refuse(&invalid))?;
+        let is_set = ["tls-cert", "tls-key"].iter().any(|name| self.set.contains(name));
+        let typed = self.typed.filter(|_| !is_set);
+        let certificate = Certificate::open(&self.config, typed)?;
         let context = self.context.unwrap_or_default();
-        Gateway::open(self.config, security, &context, self.hooks)
+        Gateway::open(self.config, security, certificate, &context, self.hooks)
     }
 
     /// Builds the gateway on a thread of its own, where it stays, and runs it there. Returns when it is open.
@@ -283,6 +285,11 @@ impl Builder {
     pub fn spawn(self) -> Result<Running, Error> {
         Running::start(self)
     }
+}
+
+/// The error, under the name in what was `typed`, or else that of the method.
+pub(super) fn refuse(typed: Option<&Settings>, invalid: &Invalid) -> ConfigError {
+    typed.map_or_else(|| self_made(invalid), |typed| typed.refuse_invalid(invalid))
 }
 
 /// The error for what a method was given: settings are called as their methods are.

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use super::certificate::Certificate;
 use super::{ClientStream, Stats};
 use crate::connection::{Connections, Newcomer, Upgraded};
+use crate::error::ConfigError;
 use crate::event_loop::{Mailbox, Post, Stop, Unposted};
 use crate::hooks::{ClientInfo, CloseCode};
 use crate::http::{Target, Wanted};
@@ -17,7 +19,8 @@ const PARTS_MAX: usize = 4_096;
 
 /// Speaks to a running gateway from any thread: [`Clone`], [`Send`] and [`Sync`].
 ///
-/// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait.
+/// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait;
+/// [`Self::reload_tls`] does only for files.
 /// [`Self::stats`], [`Self::clients`] and [`Self::disconnect`] wait for the loop's next turn, as long as that takes; on the
 /// loop's own thread, in a hook or beside [`Gateway::turn`](crate::Gateway::turn), they fail instead.
 ///
@@ -40,6 +43,7 @@ pub struct Handle {
     user_timeout: Duration,
     message_bytes_max: usize,
     topics_max: usize,
+    certificate: Option<Certificate>,
 }
 
 impl Handle {
@@ -48,8 +52,9 @@ impl Handle {
         user_timeout: Duration,
         message_bytes_max: usize,
         topics_max: usize,
+        certificate: Option<Certificate>,
     ) -> Self {
-        Self { mailbox, user_timeout, message_bytes_max, topics_max }
+        Self { mailbox, user_timeout, message_bytes_max, topics_max, certificate }
     }
 
     /// Publishes a message without ZeroMQ: it gets a number and goes to every client whose filter matches `topic`, in one
@@ -264,6 +269,29 @@ impl Handle {
         code: CloseCode,
     ) -> Result<usize, AskError> {
         self.ask(move |connections| connections.disconnect(filter, code))
+    }
+
+    /// Reads the files of [`Builder::tls_cert`](crate::Builder::tls_cert) and [`Builder::tls_key`](crate::Builder::tls_key)
+    /// again, on the thread that calls this. Who connects from now on gets the new certificate; who is connected does not
+    /// notice. Where the gateway has none, there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be used: the error names it, and the certificate stays what it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let running = zmq2ws::Gateway::builder().spawn()?;
+    /// let handle = running.handle();
+    /// // The certificate was renewed.
+    /// if let Err(error) = handle.reload_tls() {
+    ///     eprintln!("the certificate stays the old one: {error}");
+    /// }
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
+    pub fn reload_tls(&self) -> Result<(), ConfigError> {
+        self.certificate.as_ref().map_or(Ok(()), Certificate::reload)
     }
 
     /// Lets the gateway stop within `timeout`: nobody new is accepted, what was published is sent, clients get what they are

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod builder;
+mod certificate;
 mod handle;
 mod running;
 mod security;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub use adopt::ClientStream;
 pub use builder::Builder;
 use builder::BuilderHooks;
+use certificate::Certificate;
 pub use handle::{AdoptError, AskError, Handle, PublishError};
 pub use running::Running;
 pub use stats::{Stats, TransportStats};
@@ -97,6 +99,7 @@ pub struct Gateway {
     user_timeout: Duration,
     message_bytes_max: usize,
     topics_max: usize,
+    certificate: Option<Certificate>,
 }
 
 impl Gateway {
@@ -109,12 +112,13 @@ impl Gateway {
     fn open(
         config: Config,
         security: Security,
+        certificate: Option<Certificate>,
         zmq: &zmq::Context,
         hooks: BuilderHooks,
     ) -> Result<Self, Error> {
         let clients_wanted = config.clients_max;
         let Room { clients_max, connections_max } = room_for(clients_wanted);
-        let listeners = open_listeners(&config)?;
+        let listeners = open_listeners(&config, certificate.as_ref())?;
         let sources = open_sources(&config, security, zmq)?;
         let BuilderHooks { authorize, map, on_event } = hooks;
         let (user_timeout, message_bytes_max) = (config.write_timeout, config.message_bytes_max);
@@ -146,7 +150,7 @@ impl Gateway {
         }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
-        Ok(Self { event_loop, user_timeout, message_bytes_max, topics_max })
+        Ok(Self { event_loop, user_timeout, message_bytes_max, topics_max, certificate })
     }
 
     /// Something to speak to the gateway with, from any thread. Dropping handles changes nothing.
@@ -156,6 +160,7 @@ impl Gateway {
             self.user_timeout,
             self.message_bytes_max,
             self.topics_max,
+            self.certificate.clone(),
         )
     }
 
@@ -179,7 +184,8 @@ impl Gateway {
         self.event_loop.connections().disconnect(filter, code)
     }
 
-    /// Where clients connect: URLs for TCP, `unix:PATH` for Unix sockets, with the ports that the system chose.
+    /// Where clients connect: URLs for TCP, `https:` with [`Builder::tls_cert`], `unix:PATH` for Unix sockets, with the ports
+    /// that the system chose.
     pub fn listen_addresses(&self) -> Vec<String> {
         let for_clients = |(_, serves): &(_, Serves)| *serves != Serves::Operation;
         self.event_loop.listeners().filter(for_clients).map(|(door, _)| door.url()).collect()
@@ -289,7 +295,10 @@ fn serves_clients(config: &Config) -> Serves {
     if config.metrics.is_some() { Serves::Clients } else { Serves::All }
 }
 
-fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
+fn open_listeners(
+    config: &Config,
+    certificate: Option<&Certificate>,
+) -> Result<Vec<(Listener, Serves)>, Error> {
     let for_clients = serves_clients(config);
     let mut doors = Vec::new();
     let addresses = config.listen.iter().map(|address| (address, for_clients));
@@ -301,8 +310,14 @@ fn open_listeners(config: &Config) -> Result<Vec<(Listener, Serves)>, Error> {
             // Metrics are those of one process.
             shares_port: config.reuse_port && serves != Serves::Operation,
         };
-        let listeners = Listener::open(address, options)?;
-        doors.extend(listeners.into_iter().map(|listener| (listener, serves)));
+        // Who watches the gateway does so from near by.
+        let certificate = certificate.filter(|_| serves != Serves::Operation);
+        for listener in Listener::open(address, options)? {
+            doors.push(match certificate {
+                None => (listener, serves),
+                Some(certificate) => (listener.with_tls(certificate.acceptor()), serves),
+            });
+        }
     }
     Ok(doors)
 }
@@ -313,8 +328,7 @@ fn open_sources(
     zmq: &zmq::Context,
 ) -> Result<Vec<Source>, Error> {
     if let Some(file) = security.exposed_file() {
-        let file = file.escape_debug();
-        log::warn!("{file} holds a secret, and everybody on this host can read it: chmod o-rwx");
+        warn_of_exposed(file);
     }
     let source_config = SourceConfig {
         socket: config.socket,
@@ -326,6 +340,11 @@ fn open_sources(
     };
     let open = |endpoint| Source::open(zmq, endpoint, &source_config);
     config.endpoints.iter().map(open).collect()
+}
+
+fn warn_of_exposed(file: &str) {
+    let file = file.escape_debug();
+    log::warn!("{file} holds a secret, and everybody on this host can read it: chmod o-rwx");
 }
 
 fn context(

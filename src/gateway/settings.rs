@@ -148,6 +148,31 @@ impl Builder {
         self.set("reuse-port", |config| config.reuse_port = is_on)
     }
 
+    /// Serves https and wss at the TCP addresses of [`Self::listen`], those that a service manager passes included: the path of a
+    /// PEM file with the certificate, and behind it those between it and the authority's. Needs [`Self::tls_key`] and the
+    /// Cargo feature `tls`. Unix sockets, the listener of [`Self::metrics`] and connections that a host hands over stay as
+    /// they are. [`Handle::reload_tls`](crate::Handle::reload_tls) reads it again.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// let running = zmq2ws::Gateway::builder()
+    ///     .listen(([0, 0, 0, 0], 443))
+    ///     .tls_cert("/etc/zmq2ws/fullchain.pem")
+    ///     .tls_key("/etc/zmq2ws/privkey.pem")
+    ///     .spawn()?;
+    /// # Ok::<(), zmq2ws::Error>(())
+    /// ```
+    pub fn tls_cert(self, file: impl Into<PathBuf>) -> Self {
+        self.set("tls-cert", |config| config.tls_cert = Some(file.into()))
+    }
+
+    /// The key of [`Self::tls_cert`]: the path of a PEM file, without a password. A warning in the log tells where everybody may
+    /// read it.
+    pub fn tls_key(self, file: impl Into<PathBuf>) -> Self {
+        self.set("tls-key", |config| config.tls_key = Some(file.into()))
+    }
+
     /// The message format of clients that ask for none. By default it is [`Format::Raw`] on WebSocket and [`Format::Json`] on
     /// event streams, where [`Format::Parts`] counts as JSON, too; polls have JSON only.
     pub fn format(self, format: Format) -> Self {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::stream::{Stream, set_client_options};
+use super::tls::Acceptor;
 use crate::error::Error;
 
 /// Connections that may wait to be accepted. The kernel lowers it to net.core.somaxconn, 4096 by default.
@@ -102,6 +103,8 @@ impl fmt::Display for ListenAddr {
 pub(crate) struct Listener {
     socket: OwnedFd,
     place: Place,
+    /// `None` where clients speak without TLS.
+    tls: Option<Acceptor>,
 }
 
 #[derive(Debug)]
@@ -159,6 +162,14 @@ impl Listener {
         }
     }
 
+    /// Has clients speak TLS, where they come by TCP: a Unix socket does not leave this host.
+    pub(crate) fn with_tls(mut self, acceptor: &Acceptor) -> Self {
+        if let Place::Tcp(_) = self.place {
+            self.tls = Some(acceptor.clone());
+        }
+        self
+    }
+
     /// Accepts one waiting client; `None` when there is none.
     pub(crate) fn accept(&self) -> io::Result<Option<Accepted>> {
         loop {
@@ -168,7 +179,11 @@ impl Listener {
                     let ip = address
                         .and_then(|address| SocketAddr::try_from(address).ok())
                         .map(|address| address.ip().to_canonical());
-                    Ok(Some(Accepted { stream: Stream::new(socket), ip }))
+                    let stream = match &self.tls {
+                        None => Stream::new(socket),
+                        Some(acceptor) => acceptor.accept(socket)?,
+                    };
+                    Ok(Some(Accepted { stream, ip }))
                 }
                 Err(Errno::WOULDBLOCK) => Ok(None),
                 // The client went away while it waited (accept(2), "Error handling").
@@ -181,6 +196,7 @@ impl Listener {
     /// The address for people: a URL for TCP.
     pub(crate) fn url(&self) -> String {
         match &self.place {
+            Place::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
             Place::Tcp(address) => format!("http://{address}"),
             Place::Unix(path) => format!("unix:{}", path.display()),
             Place::Inherited => "a Unix socket of the service manager".into(),
@@ -218,7 +234,7 @@ fn listen_tcp(address: SocketAddr, options: TcpOptions) -> Result<Listener, Errn
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
     let address = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-    Ok(Listener { socket, place: Place::Tcp(address) })
+    Ok(Listener { socket, place: Place::Tcp(address), tls: None })
 }
 
 fn listen_reason(errno: Errno) -> String {
@@ -251,7 +267,7 @@ fn listen_unix(path: &PathBuf) -> Result<Listener, String> {
     socket.set_nonblocking(true).map_err(|error| error.to_string())?;
     let socket = OwnedFd::from(socket);
     rustix::net::listen(&socket, BACKLOG).map_err(|errno| errno.to_string())?;
-    Ok(Listener { socket, place: Place::Unix(path.clone()) })
+    Ok(Listener { socket, place: Place::Unix(path.clone()), tls: None })
 }
 
 /// The listening sockets that were passed to this process.
@@ -267,7 +283,7 @@ fn inherited_listeners(user_timeout: Duration) -> Result<Vec<Listener>, String> 
             }
             Err(_) => Place::Inherited,
         };
-        Ok(Listener { socket, place })
+        Ok(Listener { socket, place, tls: None })
     };
     super::inherited::take_sockets()?.into_iter().map(listener).collect()
 }

@@ -5,6 +5,13 @@ mod inherited;
 mod limits;
 mod listener;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
+mod tls;
+#[cfg(test)]
+mod tls_tests;
 mod wrapped;
 
 pub(crate) use files::{Directory, NoRoom};
@@ -12,3 +19,12 @@ pub(crate) use limits::raise_descriptor_limit;
 pub use listener::ListenAddr;
 pub(crate) use listener::{Accepted, Listener, TcpOptions};
 pub(crate) use stream::{ByteStream, HostStream, Stream};
+pub(crate) use tls::{Acceptor, Identity};
+
+/// Which half of an [`Identity`] cannot be used, and why.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "no key is looked at"))]
+pub(crate) enum Unusable {
+    Certificate(String),
+    Key(String),
+}

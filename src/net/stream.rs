@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketType, sockopt};
 
+use super::tls::Tls;
 use super::wrapped::{Duplex, Wrapped};
 
 /// What a connection needs of its socket; tests put a simulated one in its place.
@@ -33,14 +34,19 @@ pub(crate) trait ByteStream {
         false
     }
 
-    /// Says that nothing more will be written.
+    /// Says goodbye as far as that can be done at once, where the stream has more to say than that it ends.
+    fn say_goodbye(&mut self) {}
+
+    /// Says that nothing more will be written: `WouldBlock` while that waits for room, and is then to be asked for again.
     fn shutdown_write(&mut self) -> io::Result<()>;
 }
 
-/// A connected, non-blocking socket, or what the host put around one.
+/// A connected, non-blocking socket, or what we or the host put around one.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Socket(OwnedFd),
+    #[cfg_attr(not(feature = "tls"), allow(dead_code, reason = "nobody speaks it then"))]
+    Tls(Box<Tls>),
     Wrapped(Box<Wrapped>),
 }
 
@@ -91,6 +97,7 @@ impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Socket(socket) => socket.as_fd(),
+            Self::Tls(tls) => tls.as_fd(),
             Self::Wrapped(wrapped) => wrapped.as_fd(),
         }
     }
@@ -100,6 +107,7 @@ impl ByteStream for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Socket(socket) => Ok(rustix::net::recv(socket, buffer, RecvFlags::empty())?.0),
+            Self::Tls(tls) => tls.read(buffer),
             Self::Wrapped(wrapped) => wrapped.read(buffer),
         }
     }
@@ -108,6 +116,7 @@ impl ByteStream for Stream {
         match self {
             // NOSIGNAL: a host program may not ignore SIGPIPE as Rust's own start-up code does.
             Self::Socket(socket) => Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?),
+            Self::Tls(tls) => tls.write(bytes),
             Self::Wrapped(wrapped) => wrapped.write(bytes),
         }
     }
@@ -115,6 +124,7 @@ impl ByteStream for Stream {
     fn needs_flush(&self) -> bool {
         match self {
             Self::Socket(_) => false,
+            Self::Tls(tls) => tls.needs_flush(),
             Self::Wrapped(wrapped) => wrapped.needs_flush(),
         }
     }
@@ -122,6 +132,7 @@ impl ByteStream for Stream {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Socket(_) => Ok(()),
+            Self::Tls(tls) => tls.flush(),
             Self::Wrapped(wrapped) => wrapped.flush(),
         }
     }
@@ -129,13 +140,21 @@ impl ByteStream for Stream {
     fn may_hold_input(&self) -> bool {
         match self {
             Self::Socket(_) => false,
+            Self::Tls(tls) => tls.may_hold_input(),
             Self::Wrapped(wrapped) => wrapped.may_hold_input(),
+        }
+    }
+
+    fn say_goodbye(&mut self) {
+        if let Self::Tls(tls) = self {
+            tls.say_goodbye();
         }
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
         match self {
             Self::Socket(socket) => Ok(rustix::net::shutdown(socket, Shutdown::Write)?),
+            Self::Tls(tls) => tls.shutdown_write(),
             Self::Wrapped(wrapped) => wrapped.shutdown_write(),
         }
     }

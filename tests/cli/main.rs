@@ -4,6 +4,7 @@
 mod process;
 mod security;
 mod settings;
+mod tls;
 
 use std::fs;
 use std::path::PathBuf;

@@ -60,8 +60,10 @@ const SETTINGS: [(&str, &str, Option<&str>); 45] = [
 ];
 
 /// The settings that mean something only together, or only with some libzmq, with a value that is refused alone;
-/// `security.rs` tests them.
-const REFUSED_ALONE: [(&str, &str); 5] = [
+/// `security.rs` and `tls.rs` test them.
+const REFUSED_ALONE: [(&str, &str); 7] = [
+    ("tls-cert", "x"),
+    ("tls-key", "x"),
     ("curve-server-key", "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"),
     ("curve-public-key", "nonsense"),
     ("curve-secret-key-file", "/no/such/file"),
@@ -262,7 +264,7 @@ fn unknown_flags_and_keys_are_refused_and_variables_are_not() {
     let output = command().arg("--max-lagg=5").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(output.stderr, b"zmq2ws: --max-lagg: unknown flag; did you mean --max-lag?\n");
-    for later in ["tls-cert", "token-key", "trust-proxy"] {
+    for later in ["token-key", "trust-proxy"] {
         let output = command().args([&format!("--{later}"), "x"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let expected = format!("zmq2ws: --{later}: unknown flag");

@@ -55,7 +55,7 @@ fn the_types_are_those_of_the_client() {
 fn under_node_it_does_what_it_says() {
     let gateway = Gateway::start(&["--demo"]);
     node::run("client.test.mjs", |_| {
-        let url = format!("http://{}", gateway.address);
+        let url = gateway.url("http");
         vec![node::file("client.test.mjs").into(), url.into()]
     });
 }

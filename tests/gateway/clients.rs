@@ -62,9 +62,8 @@ fn eventsource_gets_everything_and_is_told_when_the_gateway_was_another_one() {
     let gateway = Gateway::start(&[&connect]);
     publisher.wait_for_subscription();
     let address = gateway.address;
-    let Some(client) = start("eventsource", &format!("http://{address}/sse?format=raw")) else {
-        return;
-    };
+    let url = gateway.url("http") + "/sse?format=raw";
+    let Some(client) = start("eventsource", &url) else { return };
     let last = gets_everything_in_order(&publisher, &client);
     let (epoch, seq) = last["id"].as_str().unwrap().split_once('-').unwrap();
     assert_eq!(seq, (MESSAGES + 4).to_string());
@@ -91,7 +90,7 @@ fn eventsource_gets_everything_and_is_told_when_the_gateway_was_another_one() {
 fn ws_gets_everything_and_a_goodbye() {
     let gateway = Gateway::start(&[]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
-    let Some(client) = start("ws", &format!("ws://{}/ws", gateway.address)) else { return };
+    let Some(client) = start("ws", &(gateway.url("ws") + "/ws")) else { return };
     gets_everything_in_order(&publisher, &client);
     gateway.signal(Signal::TERM);
     assert_eq!(event(&client), json!({ "name": "close", "data": 1001 }));

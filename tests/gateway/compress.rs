@@ -277,7 +277,7 @@ fn who_lags_is_told_and_goes_on() {
 #[test]
 fn the_package_ws_inflates_and_deflates() {
     let (gateway, publisher) = start(&["--max-inbound=1KiB"]);
-    let url = format!("ws://{}/ws", gateway.address);
+    let url = gateway.url("ws") + "/ws";
     let Some(deflating) = Script::start("deflate.js", &[&url, "yes"]) else { return };
     let Some(plain) = Script::start("deflate.js", &[&url, "no"]) else { return };
     assert_eq!(deflating.line(), "\"permessage-deflate\"");

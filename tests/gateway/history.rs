@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -11,11 +11,11 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::support::events::Events;
-use crate::support::http::{Connection, RECEIVED, connect_narrow};
+use crate::support::http::{Connection, RECEIVED, connect_narrow, try_connect};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{CLOSE, Frame, PING, PONG, Raw};
-use crate::support::{PATIENCE, TempDir, pass, wait_for};
+use crate::support::{TempDir, pass, wait_for};
 
 fn json(frame: &Frame) -> serde_json::Value {
     serde_json::from_slice(&frame.payload).unwrap()
@@ -186,8 +186,7 @@ impl Link {
             return Some(Self::Events(Box::new(events)));
         }
         if transport == "poll" {
-            let stream = TcpStream::connect(address).ok()?;
-            stream.set_read_timeout(Some(PATIENCE)).ok()?;
+            let stream = try_connect(address).ok()?;
             let (connection, since) = (Connection::on(stream), last_id.map(str::to_owned));
             return Some(Self::Polls(Polls { connection, since, ready: VecDeque::new() }));
         }

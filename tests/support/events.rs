@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use super::PATIENCE;
 use super::http::{Connection, Response, connect};
 pub(crate) use super::test_events::Event;
 use super::test_events::{Chunks, Reader};
@@ -33,8 +32,7 @@ impl Events {
 
     /// As [`Self::open_on`], where the gateway may be gone.
     pub(crate) fn try_open(address: SocketAddr, path: &str, headers: &str) -> Option<Self> {
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let mut stream = super::http::try_connect(address).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).ok()?;
         let mut connection = Connection::on(stream);

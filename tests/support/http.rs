@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::{PATIENCE, wait_for};
+use super::{PATIENCE, tls, wait_for};
 
 /// An answer to a request.
 #[derive(Debug, Clone)]
@@ -105,7 +105,12 @@ impl Connection {
 
 /// A connection on which no read waits for ever.
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
-    with_timeouts(TcpStream::connect(address).unwrap())
+    try_connect(address).unwrap()
+}
+
+/// As [`connect`], where nobody may listen.
+pub(crate) fn try_connect(address: SocketAddr) -> io::Result<TcpStream> {
+    Ok(with_timeouts(tls::through_tunnel(TcpStream::connect(address)?, None)))
 }
 
 /// A connection from this address of the loopback network.
@@ -113,15 +118,16 @@ pub(crate) fn connect_from(source: [u8; 4], address: SocketAddr) -> TcpStream {
     let socket = socket();
     rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
     rustix::net::connect(&socket, &address).unwrap();
-    with_timeouts(socket.into())
+    with_timeouts(tls::through_tunnel(socket.into(), None))
 }
 
 /// A connection of a client whose system takes a few KiB only until the client reads.
 pub(crate) fn connect_narrow(address: SocketAddr) -> TcpStream {
+    const BYTES: usize = 4096;
     let socket = socket();
-    sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, BYTES).unwrap();
     rustix::net::connect(&socket, &address).unwrap();
-    with_timeouts(socket.into())
+    with_timeouts(tls::through_tunnel(socket.into(), Some(BYTES)))
 }
 
 /// Ends a connection by RST.
@@ -130,8 +136,10 @@ pub(crate) fn reset(stream: TcpStream) {
     drop(stream);
 }
 
-fn socket() -> OwnedFd {
-    rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap()
+/// A socket that no gateway inherits, which might have room for few.
+pub(crate) fn socket() -> OwnedFd {
+    let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
+    rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None).unwrap()
 }
 
 fn with_timeouts(stream: TcpStream) -> TcpStream {

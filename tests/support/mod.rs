@@ -17,6 +17,7 @@ mod test_events;
 pub(crate) mod test_inflate;
 #[path = "../../src/test_radio.rs"]
 pub(crate) mod test_radio;
+pub(crate) mod tls;
 pub(crate) mod websocket;
 
 use std::io::{self, Read};
@@ -132,16 +133,24 @@ impl Local {
     ) -> Self {
         let listen = if host::is_hosted() { "" } else { "'127.0.0.1:0'" };
         let toml = format!("listen = [{listen}]\ndrain = '2s'\n{toml}");
-        let builder = zmq2ws::Builder::from_toml(&toml, "test").unwrap().zmq_context(context);
+        let mut builder = zmq2ws::Builder::from_toml(&toml, "test").unwrap().zmq_context(context);
+        if tls::is_over_tls() {
+            let tls::Identity { cert_file, key_file, .. } = tls::identity();
+            builder = builder.tls_cert(cert_file).tls_key(key_file);
+        }
         let running = configure(builder).spawn().unwrap();
         let addresses = |urls: &[String]| -> Vec<SocketAddr> {
-            urls.iter().map(|url| url.strip_prefix("http://").unwrap().parse().unwrap()).collect()
+            let address = |url: &String| url.rsplit_once("://").unwrap().1.parse().unwrap();
+            urls.iter().map(address).collect()
         };
         let doorman = host::is_hosted().then(|| {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             host::Doorman::start(listener, running.handle())
         });
         let address = |it: &host::Doorman| it.address();
+        if tls::is_over_tls() {
+            addresses(running.listen_addresses()).into_iter().for_each(tls::note_address);
+        }
         Self {
             address: doorman
                 .as_ref()

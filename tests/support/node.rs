@@ -25,7 +25,7 @@ pub(crate) struct Script {
 impl Script {
     /// Starts it, or says on standard error why not: then the test has nothing to do.
     pub(crate) fn start(name: &str, args: &[&str]) -> Option<Self> {
-        let mut child = Command::new("node")
+        let mut child = node()
             .env("NODE_PATH", modules(name)?)
             .arg(file(name))
             .args(args)
@@ -63,6 +63,21 @@ impl Drop for Script {
     }
 }
 
+/// The command, which trusts those who certify the gateways of this program.
+fn node() -> Command {
+    let mut command = Command::new("node");
+    if trusted_file().exists() {
+        command.env("NODE_EXTRA_CA_CERTS", trusted_file());
+    }
+    command
+}
+
+/// Where tests put the certificate of who certifies gateways, if anybody does.
+pub(crate) fn trusted_file() -> PathBuf {
+    let name = format!("{}-{}-authority.pem", env!("CARGO_CRATE_NAME"), std::process::id());
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
 /// The path of a file of `tests/node`.
 pub(crate) fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/node").join(name)
@@ -73,7 +88,7 @@ pub(crate) fn file(name: &str) -> PathBuf {
 #[track_caller]
 pub(crate) fn run(name: &str, args: impl FnOnce(&Path) -> Vec<OsString>) {
     let Some(modules) = modules(name) else { return };
-    let output = Command::new("node").args(args(modules)).stdin(Stdio::null()).output().unwrap();
+    let output = node().args(args(modules)).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{name}: {}\n{stdout}\n{stderr}", output.status);

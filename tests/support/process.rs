@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::host::{HOST_ARGS, is_hosted};
 use super::http::{self, Metrics};
-use super::{PATIENCE, wait_for, wait_until};
+use super::{PATIENCE, tls, wait_for, wait_until};
 
 /// The command, or this program again as a host with the command's flags.
 fn program() -> PathBuf {
@@ -47,19 +47,33 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Starts it; where the arguments name no place to listen or no endpoint, on free ports.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_as(Command::new(program()), args)
+        Self::start_as(Command::new(program()), args, tls::is_over_tls())
+    }
+
+    /// Starts it without TLS in any case.
+    pub(crate) fn start_plain(args: &[&str]) -> Self {
+        Self::start_as(Command::new(program()), args, false)
     }
 
     /// Starts it with at most so many descriptors.
     pub(crate) fn start_with_descriptors(limit: u32, args: &[&str]) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(program());
-        Self::start_as(command, args)
+        Self::start_as(command, args, tls::is_over_tls())
     }
 
-    fn start_as(mut command: Command, args: &[&str]) -> Self {
+    fn start_as(mut command: Command, args: &[&str], speaks_tls: bool) -> Self {
         let has = |name: &str| args.iter().any(|arg| arg.starts_with(name));
         let mut words = args.to_vec();
+        let has_files = has("--tls-cert");
+        let files = (speaks_tls && !has_files).then(|| {
+            let tls::Identity { cert_file, key_file, .. } = tls::identity();
+            [
+                format!("--tls-cert={}", cert_file.display()),
+                format!("--tls-key={}", key_file.display()),
+            ]
+        });
+        words.extend(files.iter().flatten().map(String::as_str));
         if !has("--listen") {
             words.push("--listen=127.0.0.1:0");
         }
@@ -109,10 +123,21 @@ impl Gateway {
             } else if line.starts_with("metrics ") {
                 let address = last.strip_prefix("http://").unwrap();
                 self.metrics_address = address.strip_suffix("/metrics").unwrap().parse().ok();
-            } else if let Some(address) = last.strip_prefix("ws://") {
-                self.address = address.strip_suffix("/ws").unwrap().parse().unwrap();
+            } else if let Some((scheme, address)) = last.split_once("://")
+                && let Some(address) = address.strip_suffix("/ws")
+            {
+                self.address = address.parse().unwrap();
+                if scheme == "wss" {
+                    tls::note_address(self.address);
+                }
             }
         }
+    }
+
+    /// Where it is: `http` or `ws`, with TLS where it speaks that.
+    pub(crate) fn url(&self, scheme: &str) -> String {
+        let secure = if tls::speaks_tls(self.address) { "s" } else { "" };
+        format!("{scheme}{secure}://{}", self.address)
     }
 
     pub(crate) fn pid(&self) -> Pid {

@@ -100,8 +100,7 @@ impl Raw {
 
     /// As [`Self::open`], where the gateway may be gone.
     pub(crate) fn try_open(address: SocketAddr, path: &str) -> Option<Self> {
-        let mut stream = TcpStream::connect(address).ok()?;
-        stream.set_read_timeout(Some(super::PATIENCE)).ok()?;
+        let mut stream = super::http::try_connect(address).ok()?;
         stream.write_all(upgrade_request(path).as_bytes()).ok()?;
         let mut connection = Connection::on(stream);
         let response = connection.response(true).ok()?;

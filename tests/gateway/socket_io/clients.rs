@@ -9,7 +9,7 @@ use crate::support::publisher::Publisher;
 
 /// A client that prints what happens to it; none where there is no Node.
 fn start(gateway: &Gateway, options: &Value) -> Option<Script> {
-    let url = format!("http://{}", gateway.address);
+    let url = gateway.url("http");
     Script::start("socket_io.js", &["4", &url, &options.to_string()])
 }
 
@@ -255,7 +255,7 @@ fn options_of_a_page_reach_the_gateway() {
 #[test]
 fn a_namespace_that_is_not_there_is_refused_for_good() {
     let gateway = Gateway::start(&[]);
-    let url = format!("http://{}/nope", gateway.address);
+    let url = gateway.url("http") + "/nope";
     let Some(client) = Script::start("socket_io.js", &["4", &url, "{}"]) else { return };
     // It may be at its upgrade meanwhile, and gives that up.
     let mut came = next(&client);
@@ -268,7 +268,7 @@ fn a_namespace_that_is_not_there_is_refused_for_good() {
 #[test]
 fn a_client_of_version_2_is_told_that_it_is_too_old() {
     let gateway = Gateway::start(&[]);
-    let url = format!("http://{}", gateway.address);
+    let url = gateway.url("http");
     let options = r#"{"transports": ["polling"]}"#;
     let Some(client) = Script::start("socket_io.js", &["2", &url, options]) else { return };
     let came = next(&client);
