@@ -44,10 +44,10 @@ pub(crate) enum Unposted {
 }
 
 /// When a gateway is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stop {
-    /// How long that may take, where that is not what the configuration says.
-    pub(crate) within: Option<Duration>,
+    /// How long that may take.
+    pub(crate) within: Duration,
 }
 
 /// Speaks to a loop, from any thread.
@@ -162,12 +162,7 @@ impl Mailbox {
     pub(crate) fn stop(&self, stop: Stop) {
         let mut state = self.state();
         state.gate = state.gate.max(Gate::Stopping);
-        let shorter = match (state.stop, stop.within) {
-            (Some(Stop { within: Some(before) }), Some(now)) => Some(before.min(now)),
-            (Some(Stop { within: Some(before) }), None) => Some(before),
-            (_, within) => within,
-        };
-        state.stop = Some(Stop { within: shorter });
+        state.stop = Some(state.stop.map_or(stop, |before| before.min(stop)));
         self.wake(&state);
     }
 
@@ -337,16 +332,14 @@ mod tests {
         let (_registry, mut inbox) = inbox();
         let mailbox = inbox.mailbox();
         mailbox.post(post(1)).unwrap();
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        mailbox.stop(Stop { within: None });
-        mailbox.stop(Stop { within: seconds(2) });
-        mailbox.stop(Stop { within: seconds(3) });
+        let within = |seconds| Stop { within: Duration::from_secs(seconds) };
+        [3, 2, 4].into_iter().for_each(|seconds| mailbox.stop(within(seconds)));
         assert_eq!(mailbox.post(post(1)), Err(Unposted::Stopped));
         assert_eq!(mailbox.ask(Box::new(|_| ())), Ok(()));
-        assert_eq!(inbox.collect(), Some(Stop { within: seconds(2) }));
+        assert_eq!(inbox.collect(), Some(within(2)));
         assert!(inbox.has_posts(), "what was accepted is kept");
         inbox.close();
         assert_eq!(mailbox.ask(Box::new(|_| ())), Err(Unposted::Stopped));
-        mailbox.stop(Stop { within: None });
+        mailbox.stop(within(1));
     }
 }

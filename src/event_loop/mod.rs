@@ -62,8 +62,6 @@ pub(crate) struct Parts {
     pub(crate) listeners: Vec<(Listener, Serves)>,
     pub(crate) context: Context,
     pub(crate) intake: Intake,
-    /// How long stopping may take.
-    pub(crate) drain: Duration,
     /// Connections of any kind, clients or not.
     pub(crate) connections_max: usize,
     pub(crate) inbox: InboxLimits,
@@ -89,7 +87,6 @@ pub(crate) struct EventLoop {
     intake: Intake,
     /// The source that is drained next, so that a busy one does not starve the others.
     next_source: usize,
-    drain: Duration,
     phase: Phase,
     inbox: Inbox,
     mapper: Mapper,
@@ -129,7 +126,6 @@ impl EventLoop {
             connections_max: parts.connections_max,
             intake: parts.intake,
             next_source: 0,
-            drain: parts.drain,
             phase: Phase::Serving,
             inbox: Inbox::new(parts.inbox, waker),
             mapper: parts.mapper,
@@ -278,7 +274,7 @@ impl EventLoop {
 
     /// Begins to stop, or has less time for it than before.
     fn stop(&mut self, now: Instant, stop: Stop) {
-        let end = now + stop.within.unwrap_or(self.drain);
+        let end = now + stop.within;
         match &mut self.phase {
             Phase::Serving => {
                 self.close_listeners(|serves| serves != Serves::Operation);

@@ -37,6 +37,8 @@ const PARTS_MAX: usize = 4_096;
 #[derive(Debug, Clone)]
 pub struct Handle {
     mailbox: Mailbox,
+    /// How long stopping takes that is not told how long.
+    drain: Duration,
     user_timeout: Duration,
     message_bytes_max: usize,
     topics_max: usize,
@@ -45,11 +47,12 @@ pub struct Handle {
 impl Handle {
     pub(super) fn new(
         mailbox: Mailbox,
+        drain: Duration,
         user_timeout: Duration,
         message_bytes_max: usize,
         topics_max: usize,
     ) -> Self {
-        Self { mailbox, user_timeout, message_bytes_max, topics_max }
+        Self { mailbox, drain, user_timeout, message_bytes_max, topics_max }
     }
 
     /// Publishes a message without ZeroMQ: it gets a number and goes to every client whose filter matches `topic`, in one
@@ -268,12 +271,12 @@ impl Handle {
 
     /// Lets the gateway stop within `timeout`: nobody new is accepted, what was published is sent, clients get what they are
     /// owed and a goodbye, spread over the time; who is left then is cut off. Then [`Gateway::run`](crate::Gateway::run)
-    /// returns, at once where nobody is connected. Does not wait for that. Called again, the earliest end counts: zero ends
-    /// it now.
+    /// returns, at once where nobody is connected. Does not wait for that. Of several times, [`Self::shutdown`]'s included, the
+    /// earliest end counts: zero ends it now.
     pub fn drain(&self, timeout: Duration) {
         // Longer than a day is no bound, and nothing that a clock could count to.
         let timeout = timeout.min(Duration::from_secs(86_400));
-        self.mailbox.stop(Stop { within: Some(timeout) });
+        self.mailbox.stop(Stop { within: timeout });
     }
 
     /// [Drains](Self::drain) the gateway within the time that [`Builder::drain`](crate::Builder::drain) says.
@@ -292,7 +295,7 @@ impl Handle {
     /// # Ok::<(), zmq2ws::Error>(())
     /// ```
     pub fn shutdown(&self) {
-        self.mailbox.stop(Stop { within: None });
+        self.mailbox.stop(Stop { within: self.drain });
     }
 
     /// Has the loop answer, and waits for that.

@@ -93,6 +93,7 @@ const MEMORY_SHARE: usize = 8;
 /// ```
 pub struct Gateway {
     event_loop: EventLoop,
+    drain: Duration,
     user_timeout: Duration,
     message_bytes_max: usize,
     topics_max: usize,
@@ -112,7 +113,7 @@ impl Gateway {
         let sources = open_sources(&config, zmq)?;
         let BuilderHooks { authorize, map, on_event } = hooks;
         let (user_timeout, message_bytes_max) = (config.write_timeout, config.message_bytes_max);
-        let topics_max = config.topics_max;
+        let (topics_max, drain) = (config.topics_max, config.drain);
         let parts = Parts {
             sources,
             listeners,
@@ -122,7 +123,6 @@ impl Gateway {
                 counter: config.sequence,
                 message_bytes_max,
             }),
-            drain: config.drain,
             connections_max,
             inbox: InboxLimits {
                 messages_max: config.inbox_messages_max,
@@ -140,13 +140,14 @@ impl Gateway {
         }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
-        Ok(Self { event_loop, user_timeout, message_bytes_max, topics_max })
+        Ok(Self { event_loop, drain, user_timeout, message_bytes_max, topics_max })
     }
 
     /// Something to speak to the gateway with, from any thread. Dropping handles changes nothing.
     pub fn handle(&self) -> Handle {
         Handle::new(
             self.event_loop.mailbox(),
+            self.drain,
             self.user_timeout,
             self.message_bytes_max,
             self.topics_max,

@@ -3,6 +3,10 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use zmq2ws::Handle;
+
+use crate::support::PATIENCE;
+use crate::support::http::connect_narrow;
 use crate::support::websocket::Raw;
 use crate::{address, builder, wait_for_clients};
 
@@ -50,6 +54,44 @@ fn the_earliest_end_counts() {
     running.join().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     drop(client);
+}
+
+/// Both are told before the loop hears of either.
+#[test]
+fn the_configured_time_is_one_of_those_of_which_the_earliest_counts() {
+    let day = Duration::from_secs(86_400);
+    let orders: [fn(&Handle, Duration); 2] = [
+        |handle, day| {
+            handle.shutdown();
+            handle.drain(day);
+        },
+        |handle, day| {
+            handle.drain(day);
+            handle.shutdown();
+        },
+    ];
+    for stop in orders {
+        let builder = builder().drain(Duration::from_millis(100)).write_timeout(day);
+        let mut gateway = builder.max_lag(64 << 20).build().unwrap();
+        let handle = gateway.handle();
+        let address = gateway.listen_addresses()[0].replace("http://", "").parse().unwrap();
+        let client = thread::spawn(move || Raw::open_on(connect_narrow(address), "/ws"));
+        while !client.is_finished() {
+            gateway.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        for _ in 0..1_000 {
+            while handle.publish("t", [vec![0; 16 << 10]]).is_err() {
+                gateway.turn(Some(Duration::ZERO)).unwrap();
+            }
+        }
+        stop(&handle, day);
+        // Its client reads nothing, so only the time ends it.
+        let begun = Instant::now();
+        while gateway.turn(Some(Duration::from_millis(10))).unwrap() {
+            assert!(begun.elapsed() < PATIENCE, "it goes on");
+        }
+        drop(client.join().unwrap());
+    }
 }
 
 #[test]
