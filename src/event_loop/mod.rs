@@ -171,12 +171,16 @@ impl EventLoop {
         Ok(self.phase != Phase::Stopped)
     }
 
-    /// When a turn is needed at the latest though nothing became ready, in real time; in the past where at once.
+    /// When a turn is needed at the latest though nothing became ready, in real time; in the past where at once. So it is as
+    /// long as the last wait reported anything: of what is left of that, an edge-triggered poller around this one hears
+    /// nothing.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadline().map(|deadline| self.clock.to_real(deadline))
+        let now = || self.clock.now();
+        let deadline = if self.ready.is_empty() { self.deadline() } else { Some(now()) };
+        deadline.map(|deadline| self.clock.to_real(deadline))
     }
 
-    /// As [`Self::next_deadline`], in the loop's time.
+    /// When a turn is needed at the latest, in the loop's time, where this poller itself is waited for.
     fn deadline(&self) -> Option<Instant> {
         let now = self.clock.now();
         if self.has_work() {

@@ -205,7 +205,8 @@ impl Gateway {
     /// at the most. Returns whether the gateway goes on: false once it was told to stop and everything is said.
     ///
     /// In a loop of the host's: wait until the descriptor ([`AsFd`]) is readable or [`Self::next_deadline`] has come, then
-    /// call this with a timeout of zero. The descriptor is level-triggered, whatever it is nested in.
+    /// call this with a timeout of zero. The poller around it may be level-triggered, as poll and calloop are, or
+    /// edge-triggered, as mio is.
     ///
     /// # Errors
     ///
@@ -230,7 +231,8 @@ impl Gateway {
     }
 
     /// When [`Self::turn`] is to be called at the latest though the descriptor ([`AsFd`]) is not readable; in the past
-    /// where at once, `None` where never.
+    /// where at once, `None` where never. Ask after each turn. After one that found something it is at once: there may be
+    /// more, of which an edge-triggered poller does not tell again.
     ///
     /// # Examples
     ///
