@@ -208,6 +208,10 @@ impl Gateway {
     /// call this with a timeout of zero. The poller around it may be level-triggered, as poll and calloop are, or
     /// edge-triggered, as mio is.
     ///
+    /// Timeouts are met by turns. One that begins a second too late is taken for a pause of the whole process: what was due
+    /// meanwhile gets the time again that it had left, so that nobody is found dead who had no chance to speak. A host that
+    /// is late again within a second is slow, and time goes on.
+    ///
     /// # Errors
     ///
     /// [`Error::System`] when the operating system does not let the loop wait for its sockets any more.
