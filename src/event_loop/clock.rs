@@ -1,10 +1,16 @@
 //! The loop's time: monotonic, and standing still while the whole process did.
+//!
+//! What is done in a turn is done at the time when it began, which is the only clock read that deadlines are compared with.
+//! Where the host maps messages, the clock is read once more for each of them, to end that in time.
 
 use std::time::{Duration, Instant, SystemTime};
 
 /// A turn that takes so much longer than it should was not slow: the process was stopped, or its machine suspended. Unless
 /// that happens again before the loop was on time for as long: then something in it is slow, and would stop the clock.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
+
+/// How long the host may map messages in one turn: what everything else in one may take.
+const TURN_MAPPING_MAX: Duration = Duration::from_millis(5);
 
 /// Gives the time of a turn. After a pause of the process everything that had a deadline still has the time it had left
 /// when the wait began, instead of everyone being found dead at once.
@@ -28,7 +34,7 @@ impl Clock {
         Self { last: now, paused, late_at: None, is_slowness_told: false, told: now }
     }
 
-    /// A turn begins, which was to begin within `due` of the last one. The only clock read that anything is decided by.
+    /// A turn begins, which was to begin within `due` of the last one. The only clock read that deadlines are compared with.
     pub(super) fn begin_turn(&mut self, due: Option<Duration>) {
         self.turn_begins(Instant::now(), due);
     }
@@ -74,6 +80,11 @@ impl Clock {
         }
     }
 
+    /// How long messages may be taken in from now on; without a limit where that `is_mapping` none.
+    pub(super) fn allowance(&self, is_mapping: bool) -> Allowance {
+        Allowance { until: is_mapping.then(|| Instant::now() + TURN_MAPPING_MAX) }
+    }
+
     /// When a time of the loop is in real time, if nothing pauses the process until then.
     pub(super) fn to_real(&self, time: Instant) -> Instant {
         time + self.paused
@@ -82,6 +93,18 @@ impl Clock {
     /// The time of the current turn.
     pub(super) fn now(&self) -> Instant {
         self.last - self.paused
+    }
+}
+
+/// The time that mapping messages may take of a turn.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowance {
+    until: Option<Instant>,
+}
+
+impl Allowance {
+    pub(super) fn is_used_up(self) -> bool {
+        self.until.is_some_and(|until| until <= Instant::now())
     }
 }
 

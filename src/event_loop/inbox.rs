@@ -229,7 +229,11 @@ impl Inbox {
     }
 
     pub(super) fn has_posts(&self) -> bool {
-        !self.posts.is_empty()
+        self.posts_len() > 0
+    }
+
+    pub(super) fn posts_len(&self) -> usize {
+        self.posts.len()
     }
 
     pub(super) fn pop_job(&mut self) -> Option<Job> {

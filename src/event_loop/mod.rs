@@ -325,6 +325,12 @@ impl EventLoop {
         }
         if matches!(self.phase, Phase::Draining { .. }) && self.connections.len() == 0 {
             self.phase = Phase::Stopped;
+            if self.inbox.has_posts() {
+                let count = self.inbox.posts_len();
+                log::warn!(
+                    "{count} messages of the host's are not published: mapping them takes too long"
+                );
+            }
             self.inbox.close();
         }
     }

@@ -60,7 +60,8 @@ impl Handle {
     /// [`Builder::decode`](crate::Builder::decode) and [`Builder::sequence`](crate::Builder::sequence) say is for what
     /// comes from ZeroMQ.
     ///
-    /// `Ok` means that it will be published, also when the gateway is told to stop right after it. The bytes are copied.
+    /// `Ok` means that it will be published, also when the gateway is told to stop right after it, unless
+    /// [`Builder::map`](crate::Builder::map) is so slow that the end comes first. The bytes are copied.
     ///
     /// # Errors
     ///

@@ -202,7 +202,9 @@ impl Gateway {
     }
 
     /// Waits for at most `timeout`, without one until something happens, then does what is to be done: a few milliseconds
-    /// at the most. Returns whether the gateway goes on: false once it was told to stop and everything is said.
+    /// at the most, and what hooks take of it: calls of [`Builder::map`] end after 5 ms, of the others there may be one for
+    /// each client that something happened to, some hundreds. What is left is for the next turn. Returns whether the gateway
+    /// goes on: false once it was told to stop and everything is said.
     ///
     /// In a loop of the host's: wait until the descriptor ([`AsFd`]) is readable or [`Self::next_deadline`] has come, then
     /// call this with a timeout of zero. The poller around it may be level-triggered, as poll and calloop are, or

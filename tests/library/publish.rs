@@ -1,5 +1,7 @@
 //! Messages of the host's own: their order, their limits, their place among others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -83,6 +85,37 @@ fn what_waits_for_the_loop_is_bounded_in_number_and_bytes() {
     assert_eq!(publish(1), Err(PublishError::Stopped));
     drop(gateway);
     assert_eq!(publish(1), Err(PublishError::Stopped));
+}
+
+/// A turn takes in thousands of messages that cost a microsecond.
+#[test]
+fn a_slow_map_does_not_hold_up_a_turn() {
+    let calls: Arc<AtomicUsize> = Arc::default();
+    let called = Arc::clone(&calls);
+    let builder = builder().bind("tcp://127.0.0.1:*").map(move |message| {
+        called.fetch_add(1, Ordering::Relaxed);
+        crate::be_busy(Duration::from_millis(2));
+        Some(message)
+    });
+    let mut gateway = builder.build().unwrap();
+    let handle = gateway.handle();
+    let endpoint = gateway.endpoints()[0].clone();
+    let publisher = thread::spawn(move || {
+        let publisher = Publisher::connect(&endpoint);
+        (0..20).for_each(|_| publisher.send(&[b"zeromq", b"x"]));
+        publisher
+    });
+    (0..20).for_each(|_| handle.publish("host", ["x"]).unwrap());
+    let mut turns = 0;
+    while calls.load(Ordering::Relaxed) < 40 {
+        let before = calls.load(Ordering::Relaxed);
+        gateway.turn(Some(Duration::from_millis(10))).unwrap();
+        let in_turn = calls.load(Ordering::Relaxed) - before;
+        assert!(in_turn <= 5, "{in_turn} calls in a turn");
+        turns += 1;
+        assert!(turns < 3_000, "it goes on");
+    }
+    drop(publisher.join().unwrap());
 }
 
 /// The loop would wait for a minute.

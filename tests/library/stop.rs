@@ -94,6 +94,23 @@ fn the_configured_time_is_one_of_those_of_which_the_earliest_counts() {
     }
 }
 
+/// All of them take ten times as long as stopping may.
+#[test]
+fn a_slow_map_does_not_hold_up_the_end() {
+    let running = builder()
+        .drain(Duration::from_secs(1))
+        .map(|message| {
+            crate::be_busy(Duration::from_millis(2));
+            Some(message)
+        })
+        .spawn()
+        .unwrap();
+    (0..5_000).for_each(|_| running.handle().publish("t", ["x"]).unwrap());
+    let begun = Instant::now();
+    drop(running);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn gateways_of_one_process_do_not_know_each_other() {
     let context = zmq::Context::new();
