@@ -106,7 +106,9 @@ impl EventLoop {
             registry.add(listener, Slot::Listener(index), readable)?;
         }
         for (index, source) in (0..).zip(&parts.sources) {
-            registry.add(source.fd(), Slot::Source(index), readable)?;
+            if let Some(messages) = source.fd() {
+                registry.add(messages, Slot::Source(index), readable)?;
+            }
             if let Some(monitor) = source.monitor_fd() {
                 registry.add(monitor, Slot::Monitor(index), readable)?;
             }
@@ -348,10 +350,7 @@ impl Drop for EventLoop {
         self.inbox.close();
         self.close_listeners(|_| true);
         for source in &self.sources {
-            self.registry.remove(source.fd());
-            if let Some(monitor) = source.monitor_fd() {
-                self.registry.remove(monitor);
-            }
+            self.registry.remove_source(source);
         }
         self.connections.abandon_all();
         while let Some(stream) = self.connections.pop_closed() {

@@ -10,7 +10,7 @@ use crate::hooks::{Mapped, Mapper};
 use crate::intake::{IntakeCounts, Taken};
 use crate::message::Message;
 use crate::metrics::UpstreamMetrics;
-use crate::source::Budget;
+use crate::source::{Budget, Drained};
 use crate::topics::{Change, Filter};
 
 /// Messages and bytes that are taken from a source before another one has its turn.
@@ -100,11 +100,11 @@ impl EventLoop {
     }
 
     fn drain_step(&mut self, now: Instant, index: usize, room: &mut Room) {
-        let Self { sources, connections, intake, mapper, unmapped, .. } = self;
+        let Self { registry, sources, connections, intake, mapper, unmapped, .. } = self;
         let feeds = &mut connections.context.feeds;
         let passed_over = sources[index].counts().passed_over;
         // Whether there is more, the source knows itself.
-        let _ = sources[index].drain(DRAIN_STEP, &mut |arrival| {
+        let drained = sources[index].drain(DRAIN_STEP, &mut |arrival| {
             if arrival.follows_loss {
                 intake.note_loss(index);
             }
@@ -124,6 +124,10 @@ impl EventLoop {
         // Otherwise a flood of what nobody wants, or of garbage, would hold the turn up for as long as it lasts.
         let passed_over = sources[index].counts().passed_over - passed_over;
         room.spend(usize::try_from(passed_over).unwrap_or(usize::MAX));
+        if drained == Drained::Dead {
+            registry.remove_source(&sources[index]);
+            sources[index].end();
+        }
     }
 
     /// Publishes what the host has, within `budget`.
@@ -175,8 +179,8 @@ impl EventLoop {
             sum.received_messages += counts.messages;
             sum.received_bytes += counts.bytes;
             sum.connections += counts.connections;
-            // Every source asks for the same.
-            sum.subscriptions = counts.subscriptions;
+            // Every source asks for the same, until it ends.
+            sum.subscriptions = sum.subscriptions.max(counts.subscriptions);
             sum.reconnects += counts.revived;
             sum.refused += counts.refused;
             for (sum, count) in sum.dropped_messages.iter_mut().zip(counts.dropped) {

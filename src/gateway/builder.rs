@@ -119,6 +119,10 @@ impl Builder {
     ///
     /// An `inproc://` publisher that ends is not connected to again: ZeroMQ tells nobody.
     ///
+    /// A context that the host terminates waits until the gateway has closed its sockets there, which one of its next turns
+    /// does: so not on the thread that turns it. The log has an error for each endpoint, from which nothing comes any more;
+    /// clients stay, and get what is published without ZeroMQ.
+    ///
     /// # Examples
     ///
     /// ```

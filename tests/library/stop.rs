@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use zmq2ws::Handle;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use zmq2ws::{Gateway, Handle};
 
 use crate::support::PATIENCE;
 use crate::support::http::connect_narrow;
@@ -133,6 +134,42 @@ fn gateways_of_one_process_do_not_know_each_other() {
     clients[0].assert_closed(1001);
     other.handle().publish("t", ["and on"]).unwrap();
     assert!(clients[1].message().text().contains("and on"));
+}
+
+/// Its sockets would say for ever that there is something to read, and its host wait for them as long.
+#[test]
+fn a_context_that_its_host_terminates_is_let_go_of_and_the_gateway_stays() {
+    let context = zmq::Context::new();
+    // Terminated is all that it can be: the last one that is dropped would do so again.
+    std::mem::forget(context.clone());
+    let builder = builder().zmq_context(&context).bind("tcp://127.0.0.1:*");
+    let mut gateway = builder.connect("inproc://nobody").build().unwrap();
+    let address = gateway.listen_addresses()[0].replace("http://", "").parse().unwrap();
+    let client = thread::spawn(move || Raw::open(address, "/ws"));
+    while !client.is_finished() {
+        gateway.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    let host = thread::spawn(move || { context }.destroy().unwrap());
+    let begun = Instant::now();
+    while !host.is_finished() {
+        gateway.turn(Some(Duration::from_millis(1))).unwrap();
+        assert!(begun.elapsed() < PATIENCE, "the host waits for it");
+    }
+    host.join().unwrap();
+    // What is left to be done is done, and then nothing wakes it.
+    let is_idle = |gateway: &Gateway| {
+        let is_due = gateway.next_deadline().is_some_and(|it| it <= Instant::now());
+        let mut waited = [PollFd::new(gateway, PollFlags::IN)];
+        !is_due && poll(&mut waited, Some(&Timespec::default())).unwrap() == 0
+    };
+    while !is_idle(&gateway) {
+        gateway.turn(Some(Duration::ZERO)).unwrap();
+        assert!(begun.elapsed() < PATIENCE, "it spins");
+    }
+    gateway.handle().publish("t", ["goes on"]).unwrap();
+    gateway.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(client.join().unwrap().message().text(), "goes on");
+    assert_eq!((gateway.endpoints().len(), gateway.stats().upstream_connections), (2, 0));
 }
 
 #[test]
