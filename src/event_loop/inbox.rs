@@ -33,11 +33,22 @@ pub(crate) struct Post {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Post {
+    /// What a message takes here of so many bytes and parts, empty ones included.
+    pub(crate) fn held_bytes_of(bytes: usize, parts: usize) -> usize {
+        bytes.saturating_add(parts.saturating_mul(size_of::<PartLen>()))
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        Self::held_bytes_of(self.bytes.len(), self.lens.len())
+    }
+}
+
 /// Something to be done with all connections, on the loop's thread.
 pub(crate) type Job = Box<dyn FnOnce(&mut Connections<Stream>) + Send>;
 
 /// Why something was not put here.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unposted {
     Full,
     Stopped,
@@ -115,6 +126,18 @@ impl Mailbox {
         thread::current().id() == self.shared.thread
     }
 
+    /// How many bytes a message may take that is posted now: something to know before it is made. None where there is no room
+    /// for any.
+    pub(crate) fn room_bytes(&self) -> Result<usize, Unposted> {
+        let state = self.state();
+        let InboxLimits { messages_max, bytes_max } = self.shared.limits;
+        match state.gate {
+            Gate::Open if state.held_messages >= messages_max => Ok(0),
+            Gate::Open => Ok(bytes_max - state.held_bytes),
+            Gate::Stopping | Gate::Closed => Err(Unposted::Stopped),
+        }
+    }
+
     /// Has a message published in one of the next turns.
     pub(crate) fn post(&self, post: Post) -> Result<(), Unposted> {
         let mut state = self.state();
@@ -122,7 +145,7 @@ impl Mailbox {
             return Err(Unposted::Stopped);
         }
         let InboxLimits { messages_max, bytes_max } = self.shared.limits;
-        let bytes = state.held_bytes + post.bytes.len();
+        let bytes = state.held_bytes + post.held_bytes();
         if state.held_messages >= messages_max || bytes > bytes_max {
             return Err(Unposted::Full);
         }
@@ -251,7 +274,7 @@ impl Inbox {
         self.posts.pop_front()
     }
 
-    /// So many messages and bytes were published.
+    /// So many messages were published, that took so many bytes here.
     pub(super) fn release(&mut self, messages: usize, bytes: usize) {
         let mut state = self.mailbox.state();
         state.held_messages -= messages;

@@ -138,7 +138,7 @@ impl EventLoop {
         while messages < budget.messages && bytes < budget.bytes && !room.is_empty() {
             let Some(post) = inbox.pop_post() else { break };
             messages += 1;
-            bytes += post.bytes.len();
+            bytes += post.held_bytes();
             *published += 1;
             let (topic, body) = post.bytes.split_at(post.topic_bytes);
             let message = intake.take_in_own(topic, &post.lens, body);

@@ -74,29 +74,42 @@ impl Handle {
         parts: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<(), PublishError> {
         let topic = topic.as_ref();
-        let bytes_max = self.message_bytes_max.min(self.mailbox.limits().bytes_max);
+        let room_bytes = self.mailbox.room_bytes().map_err(unpublished)?;
+        let held_bytes_max = self.mailbox.limits().bytes_max;
         let (mut lens, mut bytes) = (Vec::new(), Vec::new());
-        if topic.len() > bytes_max {
-            return Err(PublishError::TooLarge);
+        // Of the whole message: what there is no room for is measured, so that the host knows whether to try again, and
+        // not copied.
+        let (mut total, mut count) = (topic.len(), 0);
+        if total <= room_bytes {
+            bytes.extend_from_slice(topic);
         }
-        bytes.extend_from_slice(topic);
         for part in parts {
             let part = part.as_ref();
-            if lens.len() == PARTS_MAX || part.len() > bytes_max - bytes.len() {
+            let len = u32::try_from(part.len()).map_err(|_| PublishError::TooLarge)?;
+            count += 1;
+            total = total.saturating_add(part.len());
+            let held_bytes = Post::held_bytes_of(total, count);
+            if count > PARTS_MAX || total > self.message_bytes_max || held_bytes > held_bytes_max {
                 return Err(PublishError::TooLarge);
             }
-            let len = u32::try_from(part.len()).map_err(|_| PublishError::TooLarge)?;
-            lens.push(len.to_le_bytes());
-            bytes.extend_from_slice(part);
+            if held_bytes <= room_bytes {
+                lens.push(len.to_le_bytes());
+                bytes.extend_from_slice(part);
+            }
         }
-        if lens.is_empty() {
+        if count == 0 {
+            count = 1;
             lens.push([0; 4]);
         }
+        let held_bytes = Post::held_bytes_of(total, count);
+        if total > self.message_bytes_max || held_bytes > held_bytes_max {
+            return Err(PublishError::TooLarge);
+        }
+        if held_bytes > room_bytes {
+            return Err(PublishError::Full);
+        }
         let post = Post { topic_bytes: topic.len(), lens, bytes };
-        self.mailbox.post(post).map_err(|unposted| match unposted {
-            Unposted::Full => PublishError::Full,
-            Unposted::Stopped => PublishError::Stopped,
-        })
+        self.mailbox.post(post).map_err(unpublished)
     }
 
     /// Hands over a connection that the host's own server accepted. From here on it is served as if it had come to a listener
@@ -356,6 +369,13 @@ impl fmt::Display for PublishError {
 }
 
 impl std::error::Error for PublishError {}
+
+fn unpublished(unposted: Unposted) -> PublishError {
+    match unposted {
+        Unposted::Full => PublishError::Full,
+        Unposted::Stopped => PublishError::Stopped,
+    }
+}
 
 /// Why a connection is not taken over; it is closed.
 ///

@@ -65,7 +65,7 @@ fn a_topic_is_what_the_host_says_whatever_topics_from_zeromq_are() {
 
 #[test]
 fn what_waits_for_the_loop_is_bounded_in_number_and_bytes() {
-    let builder = builder().inbox_messages(3).inbox_bytes(2_000).max_message(1_000);
+    let builder = builder().inbox_messages(3).inbox_bytes(2_008).max_message(1_000);
     let mut gateway = builder.build().unwrap();
     let handle = gateway.handle();
     let publish = |bytes: usize| handle.publish("t", [vec![0; bytes]]);
@@ -85,6 +85,25 @@ fn what_waits_for_the_loop_is_bounded_in_number_and_bytes() {
     assert_eq!(publish(1), Err(PublishError::Stopped));
     drop(gateway);
     assert_eq!(publish(1), Err(PublishError::Stopped));
+}
+
+#[test]
+fn empty_parts_take_room_too() {
+    let gateway = builder().inbox_bytes(1 << 20).build().unwrap();
+    let handle = gateway.handle();
+    let parts = vec![""; 4_096];
+    // What says how long each is takes 16 KiB.
+    for _ in 0..64 {
+        assert_eq!(handle.publish("", &parts), Ok(()));
+    }
+    assert_eq!(handle.publish("", &parts), Err(PublishError::Full));
+    assert_eq!(handle.publish("", ["one"]), Err(PublishError::Full));
+    // What can never be published is told apart from what can be later.
+    assert_eq!(handle.publish("", [vec![0; 1 << 20]]), Err(PublishError::TooLarge));
+    assert_eq!(handle.publish("", vec![""; 4_097]), Err(PublishError::TooLarge));
+    let small = builder().inbox_bytes(4 << 10).build().unwrap();
+    assert_eq!(small.handle().publish("", vec![""; 1_025]), Err(PublishError::TooLarge));
+    assert_eq!(small.handle().publish("", vec![""; 1_024]), Ok(()));
 }
 
 /// A turn takes in thousands of messages that cost a microsecond.
