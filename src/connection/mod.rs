@@ -8,6 +8,7 @@
 //! ```
 
 mod addresses;
+mod already_read;
 mod census;
 mod context;
 mod drain;

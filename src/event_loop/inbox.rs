@@ -19,6 +19,9 @@ use crate::net::Stream;
 /// Connections that wait to be taken over: many turns' worth. A host that accepts faster is told so.
 const NEWCOMERS_MAX: usize = 1_024;
 
+/// What was read of them already: at least 64 that said as much as they may.
+const NEWCOMER_BYTES_MAX: usize = 4 << 20;
+
 /// How much may wait here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InboxLimits {
@@ -85,8 +88,9 @@ struct State {
     held_messages: usize,
     held_bytes: usize,
     newcomers: VecDeque<Newcomer<Stream>>,
-    /// Newcomers that were not taken over yet, those included that the loop has taken.
+    /// Newcomers that were not taken over yet, and what was read of them, those included that the loop has taken.
     held_newcomers: usize,
+    held_input_bytes: usize,
     jobs: VecDeque<Job>,
     stop: Option<Stop>,
 }
@@ -110,6 +114,7 @@ impl Mailbox {
             held_bytes: 0,
             newcomers: VecDeque::new(),
             held_newcomers: 0,
+            held_input_bytes: 0,
             jobs: VecDeque::new(),
             stop: None,
         };
@@ -159,12 +164,15 @@ impl Mailbox {
     /// Has a connection taken over in one of the next turns.
     pub(crate) fn bring(&self, newcomer: Newcomer<Stream>) -> Result<(), Unposted> {
         let mut state = self.state();
-        match state.gate {
-            Gate::Open if state.held_newcomers >= NEWCOMERS_MAX => return Err(Unposted::Full),
-            Gate::Open => {}
-            Gate::Stopping | Gate::Closed => return Err(Unposted::Stopped),
+        if state.gate != Gate::Open {
+            return Err(Unposted::Stopped);
+        }
+        let input_bytes = state.held_input_bytes + newcomer.input.len();
+        if state.held_newcomers >= NEWCOMERS_MAX || input_bytes > NEWCOMER_BYTES_MAX {
+            return Err(Unposted::Full);
         }
         state.held_newcomers += 1;
+        state.held_input_bytes = input_bytes;
         state.newcomers.push_back(newcomer);
         self.wake(&state);
         Ok(())
@@ -265,7 +273,10 @@ impl Inbox {
 
     pub(super) fn pop_newcomer(&mut self) -> Option<Newcomer<Stream>> {
         let newcomer = self.newcomers.pop_front()?;
-        self.mailbox.state().held_newcomers -= 1;
+        let mut state = self.mailbox.state();
+        state.held_newcomers -= 1;
+        state.held_input_bytes -= newcomer.input.len();
+        drop(state);
         Some(newcomer)
     }
 

@@ -15,6 +15,10 @@ use crate::net::Stream;
 /// Parts that one published message may have, as one from ZeroMQ.
 const PARTS_MAX: usize = 4_096;
 
+/// What a host may have read of a connection that it hands over: the largest request, and as much as servers usually read at
+/// once.
+const ALREADY_READ_BYTES_MAX: usize = 64 << 10;
+
 /// Speaks to a running gateway from any thread: [`Clone`], [`Send`] and [`Sync`].
 ///
 /// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait.
@@ -114,7 +118,9 @@ impl Handle {
 
     /// Hands over a connection that the host's own server accepted. From here on it is served as if it had come to a listener
     /// of the gateway: requests, limits, timeouts, counters. `already_read` is what the host has read of it, usually a
-    /// request that it looked at: the request line, the header, and whatever came behind it, byte for byte.
+    /// request that it looked at: the request line, the header, and whatever came behind it, byte for byte, 64 KiB at the most.
+    /// It is taken in pieces of 16 KiB, as from a socket; what is kept meanwhile counts against
+    /// [`Builder::max_memory`](crate::Builder::max_memory), and who would keep too much gets 503.
     ///
     /// The socket is made non-blocking, for all who share it. The host should not read from it or write to it any more.
     ///
@@ -157,7 +163,7 @@ impl Handle {
     /// the page that asks may do so (`Origin`) is then for the host to check.
     ///
     /// `target` is that of the request, such as `/live?topic=weather.&format=json`: its query says what the client gets, as
-    /// on `/ws`; its path is not looked at. `already_read` is what came behind the request.
+    /// on `/ws`; its path is not looked at. `already_read` is what came behind the request, as for [`Self::adopt`].
     ///
     /// The hook [`authorize`](crate::Builder::authorize) is asked as for others, but has no header field to look at
     /// ([`Request::is_adopted`](crate::Request::is_adopted)). Who may not come in is closed with 1008, and with 1013 where
@@ -225,9 +231,14 @@ impl Handle {
     fn bring(
         &self,
         ClientStream(stream): ClientStream,
-        input: Vec<u8>,
+        mut input: Vec<u8>,
         upgraded: Option<Upgraded>,
     ) -> Result<(), AdoptError> {
+        if input.len() > ALREADY_READ_BYTES_MAX {
+            return Err(AdoptError::TooMuch);
+        }
+        // What is counted is what is held.
+        input.shrink_to_fit();
         let (stream, ip) =
             Stream::adopted(stream, self.user_timeout).map_err(AdoptError::Stream)?;
         let newcomer = Newcomer { stream, ip, input, upgraded };
@@ -396,10 +407,13 @@ fn unpublished(unposted: Unposted) -> PublishError {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// More than 1024 connections wait to be taken over: the host accepts faster than the loop turns.
+    /// More than 1024 connections wait to be taken over, or 4 MiB of what was read of them: the host accepts faster than the
+    /// loop turns.
     Full,
     /// The gateway has stopped, or was told to.
     Stopped,
+    /// More than 64 KiB was read of it already: it sends without waiting for an answer.
+    TooMuch,
     /// It is no connected stream socket, or there is no descriptor left for a wrapped one.
     Stream(io::Error),
     /// The target of a WebSocket's request says nothing that could be followed: the one-line reason that a client would get.
@@ -411,6 +425,7 @@ impl fmt::Display for AdoptError {
         match self {
             Self::Full => f.write_str("too many connections wait to be taken over"),
             Self::Stopped => f.write_str("the gateway has stopped"),
+            Self::TooMuch => f.write_str("more was read of the connection than can be handed over"),
             Self::Stream(error) => write!(f, "the connection cannot be used: {error}"),
             Self::Target(reason) => write!(f, "the request cannot be followed: {reason}"),
         }
@@ -421,7 +436,7 @@ impl std::error::Error for AdoptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Stream(error) => Some(error),
-            Self::Full | Self::Stopped | Self::Target(_) => None,
+            Self::Full | Self::Stopped | Self::TooMuch | Self::Target(_) => None,
         }
     }
 }
