@@ -81,6 +81,8 @@
 //! - Gateways of one process share nothing. A gateway that ends, however that is, leaves no thread, descriptor or file.
 //! - Time and randomness are handed in from the event loop on down, so that a seeded simulation drives everything above
 //!   the sockets (`src/simulation`).
+//! - All of a turn is done at the time when it began. Only a host that maps messages has the clock read once for each, to end
+//!   that in time.
 //! - Every queue, buffer, count and time has a limit. Memory belongs to feeds, not to clients: a client that stalls
 //!   costs what its feed may hold, however many stall, and over TLS one record each.
 //! - A frame that has begun is finished before anything else is sent; after a close frame nothing is.

@@ -4,13 +4,15 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::any::Any;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use support::websocket::Raw;
 use support::{TempDir, wait_until};
-use zmq2ws::{Builder, Gateway};
+use zmq2ws::{Builder, CloseCode, Gateway};
 
 /// Threads and descriptors of this process.
 fn held() -> (usize, usize) {
@@ -38,13 +40,51 @@ fn with_client(ipc: &Path) -> (Gateway, Raw) {
     (gateway, client.join().unwrap())
 }
 
+fn panic_with_a_handle(ipc: &Path) -> Box<dyn Any> {
+    let running = builder(ipc).spawn().unwrap();
+    let handle = running.handle();
+    let host = std::thread::spawn(move || {
+        handle.publish("t", ["published"]).unwrap();
+        let (near, _far) = UnixStream::pair().unwrap();
+        handle.adopt(near, "GET /sse HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        wait_until("a client", || handle.stats().unwrap().clients == 1);
+        // On the gateway's thread, and on this one.
+        handle.disconnect(|_| panic!("on purpose"), CloseCode::POLICY).unwrap();
+        panic!("on purpose");
+    });
+    assert!(host.join().is_err());
+    let handle = running.handle();
+    wait_until("the client's end", || handle.stats().unwrap().connections == 0);
+    assert_eq!(handle.stats().unwrap().messages_published, 1);
+    drop(running);
+    Box::new(handle)
+}
+
+fn drop_handles(ipc: &Path) -> Box<dyn Any> {
+    let running = builder(ipc).spawn().unwrap();
+    running.handle().stats().unwrap();
+    let before = held();
+    for _ in 0..10 {
+        let handle = running.handle();
+        handle.publish("t", ["published"]).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        handle.adopt(near, "GET /sse HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        drop((handle.clone(), handle, far));
+    }
+    wait_until("nothing of theirs", || held() == before);
+    let stats = running.handle().stats().unwrap();
+    assert_eq!((stats.messages_published, stats.connections), (10, 0));
+    drop(running);
+    Box::new(())
+}
+
 /// One test, since threads and descriptors are the process's.
 #[test]
 fn nothing_is_left_whatever_ends_a_gateway() {
     let folder = TempDir::new();
     let ipc: PathBuf = folder.path().join("feed");
-    type End = fn(&Path) -> Box<dyn std::any::Any>;
-    let ends: [(&str, End); 6] = [
+    type End = fn(&Path) -> Box<dyn Any>;
+    let ends: [(&str, End); 8] = [
         ("a gateway that was never turned", |ipc| {
             let gateway = builder(ipc).build().unwrap();
             assert!(ipc.exists());
@@ -76,6 +116,8 @@ fn nothing_is_left_whatever_ends_a_gateway() {
             assert!(panicked.is_err());
             Box::new(())
         }),
+        ("a thread of the host's that panics beside a gateway that goes on", panic_with_a_handle),
+        ("handles that are dropped beside a gateway that goes on", drop_handles),
         ("a gateway that was shut down", |ipc| {
             let running = builder(ipc).spawn().unwrap();
             let handle = running.handle();

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::already_read::AlreadyRead;
 use super::table::ConnectionKey;
 use super::{Connections, Context, SETTLED, State, Visit};
 use crate::error::CloseReason;
@@ -36,35 +37,39 @@ pub(crate) struct Upgraded {
 }
 
 impl<S: ByteStream> Connections<S> {
-    /// Takes a connection over, unless its address has too many already: that one is told so and dropped. What it has sent
-    /// waits for [`Self::begin`].
+    /// Takes a connection over, unless its address has too many already, or it has sent too much: that one is told so and
+    /// dropped. What it has sent waits for [`Self::begin`].
     pub(crate) fn adopt(
         &mut self,
         now: Instant,
-        newcomer: Newcomer<S>,
+        mut newcomer: Newcomer<S>,
         serves: Serves,
-    ) -> Option<(ConnectionKey, Vec<u8>)> {
+    ) -> Option<ConnectionKey> {
+        let input = std::mem::take(&mut newcomer.input);
+        let Ok(already_read) = AlreadyRead::new(input, &self.context.request_memory) else {
+            self.turn_newcomer_away(newcomer, "too many unfinished requests");
+            return None;
+        };
         if !self.admits(newcomer.ip, serves) {
             self.turn_newcomer_away(newcomer, "too many connections from this address");
             return None;
         }
-        let Newcomer { stream, ip, input, upgraded } = newcomer;
+        let Newcomer { stream, ip, upgraded, .. } = newcomer;
         let key = self.insert(now, stream, ip, serves);
+        self.keep_already_read(key, already_read);
         if let Some(upgraded) = upgraded {
             self.visit(key, |connection, context| {
                 connection.open_adopted(now, key.owner(), upgraded, context);
                 SETTLED
             });
         }
-        Some((key, input))
+        Some(key)
     }
 
-    /// Takes what a connection had sent before it was taken over.
-    pub(crate) fn begin(&mut self, now: Instant, key: ConnectionKey, mut input: Vec<u8>) {
-        self.visit(key, |connection, context| match input.is_empty() {
-            true => connection.flush(now, context),
-            false => connection.handle_input(now, key.owner(), &mut input, context),
-        });
+    /// Starts to serve a connection that was taken over: with what it is owed already, then with what it has sent.
+    pub(crate) fn begin(&mut self, now: Instant, key: ConnectionKey, scratch: &mut [u8]) {
+        self.visit(key, |connection, context| connection.flush(now, context));
+        self.handle_readable(now, key, scratch);
     }
 
     /// Tells a connection that is not taken over, as well as that can be done at once.

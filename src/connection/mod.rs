@@ -7,6 +7,7 @@
 //!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
+mod already_read;
 mod census;
 mod context;
 mod drain;

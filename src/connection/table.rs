@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use slotmap::{Key, KeyData, SlotMap, new_key_type};
+use slotmap::{Key, KeyData, SlotMap, SparseSecondaryMap, new_key_type};
 
+use super::already_read::AlreadyRead;
 use super::context::Phase;
 use super::drain::Drain;
 use super::gathering::Gathering;
@@ -62,6 +63,8 @@ impl ConnectionKey {
 pub(crate) struct Connections<S> {
     pub(super) connections: SlotMap<ConnectionKey, Connection<S>>,
     pub(crate) context: Context,
+    /// What comes before anything that the streams of a few have.
+    already_read: SparseSecondaryMap<ConnectionKey, AlreadyRead>,
     timers: Timers<ConnectionKey>,
     /// Nobody wakes up for a deadline before this.
     timers_rest_until: Option<Instant>,
@@ -82,6 +85,7 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn new(context: Context) -> Self {
         Self {
             connections: SlotMap::with_key(),
+            already_read: SparseSecondaryMap::new(),
             timers: Timers::new(),
             timers_rest_until: None,
             again: VecDeque::new(),
@@ -193,12 +197,30 @@ impl<S: ByteStream> Connections<S> {
     }
 
     pub(crate) fn handle_readable(&mut self, now: Instant, key: ConnectionKey, scratch: &mut [u8]) {
-        self.visit(key, |connection, context| {
-            connection.handle_readable(now, key.owner(), scratch, context)
+        let already_read = self.read_already_read(key, scratch);
+        self.visit(key, |connection, context| match already_read {
+            Some(len) => connection.handle_input(now, key.owner(), &mut scratch[..len], context),
+            None => connection.handle_readable(now, key.owner(), scratch, context),
         });
     }
 
-    /// Reads what streams hold of which their descriptors do not tell.
+    /// Has a connection that was taken over begin with this.
+    pub(super) fn keep_already_read(&mut self, key: ConnectionKey, input: Option<AlreadyRead>) {
+        if let Some(input) = input {
+            self.already_read.insert(key, input);
+        }
+    }
+
+    /// The next piece of what a connection had sent before it was taken over, while there is any.
+    fn read_already_read(&mut self, key: ConnectionKey, scratch: &mut [u8]) -> Option<usize> {
+        let (len, is_last) = self.already_read.get_mut(key)?.read(scratch);
+        if is_last {
+            self.already_read.remove(key);
+        }
+        Some(len)
+    }
+
+    /// Reads what streams hold of which their descriptors do not tell, and what was read of them already.
     pub(crate) fn read_unread(&mut self, now: Instant, scratch: &mut [u8]) {
         for _ in 0..self.unread.len().min(TURN_UNREAD_MAX) {
             let Some(key) = self.unread.pop_front() else { return };
@@ -377,6 +399,7 @@ impl<S: ByteStream> Connections<S> {
             let key = self.closed.pop()?;
             let Some(connection) = self.connections.remove(key) else { continue };
             self.context.hooks.forget(key.to_number());
+            self.already_read.remove(key);
             self.addresses.release(counted_address(connection.ip, connection.serves));
             return Some(connection.stream);
         }
@@ -412,7 +435,7 @@ impl<S: ByteStream> Connections<S> {
             self.changed.push(key);
         }
         if interest.readable
-            && connection.stream.may_hold_input()
+            && (connection.stream.may_hold_input() || self.already_read.contains_key(key))
             && !std::mem::replace(&mut connection.is_unread, true)
         {
             self.unread.push_back(key);

@@ -46,12 +46,9 @@ impl EventLoop {
                 continue;
             }
             let adopted = self.connections.adopt(now, newcomer, self.adopted_serves);
-            let Some((key, input)) = adopted else { continue };
+            let Some(key) = adopted else { continue };
             match self.wait_for(key) {
-                Ok(()) => {
-                    self.connections.begin(now, key, input);
-                    self.connections.handle_readable(now, key, &mut self.scratch);
-                }
+                Ok(()) => self.connections.begin(now, key, &mut self.scratch),
                 Err(error) => log::warn!("a connection of the host's cannot be served: {error}"),
             }
         }

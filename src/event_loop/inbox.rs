@@ -19,6 +19,9 @@ use crate::net::Stream;
 /// Connections that wait to be taken over: many turns' worth. A host that accepts faster is told so.
 const NEWCOMERS_MAX: usize = 1_024;
 
+/// What was read of them already: at least 64 that said as much as they may.
+const NEWCOMER_BYTES_MAX: usize = 4 << 20;
+
 /// How much may wait here.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct InboxLimits {
@@ -33,21 +36,32 @@ pub(crate) struct Post {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl Post {
+    /// What a message takes here of so many bytes and parts, empty ones included.
+    pub(crate) fn held_bytes_of(bytes: usize, parts: usize) -> usize {
+        bytes.saturating_add(parts.saturating_mul(size_of::<PartLen>()))
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        Self::held_bytes_of(self.bytes.len(), self.lens.len())
+    }
+}
+
 /// Something to be done with all connections, on the loop's thread.
 pub(crate) type Job = Box<dyn FnOnce(&mut Connections<Stream>) + Send>;
 
 /// Why something was not put here.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unposted {
     Full,
     Stopped,
 }
 
 /// When a gateway is to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stop {
-    /// How long that may take, where that is not what the configuration says.
-    pub(crate) within: Option<Duration>,
+    /// How long that may take.
+    pub(crate) within: Duration,
 }
 
 /// Speaks to a loop, from any thread.
@@ -74,8 +88,9 @@ struct State {
     held_messages: usize,
     held_bytes: usize,
     newcomers: VecDeque<Newcomer<Stream>>,
-    /// Newcomers that were not taken over yet, those included that the loop has taken.
+    /// Newcomers that were not taken over yet, and what was read of them, those included that the loop has taken.
     held_newcomers: usize,
+    held_input_bytes: usize,
     jobs: VecDeque<Job>,
     stop: Option<Stop>,
 }
@@ -99,6 +114,7 @@ impl Mailbox {
             held_bytes: 0,
             newcomers: VecDeque::new(),
             held_newcomers: 0,
+            held_input_bytes: 0,
             jobs: VecDeque::new(),
             stop: None,
         };
@@ -115,6 +131,18 @@ impl Mailbox {
         thread::current().id() == self.shared.thread
     }
 
+    /// How many bytes a message may take that is posted now: something to know before it is made. None where there is no room
+    /// for any.
+    pub(crate) fn room_bytes(&self) -> Result<usize, Unposted> {
+        let state = self.state();
+        let InboxLimits { messages_max, bytes_max } = self.shared.limits;
+        match state.gate {
+            Gate::Open if state.held_messages >= messages_max => Ok(0),
+            Gate::Open => Ok(bytes_max - state.held_bytes),
+            Gate::Stopping | Gate::Closed => Err(Unposted::Stopped),
+        }
+    }
+
     /// Has a message published in one of the next turns.
     pub(crate) fn post(&self, post: Post) -> Result<(), Unposted> {
         let mut state = self.state();
@@ -122,7 +150,7 @@ impl Mailbox {
             return Err(Unposted::Stopped);
         }
         let InboxLimits { messages_max, bytes_max } = self.shared.limits;
-        let bytes = state.held_bytes + post.bytes.len();
+        let bytes = state.held_bytes + post.held_bytes();
         if state.held_messages >= messages_max || bytes > bytes_max {
             return Err(Unposted::Full);
         }
@@ -136,12 +164,15 @@ impl Mailbox {
     /// Has a connection taken over in one of the next turns.
     pub(crate) fn bring(&self, newcomer: Newcomer<Stream>) -> Result<(), Unposted> {
         let mut state = self.state();
-        match state.gate {
-            Gate::Open if state.held_newcomers >= NEWCOMERS_MAX => return Err(Unposted::Full),
-            Gate::Open => {}
-            Gate::Stopping | Gate::Closed => return Err(Unposted::Stopped),
+        if state.gate != Gate::Open {
+            return Err(Unposted::Stopped);
+        }
+        let input_bytes = state.held_input_bytes + newcomer.input.len();
+        if state.held_newcomers >= NEWCOMERS_MAX || input_bytes > NEWCOMER_BYTES_MAX {
+            return Err(Unposted::Full);
         }
         state.held_newcomers += 1;
+        state.held_input_bytes = input_bytes;
         state.newcomers.push_back(newcomer);
         self.wake(&state);
         Ok(())
@@ -162,12 +193,7 @@ impl Mailbox {
     pub(crate) fn stop(&self, stop: Stop) {
         let mut state = self.state();
         state.gate = state.gate.max(Gate::Stopping);
-        let shorter = match (state.stop, stop.within) {
-            (Some(Stop { within: Some(before) }), Some(now)) => Some(before.min(now)),
-            (Some(Stop { within: Some(before) }), None) => Some(before),
-            (_, within) => within,
-        };
-        state.stop = Some(Stop { within: shorter });
+        state.stop = Some(state.stop.map_or(stop, |before| before.min(stop)));
         self.wake(&state);
     }
 
@@ -234,7 +260,11 @@ impl Inbox {
     }
 
     pub(super) fn has_posts(&self) -> bool {
-        !self.posts.is_empty()
+        self.posts_len() > 0
+    }
+
+    pub(super) fn posts_len(&self) -> usize {
+        self.posts.len()
     }
 
     pub(super) fn pop_job(&mut self) -> Option<Job> {
@@ -243,7 +273,10 @@ impl Inbox {
 
     pub(super) fn pop_newcomer(&mut self) -> Option<Newcomer<Stream>> {
         let newcomer = self.newcomers.pop_front()?;
-        self.mailbox.state().held_newcomers -= 1;
+        let mut state = self.mailbox.state();
+        state.held_newcomers -= 1;
+        state.held_input_bytes -= newcomer.input.len();
+        drop(state);
         Some(newcomer)
     }
 
@@ -252,7 +285,7 @@ impl Inbox {
         self.posts.pop_front()
     }
 
-    /// So many messages and bytes were published.
+    /// So many messages were published, that took so many bytes here.
     pub(super) fn release(&mut self, messages: usize, bytes: usize) {
         let mut state = self.mailbox.state();
         state.held_messages -= messages;
@@ -337,16 +370,14 @@ mod tests {
         let (_registry, mut inbox) = inbox();
         let mailbox = inbox.mailbox();
         mailbox.post(post(1)).unwrap();
-        let seconds = |seconds| Some(Duration::from_secs(seconds));
-        mailbox.stop(Stop { within: None });
-        mailbox.stop(Stop { within: seconds(2) });
-        mailbox.stop(Stop { within: seconds(3) });
+        let within = |seconds| Stop { within: Duration::from_secs(seconds) };
+        [3, 2, 4].into_iter().for_each(|seconds| mailbox.stop(within(seconds)));
         assert_eq!(mailbox.post(post(1)), Err(Unposted::Stopped));
         assert_eq!(mailbox.ask(Box::new(|_| ())), Ok(()));
-        assert_eq!(inbox.collect(), Some(Stop { within: seconds(2) }));
+        assert_eq!(inbox.collect(), Some(within(2)));
         assert!(inbox.has_posts(), "what was accepted is kept");
         inbox.close();
         assert_eq!(mailbox.ask(Box::new(|_| ())), Err(Unposted::Stopped));
-        mailbox.stop(Stop { within: None });
+        mailbox.stop(within(1));
     }
 }

@@ -62,8 +62,6 @@ pub(crate) struct Parts {
     pub(crate) listeners: Vec<(Listener, Serves)>,
     pub(crate) context: Context,
     pub(crate) intake: Intake,
-    /// How long stopping may take.
-    pub(crate) drain: Duration,
     /// Connections of any kind, clients or not.
     pub(crate) connections_max: usize,
     pub(crate) inbox: InboxLimits,
@@ -89,7 +87,6 @@ pub(crate) struct EventLoop {
     intake: Intake,
     /// The source that is drained next, so that a busy one does not starve the others.
     next_source: usize,
-    drain: Duration,
     phase: Phase,
     inbox: Inbox,
     mapper: Mapper,
@@ -109,7 +106,9 @@ impl EventLoop {
             registry.add(listener, Slot::Listener(index), readable)?;
         }
         for (index, source) in (0..).zip(&parts.sources) {
-            registry.add(source.fd(), Slot::Source(index), readable)?;
+            if let Some(messages) = source.fd() {
+                registry.add(messages, Slot::Source(index), readable)?;
+            }
             if let Some(monitor) = source.monitor_fd() {
                 registry.add(monitor, Slot::Monitor(index), readable)?;
             }
@@ -129,7 +128,6 @@ impl EventLoop {
             connections_max: parts.connections_max,
             intake: parts.intake,
             next_source: 0,
-            drain: parts.drain,
             phase: Phase::Serving,
             inbox: Inbox::new(parts.inbox, waker),
             mapper: parts.mapper,
@@ -175,12 +173,16 @@ impl EventLoop {
         Ok(self.phase != Phase::Stopped)
     }
 
-    /// When a turn is needed at the latest though nothing became ready, in real time; in the past where at once.
+    /// When a turn is needed at the latest though nothing became ready, in real time; in the past where at once. So it is as
+    /// long as the last wait reported anything: of what is left of that, an edge-triggered poller around this one hears
+    /// nothing.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.deadline().map(|deadline| self.clock.to_real(deadline))
+        let now = || self.clock.now();
+        let deadline = if self.ready.is_empty() { self.deadline() } else { Some(now()) };
+        deadline.map(|deadline| self.clock.to_real(deadline))
     }
 
-    /// As [`Self::next_deadline`], in the loop's time.
+    /// When a turn is needed at the latest, in the loop's time, where this poller itself is waited for.
     fn deadline(&self) -> Option<Instant> {
         let now = self.clock.now();
         if self.has_work() {
@@ -278,7 +280,7 @@ impl EventLoop {
 
     /// Begins to stop, or has less time for it than before.
     fn stop(&mut self, now: Instant, stop: Stop) {
-        let end = now + stop.within.unwrap_or(self.drain);
+        let end = now + stop.within;
         match &mut self.phase {
             Phase::Serving => {
                 self.close_listeners(|serves| serves != Serves::Operation);
@@ -325,6 +327,12 @@ impl EventLoop {
         }
         if matches!(self.phase, Phase::Draining { .. }) && self.connections.len() == 0 {
             self.phase = Phase::Stopped;
+            if self.inbox.has_posts() {
+                let count = self.inbox.posts_len();
+                log::warn!(
+                    "{count} messages of the host's are not published: mapping them takes too long"
+                );
+            }
             self.inbox.close();
         }
     }
@@ -342,10 +350,7 @@ impl Drop for EventLoop {
         self.inbox.close();
         self.close_listeners(|_| true);
         for source in &self.sources {
-            self.registry.remove(source.fd());
-            if let Some(monitor) = source.monitor_fd() {
-                self.registry.remove(monitor);
-            }
+            self.registry.remove_source(source);
         }
         self.connections.abandon_all();
         while let Some(stream) = self.connections.pop_closed() {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use polling::{Event, Events, PollMode, Poller};
 
 use crate::connection::{ConnectionKey, Interest};
+use crate::source::Source;
 
 /// Who a descriptor belongs to. Closed: every wake-up is one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +95,7 @@ impl Registry {
         let event = event(slot, interest);
         let source = source.as_fd().as_raw_fd();
         // SAFETY: the event loop owns everything that it adds and removes it before dropping it, in `reap`, in
-        // `close_listeners` and in its own `drop`.
+        // `close_listeners`, in `drain_step` and in its own `drop`.
         unsafe { self.poller.add_with_mode(source, event, PollMode::Level) }
     }
 
@@ -111,6 +112,11 @@ impl Registry {
     pub(super) fn remove(&self, source: impl AsFd) {
         // It fails only for what was not added, and then there is nothing to remove.
         let _ = self.poller.delete(source);
+    }
+
+    /// Forgets both descriptors of a source, as far as it has them.
+    pub(super) fn remove_source(&self, source: &Source) {
+        [source.fd(), source.monitor_fd()].into_iter().flatten().for_each(|fd| self.remove(fd));
     }
 
     /// Waits, at most for `timeout`, and puts what is ready into `ready`.

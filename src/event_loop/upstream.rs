@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use super::EventLoop;
+use super::clock::Allowance;
 use crate::error::DropReason;
 use crate::feed::Feeds;
 use crate::hooks::{Mapped, Mapper};
 use crate::intake::{IntakeCounts, Taken};
 use crate::message::Message;
 use crate::metrics::UpstreamMetrics;
-use crate::source::Budget;
+use crate::source::{Budget, Drained};
 use crate::topics::{Change, Filter};
 
 /// Messages and bytes that are taken from a source before another one has its turn.
@@ -25,6 +26,26 @@ const TURN_DEMANDS_MAX: usize = 256;
 /// Reading or writing so many bytes to inflate them takes as long as appending a small message: JSON of 64 KiB takes
 /// 120 to 150 µs.
 const WORK_BYTES_PER_APPEND: usize = 64;
+
+/// What a turn has left for messages.
+struct Room {
+    appends_left: usize,
+    allowance: Allowance,
+}
+
+impl Room {
+    fn is_empty(&self) -> bool {
+        self.appends_left == 0
+    }
+
+    /// A message was taken in that was so much work.
+    fn spend(&mut self, appends: usize) {
+        self.appends_left = self.appends_left.saturating_sub(appends);
+        if self.allowance.is_used_up() {
+            self.appends_left = 0;
+        }
+    }
+}
 
 impl EventLoop {
     /// Asks publishers for what clients want, where that is not the same all the time.
@@ -50,13 +71,14 @@ impl EventLoop {
     }
 
     /// Takes in messages, a step of each source after the other, as long as clients with room keep up. What the host
-    /// publishes is one more source.
+    /// publishes is one more source. Where it maps messages, only for a while: how long that takes, nobody else knows.
     pub(super) fn drain_sources(&mut self, now: Instant) {
         let posts = self.sources.len();
         let count = posts + 1;
-        let mut appends_left = TURN_APPENDS_MAX;
+        let allowance = self.clock.allowance(self.mapper.is_set());
+        let mut room = Room { appends_left: TURN_APPENDS_MAX, allowance };
         let mut idle = 0;
-        while idle < count && appends_left > 0 && !self.connections.context.feeds.is_congested() {
+        while idle < count && !room.is_empty() && !self.connections.context.feeds.is_congested() {
             let index = self.next_source;
             self.next_source = (index + 1) % count;
             let needs_drain = match self.sources.get(index) {
@@ -69,20 +91,20 @@ impl EventLoop {
             }
             idle = 0;
             if index == posts {
-                self.take_in_posts(DRAIN_STEP, &mut appends_left);
+                self.take_in_posts(DRAIN_STEP, &mut room);
             } else {
-                self.drain_step(now, index, &mut appends_left);
+                self.drain_step(now, index, &mut room);
             }
         }
         self.connections.context.metrics.upstream = self.upstream_metrics();
     }
 
-    fn drain_step(&mut self, now: Instant, index: usize, appends_left: &mut usize) {
-        let Self { sources, connections, intake, mapper, unmapped, .. } = self;
+    fn drain_step(&mut self, now: Instant, index: usize, room: &mut Room) {
+        let Self { registry, sources, connections, intake, mapper, unmapped, .. } = self;
         let feeds = &mut connections.context.feeds;
         let passed_over = sources[index].counts().passed_over;
         // Whether there is more, the source knows itself.
-        let _ = sources[index].drain(DRAIN_STEP, &mut |arrival| {
+        let drained = sources[index].drain(DRAIN_STEP, &mut |arrival| {
             if arrival.follows_loss {
                 intake.note_loss(index);
             }
@@ -96,24 +118,27 @@ impl EventLoop {
                     intake.give_back();
                     0
                 });
-            *appends_left = appends_left.saturating_sub(appends);
-            *appends_left > 0 && !feeds.is_congested()
+            room.spend(appends);
+            !room.is_empty() && !feeds.is_congested()
         });
         // Otherwise a flood of what nobody wants, or of garbage, would hold the turn up for as long as it lasts.
         let passed_over = sources[index].counts().passed_over - passed_over;
-        *appends_left =
-            appends_left.saturating_sub(usize::try_from(passed_over).unwrap_or(usize::MAX));
+        room.spend(usize::try_from(passed_over).unwrap_or(usize::MAX));
+        if drained == Drained::Dead {
+            registry.remove_source(&sources[index]);
+            sources[index].end();
+        }
     }
 
     /// Publishes what the host has, within `budget`.
-    fn take_in_posts(&mut self, budget: Budget, appends_left: &mut usize) {
+    fn take_in_posts(&mut self, budget: Budget, room: &mut Room) {
         let Self { inbox, connections, intake, mapper, unmapped, published, .. } = self;
         let feeds = &mut connections.context.feeds;
         let (mut messages, mut bytes) = (0, 0);
-        while messages < budget.messages && bytes < budget.bytes && *appends_left > 0 {
+        while messages < budget.messages && bytes < budget.bytes && !room.is_empty() {
             let Some(post) = inbox.pop_post() else { break };
             messages += 1;
-            bytes += post.bytes.len();
+            bytes += post.held_bytes();
             *published += 1;
             let (topic, body) = post.bytes.split_at(post.topic_bytes);
             let message = intake.take_in_own(topic, &post.lens, body);
@@ -122,7 +147,7 @@ impl EventLoop {
                 intake.give_back();
                 0
             });
-            *appends_left = appends_left.saturating_sub(1 + appends);
+            room.spend(1 + appends);
             if feeds.is_congested() {
                 break;
             }
@@ -130,11 +155,13 @@ impl EventLoop {
         inbox.release(messages, bytes);
     }
 
-    /// Publishes everything that was accepted, since there is no more time for it: as much as the inbox may hold.
+    /// Publishes everything that was accepted, since there is no more time for it: as much as the inbox may hold. What the
+    /// host has yet to map might take longer than there is: that goes on in turns, for those who are there until then.
     pub(super) fn take_in_all_posts(&mut self) {
         let everything = Budget { messages: usize::MAX, bytes: usize::MAX };
-        while self.inbox.has_posts() {
-            self.take_in_posts(everything, &mut usize::MAX.clone());
+        while self.inbox.has_posts() && !self.mapper.is_set() {
+            let allowance = self.clock.allowance(false);
+            self.take_in_posts(everything, &mut Room { appends_left: usize::MAX, allowance });
         }
     }
 
@@ -152,8 +179,8 @@ impl EventLoop {
             sum.received_messages += counts.messages;
             sum.received_bytes += counts.bytes;
             sum.connections += counts.connections;
-            // Every source asks for the same.
-            sum.subscriptions = counts.subscriptions;
+            // Every source asks for the same, until it ends.
+            sum.subscriptions = sum.subscriptions.max(counts.subscriptions);
             sum.reconnects += counts.revived;
             sum.refused += counts.refused;
             for (sum, count) in sum.dropped_messages.iter_mut().zip(counts.dropped) {

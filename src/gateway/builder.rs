@@ -125,6 +125,10 @@ impl Builder {
     ///
     /// An `inproc://` publisher that ends is not connected to again: ZeroMQ tells nobody.
     ///
+    /// A context that the host terminates waits until the gateway has closed its sockets there, which one of its next turns
+    /// does: so not on the thread that turns it. The log has an error for each endpoint, from which nothing comes any more;
+    /// clients stay, and get what is published without ZeroMQ.
+    ///
     /// # Examples
     ///
     /// ```
@@ -173,9 +177,11 @@ impl Builder {
     /// goes to clients and into history; `None` drops it, which `zmq2ws_messages_dropped_total{reason="map"}` counts. Without
     /// it messages are not copied; with it each of them is, once.
     ///
-    /// Called **on the loop's thread**, for every message: a microsecond here is a microsecond for each. What becomes larger
-    /// than [`Self::max_message`] is dropped. A hook that panics is logged, the message is dropped and counted as above, and
-    /// the gateway goes on.
+    /// Called **on the loop's thread**, for every message: a microsecond here is a microsecond for each. After 5 ms of it the
+    /// others have their turn, so that a slow hook delays messages, but nobody's pings, and not the end: who is told to stop
+    /// goes on for a quarter of [`Self::drain`], then says goodbye while it does. What becomes larger than
+    /// [`Self::max_message`] is dropped. A hook that panics is logged, the message is dropped and counted as above, and the
+    /// gateway goes on.
     ///
     /// # Examples
     ///

@@ -17,6 +17,10 @@ use crate::net::Stream;
 /// Parts that one published message may have, as one from ZeroMQ.
 const PARTS_MAX: usize = 4_096;
 
+/// What a host may have read of a connection that it hands over: the largest request, and as much as servers usually read at
+/// once.
+const ALREADY_READ_BYTES_MAX: usize = 64 << 10;
+
 /// Speaks to a running gateway from any thread: [`Clone`], [`Send`] and [`Sync`].
 ///
 /// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait;
@@ -39,30 +43,23 @@ const PARTS_MAX: usize = 4_096;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Handle {
-    mailbox: Mailbox,
-    user_timeout: Duration,
-    message_bytes_max: usize,
-    topics_max: usize,
-    certificate: Option<Certificate>,
+    pub(super) mailbox: Mailbox,
+    /// How long stopping takes that is not told how long.
+    pub(super) drain: Duration,
+    pub(super) user_timeout: Duration,
+    pub(super) message_bytes_max: usize,
+    pub(super) topics_max: usize,
+    pub(super) certificate: Option<Certificate>,
 }
 
 impl Handle {
-    pub(super) fn new(
-        mailbox: Mailbox,
-        user_timeout: Duration,
-        message_bytes_max: usize,
-        topics_max: usize,
-        certificate: Option<Certificate>,
-    ) -> Self {
-        Self { mailbox, user_timeout, message_bytes_max, topics_max, certificate }
-    }
-
     /// Publishes a message without ZeroMQ: it gets a number and goes to every client whose filter matches `topic`, in one
     /// order with those of all threads and of ZeroMQ. No part at all is one that is empty. What
     /// [`Builder::decode`](crate::Builder::decode) and [`Builder::sequence`](crate::Builder::sequence) say is for what
     /// comes from ZeroMQ.
     ///
-    /// `Ok` means that it will be published, also when the gateway is told to stop right after it. The bytes are copied.
+    /// `Ok` means that it will be published, also when the gateway is told to stop right after it, unless
+    /// [`Builder::map`](crate::Builder::map) is so slow that the end comes first. The bytes are copied.
     ///
     /// # Errors
     ///
@@ -75,34 +72,49 @@ impl Handle {
         parts: impl IntoIterator<Item = impl AsRef<[u8]>>,
     ) -> Result<(), PublishError> {
         let topic = topic.as_ref();
-        let bytes_max = self.message_bytes_max.min(self.mailbox.limits().bytes_max);
+        let room_bytes = self.mailbox.room_bytes().map_err(unpublished)?;
+        let held_bytes_max = self.mailbox.limits().bytes_max;
         let (mut lens, mut bytes) = (Vec::new(), Vec::new());
-        if topic.len() > bytes_max {
-            return Err(PublishError::TooLarge);
+        // Of the whole message: what there is no room for is measured, so that the host knows whether to try again, and
+        // not copied.
+        let (mut total, mut count) = (topic.len(), 0);
+        if total <= room_bytes {
+            bytes.extend_from_slice(topic);
         }
-        bytes.extend_from_slice(topic);
         for part in parts {
             let part = part.as_ref();
-            if lens.len() == PARTS_MAX || part.len() > bytes_max - bytes.len() {
+            let len = u32::try_from(part.len()).map_err(|_| PublishError::TooLarge)?;
+            count += 1;
+            total = total.saturating_add(part.len());
+            let held_bytes = Post::held_bytes_of(total, count);
+            if count > PARTS_MAX || total > self.message_bytes_max || held_bytes > held_bytes_max {
                 return Err(PublishError::TooLarge);
             }
-            let len = u32::try_from(part.len()).map_err(|_| PublishError::TooLarge)?;
-            lens.push(len.to_le_bytes());
-            bytes.extend_from_slice(part);
+            if held_bytes <= room_bytes {
+                lens.push(len.to_le_bytes());
+                bytes.extend_from_slice(part);
+            }
         }
-        if lens.is_empty() {
+        if count == 0 {
+            count = 1;
             lens.push([0; 4]);
         }
+        let held_bytes = Post::held_bytes_of(total, count);
+        if total > self.message_bytes_max || held_bytes > held_bytes_max {
+            return Err(PublishError::TooLarge);
+        }
+        if held_bytes > room_bytes {
+            return Err(PublishError::Full);
+        }
         let post = Post { topic_bytes: topic.len(), lens, bytes };
-        self.mailbox.post(post).map_err(|unposted| match unposted {
-            Unposted::Full => PublishError::Full,
-            Unposted::Stopped => PublishError::Stopped,
-        })
+        self.mailbox.post(post).map_err(unpublished)
     }
 
     /// Hands over a connection that the host's own server accepted. From here on it is served as if it had come to a listener
     /// of the gateway: requests, limits, timeouts, counters. `already_read` is what the host has read of it, usually a
-    /// request that it looked at: the request line, the header, and whatever came behind it, byte for byte.
+    /// request that it looked at: the request line, the header, and whatever came behind it, byte for byte, 64 KiB at the most.
+    /// It is taken in pieces of 16 KiB, as from a socket; what is kept meanwhile counts against
+    /// [`Builder::max_memory`](crate::Builder::max_memory), and who would keep too much gets 503.
     ///
     /// The socket is made non-blocking, for all who share it. The host should not read from it or write to it any more.
     ///
@@ -145,7 +157,7 @@ impl Handle {
     /// the page that asks may do so (`Origin`) is then for the host to check.
     ///
     /// `target` is that of the request, such as `/live?topic=weather.&format=json`: its query says what the client gets, as
-    /// on `/ws`; its path is not looked at. `already_read` is what came behind the request.
+    /// on `/ws`; its path is not looked at. `already_read` is what came behind the request, as for [`Self::adopt`].
     ///
     /// The hook [`authorize`](crate::Builder::authorize) is asked as for others, but has no header field to look at
     /// ([`Request::is_adopted`](crate::Request::is_adopted)). Who may not come in is closed with 1008, and with 1013 where
@@ -213,9 +225,14 @@ impl Handle {
     fn bring(
         &self,
         ClientStream(stream): ClientStream,
-        input: Vec<u8>,
+        mut input: Vec<u8>,
         upgraded: Option<Upgraded>,
     ) -> Result<(), AdoptError> {
+        if input.len() > ALREADY_READ_BYTES_MAX {
+            return Err(AdoptError::TooMuch);
+        }
+        // What is counted is what is held.
+        input.shrink_to_fit();
         let (stream, ip) =
             Stream::adopted(stream, self.user_timeout).map_err(AdoptError::Stream)?;
         let newcomer = Newcomer { stream, ip, input, upgraded };
@@ -296,12 +313,12 @@ impl Handle {
 
     /// Lets the gateway stop within `timeout`: nobody new is accepted, what was published is sent, clients get what they are
     /// owed and a goodbye, spread over the time; who is left then is cut off. Then [`Gateway::run`](crate::Gateway::run)
-    /// returns, at once where nobody is connected. Does not wait for that. Called again, the earliest end counts: zero ends
-    /// it now.
+    /// returns, at once where nobody is connected. Does not wait for that. Of several times, [`Self::shutdown`]'s included, the
+    /// earliest end counts: zero ends it now.
     pub fn drain(&self, timeout: Duration) {
         // Longer than a day is no bound, and nothing that a clock could count to.
         let timeout = timeout.min(Duration::from_secs(86_400));
-        self.mailbox.stop(Stop { within: Some(timeout) });
+        self.mailbox.stop(Stop { within: timeout });
     }
 
     /// [Drains](Self::drain) the gateway within the time that [`Builder::drain`](crate::Builder::drain) says.
@@ -320,7 +337,7 @@ impl Handle {
     /// # Ok::<(), zmq2ws::Error>(())
     /// ```
     pub fn shutdown(&self) {
-        self.mailbox.stop(Stop { within: None });
+        self.mailbox.stop(Stop { within: self.drain });
     }
 
     /// Has the loop answer, and waits for that.
@@ -381,6 +398,13 @@ impl fmt::Display for PublishError {
 
 impl std::error::Error for PublishError {}
 
+fn unpublished(unposted: Unposted) -> PublishError {
+    match unposted {
+        Unposted::Full => PublishError::Full,
+        Unposted::Stopped => PublishError::Stopped,
+    }
+}
+
 /// Why a connection is not taken over; it is closed.
 ///
 /// # Examples
@@ -400,10 +424,13 @@ impl std::error::Error for PublishError {}
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum AdoptError {
-    /// More than 1024 connections wait to be taken over: the host accepts faster than the loop turns.
+    /// More than 1024 connections wait to be taken over, or 4 MiB of what was read of them: the host accepts faster than the
+    /// loop turns.
     Full,
     /// The gateway has stopped, or was told to.
     Stopped,
+    /// More than 64 KiB was read of it already: it sends without waiting for an answer.
+    TooMuch,
     /// It is no connected stream socket, or there is no descriptor left for a wrapped one.
     Stream(io::Error),
     /// The target of a WebSocket's request says nothing that could be followed: the one-line reason that a client would get.
@@ -415,6 +442,7 @@ impl fmt::Display for AdoptError {
         match self {
             Self::Full => f.write_str("too many connections wait to be taken over"),
             Self::Stopped => f.write_str("the gateway has stopped"),
+            Self::TooMuch => f.write_str("more was read of the connection than can be handed over"),
             Self::Stream(error) => write!(f, "the connection cannot be used: {error}"),
             Self::Target(reason) => write!(f, "the request cannot be followed: {reason}"),
         }
@@ -425,7 +453,7 @@ impl std::error::Error for AdoptError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Stream(error) => Some(error),
-            Self::Full | Self::Stopped | Self::Target(_) => None,
+            Self::Full | Self::Stopped | Self::TooMuch | Self::Target(_) => None,
         }
     }
 }

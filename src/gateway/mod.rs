@@ -96,10 +96,7 @@ const MEMORY_SHARE: usize = 8;
 /// ```
 pub struct Gateway {
     event_loop: EventLoop,
-    user_timeout: Duration,
-    message_bytes_max: usize,
-    topics_max: usize,
-    certificate: Option<Certificate>,
+    handle: Handle,
 }
 
 impl Gateway {
@@ -122,7 +119,7 @@ impl Gateway {
         let sources = open_sources(&config, security, zmq)?;
         let BuilderHooks { authorize, map, on_event } = hooks;
         let (user_timeout, message_bytes_max) = (config.write_timeout, config.message_bytes_max);
-        let topics_max = config.topics_max;
+        let (topics_max, drain) = (config.topics_max, config.drain);
         let parts = Parts {
             sources,
             listeners,
@@ -132,7 +129,6 @@ impl Gateway {
                 counter: config.sequence,
                 message_bytes_max,
             }),
-            drain: config.drain,
             connections_max,
             inbox: InboxLimits {
                 messages_max: config.inbox_messages_max,
@@ -150,18 +146,15 @@ impl Gateway {
         }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
-        Ok(Self { event_loop, user_timeout, message_bytes_max, topics_max, certificate })
+        let mailbox = event_loop.mailbox();
+        let handle =
+            Handle { mailbox, drain, user_timeout, message_bytes_max, topics_max, certificate };
+        Ok(Self { event_loop, handle })
     }
 
     /// Something to speak to the gateway with, from any thread. Dropping handles changes nothing.
     pub fn handle(&self) -> Handle {
-        Handle::new(
-            self.event_loop.mailbox(),
-            self.user_timeout,
-            self.message_bytes_max,
-            self.topics_max,
-            self.certificate.clone(),
-        )
+        self.handle.clone()
     }
 
     /// What the gateway counts, now. As [`Handle::stats`], for who turns it.
@@ -213,10 +206,17 @@ impl Gateway {
     }
 
     /// Waits for at most `timeout`, without one until something happens, then does what is to be done: a few milliseconds
-    /// at the most. Returns whether the gateway goes on: false once it was told to stop and everything is said.
+    /// at the most, and what hooks take of it: calls of [`Builder::map`] end after 5 ms, of the others there may be one for
+    /// each client that something happened to, some hundreds. What is left is for the next turn. Returns whether the gateway
+    /// goes on: false once it was told to stop and everything is said.
     ///
     /// In a loop of the host's: wait until the descriptor ([`AsFd`]) is readable or [`Self::next_deadline`] has come, then
-    /// call this with a timeout of zero. The descriptor is level-triggered, whatever it is nested in.
+    /// call this with a timeout of zero. The poller around it may be level-triggered, as poll and calloop are, or
+    /// edge-triggered, as mio is.
+    ///
+    /// Timeouts are met by turns. One that begins a second too late is taken for a pause of the whole process: what was due
+    /// meanwhile gets the time again that it had left, so that nobody is found dead who had no chance to speak. A host that
+    /// is late again within a second is slow, and time goes on.
     ///
     /// # Errors
     ///
@@ -241,7 +241,8 @@ impl Gateway {
     }
 
     /// When [`Self::turn`] is to be called at the latest though the descriptor ([`AsFd`]) is not readable; in the past
-    /// where at once, `None` where never.
+    /// where at once, `None` where never. Ask after each turn. After one that found something it is at once: there may be
+    /// more, of which an edge-triggered poller does not tell again.
     ///
     /// # Examples
     ///

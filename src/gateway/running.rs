@@ -8,8 +8,8 @@ use crate::error::Error;
 
 /// A gateway that runs on a thread of its own ([`Builder::spawn`]).
 ///
-/// Dropping it is [`Handle::shutdown`] and waits for the end, as long as [`Builder::drain`] says at the most: nothing is left
-/// running behind a host that returns early or panics.
+/// Dropping it is [`Handle::shutdown`] and waits for the end, as long as [`Builder::drain`] says at the most, and the call of a
+/// hook that is under way: nothing is left running behind a host that returns early or panics.
 ///
 /// # Examples
 ///

@@ -357,8 +357,8 @@ impl Builder {
         self.set("inbox-messages", |config| config.inbox_messages_max = messages)
     }
 
-    /// Bytes of those messages, 1 KiB to 4 GiB, beside [`Self::max_memory`]. Default 8 MiB. No published message can be
-    /// larger.
+    /// Bytes of those messages, 1 KiB to 4 GiB, beside [`Self::max_memory`]: their topics, their parts, and 4 for each part.
+    /// Default 8 MiB. No published message can be larger.
     pub fn inbox_bytes(self, bytes: usize) -> Self {
         self.set("inbox-bytes", |config| config.inbox_bytes_max = bytes)
     }

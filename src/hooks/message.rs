@@ -58,6 +58,11 @@ impl Mapper {
         Self { hook, message_bytes_max, topic: None, lens: Vec::new(), bytes: Vec::new() }
     }
 
+    /// Whether the host wants to see messages, which may take any time.
+    pub(crate) fn is_set(&self) -> bool {
+        self.hook.is_some()
+    }
+
     /// What is to go to clients in place of `message`.
     pub(crate) fn map<'a>(&'a mut self, message: Own<'a>) -> Mapped<'a> {
         let Some(hook) = &mut self.hook else { return Mapped::To(message) };

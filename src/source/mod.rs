@@ -15,10 +15,12 @@
 //!    that may have swallowed the signal.
 //! 2. When [`Source::fd`] is readable, call [`Source::drain`].
 //! 3. When [`Source::monitor_fd`], where there is one, is readable, call [`Source::handle_monitor`].
-//! 4. When [`Source::next_deadline`] has passed, call [`Source::handle_timeout`]. The deadline may
+//! 4. After [`Drained::Dead`], stop to wait for both descriptors, then call [`Source::end`].
+//! 5. When [`Source::next_deadline`] has passed, call [`Source::handle_timeout`]. The deadline may
 //!    change with every call above, and may have passed from the start.
 
 mod datagrams;
+mod ended;
 mod endpoint;
 mod ffi;
 mod incoming;
@@ -39,6 +41,7 @@ use std::os::fd::BorrowedFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use self::ended::Ended;
 use self::endpoint::Transport;
 pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::radio::Radio;
@@ -118,6 +121,9 @@ pub(crate) enum Drained {
     Empty,
     /// The budget was used up: the descriptor will **not** signal what is left.
     More,
+    /// Nothing will come any more, since its context was terminated: whoever does so waits for [`Source::end`], and until
+    /// then the descriptors are readable.
+    Dead,
 }
 
 /// A message as it came in.
@@ -158,6 +164,8 @@ pub(crate) enum Source {
     ZeroMq(Box<ZeroMq>),
     /// Datagrams of RADIO sockets.
     Radio(Box<Radio>),
+    /// Nothing any more.
+    Ended(Box<Ended>),
 }
 
 /// Does the same with a source of any kind.
@@ -166,6 +174,7 @@ macro_rules! with {
         match $source {
             Source::ZeroMq($inner) => $what,
             Source::Radio($inner) => $what,
+            Source::Ended($inner) => $what,
         }
     };
 }
@@ -200,16 +209,20 @@ impl Source {
         with!(self, it => it.endpoint())
     }
 
-    /// Readable when there may be messages. Edge-triggered, unless it is a plain socket.
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        with!(self, it => it.fd())
+    /// Readable when there may be messages, unless it has ended. Edge-triggered, unless it is a plain socket.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::ZeroMq(it) => Some(it.fd()),
+            Self::Radio(it) => Some(it.fd()),
+            Self::Ended(_) => None,
+        }
     }
 
     /// Readable when there may be news about connections, where there are any. Edge-triggered.
     pub(crate) fn monitor_fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::ZeroMq(it) => Some(it.monitor_fd()),
-            Self::Radio(_) => None,
+            Self::Radio(_) | Self::Ended(_) => None,
         }
     }
 
@@ -236,6 +249,11 @@ impl Source {
         on_message: &mut dyn FnMut(Arrival<'_>) -> bool,
     ) -> Drained {
         with!(self, it => it.drain(budget, on_message))
+    }
+
+    /// Closes it, and keeps what it has counted.
+    pub(crate) fn end(&mut self) {
+        *self = Self::Ended(Box::new(Ended::new(self.endpoint(), self.counts())));
     }
 
     /// Asks publishers for what starts with `prefix`, which must not be asked for already. It takes a while until they

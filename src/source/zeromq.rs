@@ -110,9 +110,10 @@ impl ZeroMq {
                     return Drained::Empty;
                 }
                 Received::Dead(error) => {
-                    log::debug!("source {}: {}", self.address.escape_debug(), error.message());
+                    let (address, why) = (self.address.escape_debug(), error.message());
+                    log::error!("source {address}: nothing comes from it any more: {why}");
                     self.needs_drain = false;
-                    return Drained::Empty;
+                    return Drained::Dead;
                 }
             };
             messages -= 1;

@@ -120,6 +120,75 @@ fn what_is_no_connection_is_refused() {
     running.join().unwrap();
 }
 
+/// As much as a host may hand over with a connection, in pings of which each has another number.
+fn pings() -> Vec<u8> {
+    let pings = (0..(64 << 10) / 10).map(|number: u32| {
+        let mut ping = b"\x89\x84\0\0\0\0".to_vec();
+        ping.extend(number.to_be_bytes());
+        ping
+    });
+    pings.flatten().collect()
+}
+
+#[test]
+fn what_a_host_has_read_is_bounded() {
+    let gateway = builder().build().unwrap();
+    let handle = gateway.handle();
+    let adopt = |bytes: usize| handle.adopt(UnixStream::pair().unwrap().0, vec![b'x'; bytes]);
+    assert!(matches!(adopt((64 << 10) + 1), Err(AdoptError::TooMuch)));
+    let upgraded = handle.adopt_websocket(pair().1, "/", vec![0; (64 << 10) + 1]);
+    assert!(matches!(upgraded, Err(AdoptError::TooMuch)));
+    // All that wait together, too.
+    for _ in 0..64 {
+        adopt(64 << 10).unwrap();
+    }
+    assert!(matches!(adopt(1), Err(AdoptError::Full)));
+    adopt(0).unwrap();
+}
+
+/// The latest ping of what is read at once is answered.
+#[test]
+fn what_a_host_has_read_is_taken_a_turns_share_at_a_time() {
+    let running = builder().spawn().unwrap();
+    let pings = pings();
+    let mut client = upgraded(&running, "/", &pings);
+    let last = &pings[pings.len() - 4..];
+    let mut answers = 1;
+    while client.frame().payload != last {
+        answers += 1;
+    }
+    assert!(answers >= 4, "{answers} answers");
+    client.send(PING, b"and on");
+    assert_eq!(client.frame().payload, b"and on");
+}
+
+/// Who asks for more than it takes holds what requests may take of the memory.
+#[test]
+fn what_a_host_has_read_takes_nobody_elses_room() {
+    let builder = builder().max_memory(1 << 20).max_message(1 << 16).max_lag(1 << 16);
+    let running = builder.history_bytes(1 << 16).spawn().unwrap();
+    let requests = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1_700);
+    let _greedy: Vec<_> = (0..4)
+        .map(|_| {
+            let (near, far) = UnixStream::pair().unwrap();
+            running.handle().adopt(near, requests.clone()).unwrap();
+            far
+        })
+        .collect();
+    let count = || {
+        let stats = running.handle().stats().unwrap();
+        (stats.connections as u64, stats.connections_refused)
+    };
+    wait_until("they are let in or not", || count().0 + count().1 == 4);
+    let (served, refused) = count();
+    assert!(served > 0 && refused > 0, "{served} and {refused}");
+    let mut bystander = Connection::on(connect(crate::address(&running)));
+    bystander.send("GET /healthz HTTP/1.1\r\nHo");
+    wait_until("half a request", || count().0 == served + 1);
+    bystander.send("st: a\r\n\r\n");
+    assert_eq!(bystander.response(false).unwrap().status, 200);
+}
+
 /// An upgraded connection of the host's.
 fn upgraded(running: &zmq2ws::Running, target: &str, already_read: &[u8]) -> Raw {
     let (client, host) = pair();

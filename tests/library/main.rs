@@ -14,16 +14,25 @@ mod support;
 mod thousands;
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use zmq2ws::{Builder, Gateway, Running};
 
 /// A gateway without ZeroMQ, on a free port.
 fn builder() -> Builder {
-    Gateway::builder().listen(([127, 0, 0, 1], 0)).drain(std::time::Duration::from_secs(2))
+    Gateway::builder().listen(([127, 0, 0, 1], 0)).drain(Duration::from_secs(2))
 }
 
 fn address(running: &Running) -> SocketAddr {
     running.listen_addresses()[0].strip_prefix("http://").unwrap().parse().unwrap()
+}
+
+/// Is what a hook does that takes long.
+fn be_busy(time: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        std::hint::spin_loop();
+    }
 }
 
 /// Waits until so many clients are there, so that they get what is published next.

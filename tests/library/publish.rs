@@ -1,5 +1,7 @@
 //! Messages of the host's own: their order, their limits, their place among others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -63,7 +65,7 @@ fn a_topic_is_what_the_host_says_whatever_topics_from_zeromq_are() {
 
 #[test]
 fn what_waits_for_the_loop_is_bounded_in_number_and_bytes() {
-    let builder = builder().inbox_messages(3).inbox_bytes(2_000).max_message(1_000);
+    let builder = builder().inbox_messages(3).inbox_bytes(2_008).max_message(1_000);
     let mut gateway = builder.build().unwrap();
     let handle = gateway.handle();
     let publish = |bytes: usize| handle.publish("t", [vec![0; bytes]]);
@@ -83,6 +85,56 @@ fn what_waits_for_the_loop_is_bounded_in_number_and_bytes() {
     assert_eq!(publish(1), Err(PublishError::Stopped));
     drop(gateway);
     assert_eq!(publish(1), Err(PublishError::Stopped));
+}
+
+#[test]
+fn empty_parts_take_room_too() {
+    let gateway = builder().inbox_bytes(1 << 20).build().unwrap();
+    let handle = gateway.handle();
+    let parts = vec![""; 4_096];
+    // What says how long each is takes 16 KiB.
+    for _ in 0..64 {
+        assert_eq!(handle.publish("", &parts), Ok(()));
+    }
+    assert_eq!(handle.publish("", &parts), Err(PublishError::Full));
+    assert_eq!(handle.publish("", ["one"]), Err(PublishError::Full));
+    // What can never be published is told apart from what can be later.
+    assert_eq!(handle.publish("", [vec![0; 1 << 20]]), Err(PublishError::TooLarge));
+    assert_eq!(handle.publish("", vec![""; 4_097]), Err(PublishError::TooLarge));
+    let small = builder().inbox_bytes(4 << 10).build().unwrap();
+    assert_eq!(small.handle().publish("", vec![""; 1_025]), Err(PublishError::TooLarge));
+    assert_eq!(small.handle().publish("", vec![""; 1_024]), Ok(()));
+}
+
+/// A turn takes in thousands of messages that cost a microsecond.
+#[test]
+fn a_slow_map_does_not_hold_up_a_turn() {
+    let calls: Arc<AtomicUsize> = Arc::default();
+    let called = Arc::clone(&calls);
+    let builder = builder().bind("tcp://127.0.0.1:*").map(move |message| {
+        called.fetch_add(1, Ordering::Relaxed);
+        crate::be_busy(Duration::from_millis(2));
+        Some(message)
+    });
+    let mut gateway = builder.build().unwrap();
+    let handle = gateway.handle();
+    let endpoint = gateway.endpoints()[0].clone();
+    let publisher = thread::spawn(move || {
+        let publisher = Publisher::connect(&endpoint);
+        (0..20).for_each(|_| publisher.send(&[b"zeromq", b"x"]));
+        publisher
+    });
+    (0..20).for_each(|_| handle.publish("host", ["x"]).unwrap());
+    let mut turns = 0;
+    while calls.load(Ordering::Relaxed) < 40 {
+        let before = calls.load(Ordering::Relaxed);
+        gateway.turn(Some(Duration::from_millis(10))).unwrap();
+        let in_turn = calls.load(Ordering::Relaxed) - before;
+        assert!(in_turn <= 5, "{in_turn} calls in a turn");
+        turns += 1;
+        assert!(turns < 3_000, "it goes on");
+    }
+    drop(publisher.join().unwrap());
 }
 
 /// The loop would wait for a minute.

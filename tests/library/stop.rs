@@ -3,6 +3,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use zmq2ws::{Gateway, Handle};
+
+use crate::support::PATIENCE;
+use crate::support::http::connect_narrow;
 use crate::support::websocket::Raw;
 use crate::{address, builder, wait_for_clients};
 
@@ -52,6 +57,61 @@ fn the_earliest_end_counts() {
     drop(client);
 }
 
+/// Both are told before the loop hears of either.
+#[test]
+fn the_configured_time_is_one_of_those_of_which_the_earliest_counts() {
+    let day = Duration::from_secs(86_400);
+    let orders: [fn(&Handle, Duration); 2] = [
+        |handle, day| {
+            handle.shutdown();
+            handle.drain(day);
+        },
+        |handle, day| {
+            handle.drain(day);
+            handle.shutdown();
+        },
+    ];
+    for stop in orders {
+        let builder = builder().drain(Duration::from_millis(100)).write_timeout(day);
+        let mut gateway = builder.max_lag(64 << 20).build().unwrap();
+        let handle = gateway.handle();
+        let address = gateway.listen_addresses()[0].replace("http://", "").parse().unwrap();
+        let client = thread::spawn(move || Raw::open_on(connect_narrow(address), "/ws"));
+        while !client.is_finished() {
+            gateway.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        for _ in 0..1_000 {
+            while handle.publish("t", [vec![0; 16 << 10]]).is_err() {
+                gateway.turn(Some(Duration::ZERO)).unwrap();
+            }
+        }
+        stop(&handle, day);
+        // Its client reads nothing, so only the time ends it.
+        let begun = Instant::now();
+        while gateway.turn(Some(Duration::from_millis(10))).unwrap() {
+            assert!(begun.elapsed() < PATIENCE, "it goes on");
+        }
+        drop(client.join().unwrap());
+    }
+}
+
+/// All of them take ten times as long as stopping may.
+#[test]
+fn a_slow_map_does_not_hold_up_the_end() {
+    let running = builder()
+        .drain(Duration::from_secs(1))
+        .map(|message| {
+            crate::be_busy(Duration::from_millis(2));
+            Some(message)
+        })
+        .spawn()
+        .unwrap();
+    (0..5_000).for_each(|_| running.handle().publish("t", ["x"]).unwrap());
+    let begun = Instant::now();
+    drop(running);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn gateways_of_one_process_do_not_know_each_other() {
     let context = zmq::Context::new();
@@ -74,6 +134,42 @@ fn gateways_of_one_process_do_not_know_each_other() {
     clients[0].assert_closed(1001);
     other.handle().publish("t", ["and on"]).unwrap();
     assert!(clients[1].message().text().contains("and on"));
+}
+
+/// Its sockets would say for ever that there is something to read, and its host wait for them as long.
+#[test]
+fn a_context_that_its_host_terminates_is_let_go_of_and_the_gateway_stays() {
+    let context = zmq::Context::new();
+    // Terminated is all that it can be: the last one that is dropped would do so again.
+    std::mem::forget(context.clone());
+    let builder = builder().zmq_context(&context).bind("tcp://127.0.0.1:*");
+    let mut gateway = builder.connect("inproc://nobody").build().unwrap();
+    let address = gateway.listen_addresses()[0].replace("http://", "").parse().unwrap();
+    let client = thread::spawn(move || Raw::open(address, "/ws"));
+    while !client.is_finished() {
+        gateway.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    let host = thread::spawn(move || { context }.destroy().unwrap());
+    let begun = Instant::now();
+    while !host.is_finished() {
+        gateway.turn(Some(Duration::from_millis(1))).unwrap();
+        assert!(begun.elapsed() < PATIENCE, "the host waits for it");
+    }
+    host.join().unwrap();
+    // What is left to be done is done, and then nothing wakes it.
+    let is_idle = |gateway: &Gateway| {
+        let is_due = gateway.next_deadline().is_some_and(|it| it <= Instant::now());
+        let mut waited = [PollFd::new(gateway, PollFlags::IN)];
+        !is_due && poll(&mut waited, Some(&Timespec::default())).unwrap() == 0
+    };
+    while !is_idle(&gateway) {
+        gateway.turn(Some(Duration::ZERO)).unwrap();
+        assert!(begun.elapsed() < PATIENCE, "it spins");
+    }
+    gateway.handle().publish("t", ["goes on"]).unwrap();
+    gateway.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(client.join().unwrap().message().text(), "goes on");
+    assert_eq!((gateway.endpoints().len(), gateway.stats().upstream_connections), (2, 0));
 }
 
 #[test]
