@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{ClientStream, Stats};
 use crate::connection::{Connections, Newcomer, Upgraded};
 use crate::event_loop::{Mailbox, Post, Stop, Unposted};
-use crate::hooks::{ClientInfo, CloseCode};
+use crate::hooks::{ClientInfo, CloseCode, Guarded};
 use crate::http::{Target, Wanted};
 use crate::net::Stream;
 
@@ -263,6 +263,7 @@ impl Handle {
         filter: impl FnMut(&ClientInfo) -> bool + Send + 'static,
         code: CloseCode,
     ) -> Result<usize, AskError> {
+        let filter = Guarded::new("filter", filter);
         self.ask(move |connections| connections.disconnect(filter, code))
     }
 

@@ -28,7 +28,7 @@ use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
 use crate::history;
-use crate::hooks::{Authorize, ClientInfo, CloseCode, Hooks, Mapper, OnEvent};
+use crate::hooks::{Authorize, ClientInfo, CloseCode, Guarded, Hooks, Mapper, OnEvent};
 use crate::http::assets::BuiltIn;
 use crate::http::{self, Date, Serves};
 use crate::intake::{Decode, Intake, IntakeConfig};
@@ -170,6 +170,7 @@ impl Gateway {
         filter: impl FnMut(&ClientInfo) -> bool,
         code: CloseCode,
     ) -> usize {
+        let filter = Guarded::new("filter", filter);
         self.event_loop.connections().disconnect(filter, code)
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::guarded;
+use super::Guarded;
 use crate::message::{Message as Own, PartLen};
 
 /// A message on its way to clients; what the hook [`map`](crate::Builder::map) gets and returns. What is not changed is not
@@ -38,7 +38,7 @@ pub(crate) type Map = Box<dyn for<'a> FnMut(Message<'a>) -> Option<Message<'a>> 
 
 /// Hands every message to the host program, if it wants that, and keeps what becomes of it.
 pub(crate) struct Mapper {
-    hook: Option<Map>,
+    hook: Option<Guarded<Map>>,
     message_bytes_max: usize,
     topic: Option<Vec<u8>>,
     lens: Vec<PartLen>,
@@ -55,6 +55,7 @@ pub(crate) enum Mapped<'a> {
 
 impl Mapper {
     pub(crate) fn new(hook: Option<Map>, message_bytes_max: usize) -> Self {
+        let hook = hook.map(|hook| Guarded::new("map", hook));
         Self { hook, message_bytes_max, topic: None, lens: Vec::new(), bytes: Vec::new() }
     }
 
@@ -63,7 +64,7 @@ impl Mapper {
         let Some(hook) = &mut self.hook else { return Mapped::To(message) };
         let topic = message.has_topic().then(|| Cow::Borrowed(message.topic()));
         let view = Message { topic, parts: message.body().map(Cow::Borrowed).collect() };
-        let Ok(Some(Message { topic, parts })) = guarded("map", || hook(view)) else {
+        let Ok(Some(Message { topic, parts })) = hook.call(|hook| hook(view)) else {
             return Mapped::Dropped;
         };
         let bytes: usize = parts.iter().map(|part| part.len()).sum();

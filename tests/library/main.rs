@@ -5,6 +5,7 @@ mod adopt;
 mod ask;
 mod authorize;
 mod events;
+mod panics;
 mod publish;
 mod socket_io;
 mod stop;
