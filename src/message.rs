@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// A message of more parts is dropped, wherever it comes from. Real feeds have fewer than ten; 4,096 keeps a hostile one
+/// from costing more than a quarter of a megabyte of slots.
+pub(crate) const PARTS_MAX: usize = 4_096;
+
 /// One ZeroMQ part. Small parts live inside it, large ones in libzmq's memory; neither is copied.
 pub(crate) type Part = zmq::Message;
 

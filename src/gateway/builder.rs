@@ -168,7 +168,7 @@ impl Builder {
     /// it messages are not copied; with it each of them is, once.
     ///
     /// Called **on the loop's thread**, for every message: a microsecond here is a microsecond for each. What becomes larger
-    /// than [`Self::max_message`] is dropped. A hook that panics is logged, the message is dropped and counted as above, and
+    /// than [`Self::max_message`], or of more than 4096 parts, is dropped. A hook that panics is logged, the message is dropped and counted as above, and
     /// the gateway goes on.
     ///
     /// # Examples

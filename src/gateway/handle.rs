@@ -10,10 +10,8 @@ use crate::connection::{Connections, Newcomer, Upgraded};
 use crate::event_loop::{Mailbox, Post, Stop, Unposted};
 use crate::hooks::{ClientInfo, CloseCode, Guarded};
 use crate::http::{Target, Wanted};
+use crate::message::PARTS_MAX;
 use crate::net::Stream;
-
-/// Parts that one published message may have, as one from ZeroMQ.
-const PARTS_MAX: usize = 4_096;
 
 /// Speaks to a running gateway from any thread: [`Clone`], [`Send`] and [`Sync`].
 ///

@@ -18,7 +18,7 @@ pub(crate) use event::Happened;
 pub use event::{ClientId, ClientInfo, CloseCode, Event, Topics};
 pub(crate) use guard::{Guarded, Panicked};
 pub use message::Message;
-pub(crate) use message::{Map, Mapped, Mapper};
+pub(crate) use message::{Map, Mapper};
 pub use request::Request;
 
 use crate::metrics::Transport;
