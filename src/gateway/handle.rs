@@ -17,7 +17,8 @@ use crate::net::Stream;
 ///
 /// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait.
 /// [`Self::stats`], [`Self::clients`] and [`Self::disconnect`] wait for the loop's next turn, as long as that takes; on the
-/// loop's own thread, in a hook or beside [`Gateway::turn`](crate::Gateway::turn), they fail instead.
+/// loop's own thread, in a hook or beside [`Gateway::turn`](crate::Gateway::turn), they fail instead. Of another gateway a hook
+/// may ask, but nothing sees to it that no hook of that one asks back: then both wait forever.
 ///
 /// # Examples
 ///
@@ -300,7 +301,11 @@ impl Handle {
         act: impl FnOnce(&mut Connections<Stream>) -> T + Send + 'static,
     ) -> Result<T, AskError> {
         if self.mailbox.is_own_thread() {
-            return Err(AskError::OwnThread);
+            // Once it has ended, there is nothing to wait for.
+            return Err(match self.mailbox.is_closed() {
+                true => AskError::Stopped,
+                false => AskError::OwnThread,
+            });
         }
         let (answer, answered) = mpsc::sync_channel(1);
         let job = Box::new(move |connections: &mut Connections<Stream>| {
