@@ -347,7 +347,7 @@ impl Drop for EventLoop {
                 self.registry.remove(monitor);
             }
         }
-        self.connections.abandon_all();
+        self.connections.close_all();
         while let Some(stream) = self.connections.pop_closed() {
             self.registry.remove(&stream);
         }

@@ -198,7 +198,8 @@ impl Builder {
     /// Hears what happens to clients. Without it nothing is kept or told.
     ///
     /// Called **on the loop's thread**, in the order in which things happen to one client; topics on ZWS and Socket.IO and a
-    /// lag are told at the end of the turn. Hand over to a channel what takes time. A hook that panics is logged, and the
+    /// lag are told at the end of the turn. A gateway that is dropped tells of every client there and then that it is closed,
+    /// with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown). Hand over to a channel what takes time. A hook that panics is logged, and the
     /// client that it was told of is closed, a WebSocket with 1011; a Socket.IO session that was about to begin gets 503.
     ///
     /// # Examples

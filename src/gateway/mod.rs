@@ -54,8 +54,8 @@ const MEMORY_SHARE: usize = 8;
 /// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
 ///
 /// [`Gateway::builder`] makes one. Nothing happens unless somebody calls [`Self::run`] or [`Self::turn`];
-/// [`Builder::spawn`] does so on a thread of its own. Dropping a gateway closes everything at once: no thread, descriptor or
-/// file is left. [`Handle::shutdown`] lets it say goodbye first.
+/// [`Builder::spawn`] does so on a thread of its own. Dropping a gateway closes everything at once, for which clients hear
+/// no reason but the hook [`on_event`](Builder::on_event) does: no thread, descriptor or file is left. [`Handle::shutdown`] lets it say goodbye first.
 ///
 /// A gateway stays on the thread that built it: it is not [`Send`], so that nothing in the way of a message is locked or
 /// counted across threads. Its [`Handle`] goes anywhere. Gateways of one process know nothing of each other.
