@@ -93,6 +93,7 @@
 mod access;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "nobody looks at them but our benches")]
 pub mod bench_internals;
 mod config;
 mod connection;

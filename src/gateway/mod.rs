@@ -7,6 +7,7 @@ mod running;
 mod settings;
 mod stats;
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -91,6 +92,7 @@ const MEMORY_SHARE: usize = 8;
 /// assert_eq!(gateway.disconnect(|client| client.tag == Some(7), CloseCode::POLICY), 0);
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
+#[must_use = "dropping it closes everything: nothing is served before `run` or `turn`"]
 pub struct Gateway {
     event_loop: EventLoop,
     user_timeout: Duration,
@@ -247,6 +249,17 @@ impl Gateway {
     /// ```
     pub fn next_deadline(&self) -> Option<Instant> {
         self.event_loop.next_deadline()
+    }
+}
+
+/// Where it is; clients and messages are too many to show.
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("listen_addresses", &self.listen_addresses())
+            .field("metrics_addresses", &self.metrics_addresses())
+            .field("endpoints", &self.endpoints())
+            .finish_non_exhaustive()
     }
 }
 

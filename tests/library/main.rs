@@ -12,6 +12,7 @@ mod stop;
 #[path = "../support/mod.rs"]
 mod support;
 mod thousands;
+mod traits;
 
 use std::net::SocketAddr;
 
