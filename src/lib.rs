@@ -126,7 +126,7 @@ mod topics;
 mod wire;
 
 pub use access::{InvalidOrigin, Origin, OriginPolicy};
-pub use error::{CloseReason, ConfigError, Error};
+pub use error::{CloseReason, ConfigError, Error, ParseError};
 pub use feed::LagPolicy;
 pub use gateway::{
     AdoptError, AskError, Builder, ClientStream, Gateway, Handle, PublishError, Running, Stats,
@@ -139,6 +139,9 @@ pub use metrics::Transport;
 pub use net::ListenAddr;
 pub use source::SocketKind;
 pub use wire::{Format, Payload};
+/// The crate whose contexts [`Builder::zmq_context`] takes, in the version that this one is built with.
+#[doc(no_inline)]
+pub use zmq;
 
 /// What the command of this package needs besides: settings as they are typed. It changes without notice.
 #[doc(hidden)]

@@ -117,11 +117,15 @@ impl Builder {
     /// The ZeroMQ context of the gateway's sockets: one that the host has already, so that `inproc://` endpoints connect the
     /// two. By default each gateway has a context of its own, with one thread for ZeroMQ's connections.
     ///
+    /// The type is that of the crate [`zmq`](crate::zmq), of which this crate lets out the version that it is built with.
+    ///
     /// An `inproc://` publisher that ends is not connected to again: ZeroMQ tells nobody.
     ///
     /// # Examples
     ///
     /// ```
+    /// use zmq2ws::zmq;
+    ///
     /// let context = zmq::Context::new();
     /// let publisher = context.socket(zmq::PUB).unwrap();
     /// publisher.bind("inproc://feed").unwrap();

@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 pub(super) use inflate::Decoder;
 
+use crate::error::ParseError;
+
 /// What bodies are inflated from (`--decode`).
 ///
 /// # Examples
@@ -36,15 +38,15 @@ pub enum Decode {
 }
 
 impl FromStr for Decode {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "none" => Ok(Self::None),
             "zlib" => Ok(Self::Zlib),
             "gzip" => Ok(Self::Gzip),
             "auto" => Ok(Self::Auto),
-            _ => Err("expected 'none', 'zlib', 'gzip' or 'auto'".into()),
+            _ => Err(ParseError::new("expected 'none', 'zlib', 'gzip' or 'auto'")),
         }
     }
 }

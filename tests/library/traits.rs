@@ -4,10 +4,11 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use zmq2ws::zmq::Context;
 use zmq2ws::{
     Access, AdoptError, AskError, Builder, ClientId, ClientInfo, ClientStream, ConfigError, Event,
-    Gateway, Handle, InvalidOrigin, ListenAddr, Message, Origin, OriginPolicy, PublishError,
-    Request, Running, Stats, TransportStats,
+    Gateway, Handle, InvalidOrigin, ListenAddr, Message, Origin, OriginPolicy, ParseError,
+    PublishError, Request, Running, Stats, TransportStats,
 };
 
 fn goes_anywhere<T: Send + Sync + Debug + 'static>() {}
@@ -30,8 +31,11 @@ fn what_is_for_every_thread_goes_there() {
     is_error::<AskError>();
     is_error::<ConfigError>();
     is_error::<InvalidOrigin>();
+    is_error::<ParseError>();
     is_error::<PublishError>();
     survives_panics::<Handle>();
+    // The context's type is one that the host can name.
+    let _: fn(Builder, &Context) -> Builder = Builder::zmq_context;
 }
 
 /// It has two of these where it is [`Send`], of which the compiler cannot choose one.
