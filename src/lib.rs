@@ -49,7 +49,9 @@
 //! The package's `examples/` has whole programs: `embedded`, an HTTP server that keeps one path for its gateway; `own_loop`,
 //! `inproc`, `auth`; and `axum`, with an async server.
 //!
-//! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook.
+//! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook. The one thing
+//! of the process that it may change is the limit of descriptors (RLIMIT_NOFILE), and only where the host says how many
+//! clients there are to be: [`Builder::max_clients`].
 //!
 //! # Layers
 //!

@@ -76,7 +76,7 @@ fn run() -> Result<(), Failure> {
     if is_demo {
         add_demo_bind(&mut settings);
     }
-    let builder = Builder::from_settings(settings.clone().or_default_addresses())?;
+    let builder = Builder::from_settings(settings.clone().or_command_defaults())?;
     builder.check()?;
     if is_check {
         say("configuration is valid\n".into());

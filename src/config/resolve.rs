@@ -22,16 +22,17 @@ pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 impl Settings {
-    /// The addresses that the command uses where none are given, in their place: a library opens nothing that nobody
-    /// asked for.
+    /// What the command has where nothing is given, in its place: a library opens nothing that nobody asked for, and
+    /// raises no limit.
     #[must_use]
-    pub fn or_default_addresses(mut self) -> Self {
+    pub fn or_command_defaults(mut self) -> Self {
         if list(&self.connect).is_empty() && list(&self.bind).is_empty() {
             self.bind = Some(vec![DEFAULT_BIND.into()]);
         }
         if list(&self.listen).is_empty() {
             self.listen = Some(vec![DEFAULT_LISTEN.into()]);
         }
+        self.max_clients.get_or_insert_with(|| bounds::MAX_CLIENTS.default.to_string().into());
         self
     }
 
@@ -227,7 +228,7 @@ mod tests {
 
     fn config(toml: &str) -> Result<Config, String> {
         let settings = Settings::from_toml(toml, "z.toml").map_err(|error| error.to_string())?;
-        let settings = settings.or_default_addresses();
+        let settings = settings.or_command_defaults();
         let config = settings.to_config().map_err(|error| error.to_string())?;
         let checked = config.check(false);
         checked.map_err(|invalid| settings.refuse_invalid(&invalid).to_string())?;

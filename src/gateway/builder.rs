@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::room::Room;
 use super::{Gateway, Running};
 use crate::config::{Config, Invalid, Settings};
 use crate::error::{ConfigError, Error};
@@ -253,7 +254,7 @@ impl Builder {
 
     /// Opens every endpoint and listener. Nothing is served before [`Gateway::run`] or [`Gateway::turn`].
     ///
-    /// Raises this process's limit of descriptors (RLIMIT_NOFILE) as far as [`Self::max_clients`] needs and the system allows.
+    /// With [`Self::max_clients`], and only then, raises this process's limit of descriptors (RLIMIT_NOFILE) to fit.
     ///
     /// # Errors
     ///
@@ -261,8 +262,18 @@ impl Builder {
     /// opened. Nothing stays open then.
     pub fn build(self) -> Result<Gateway, Error> {
         self.check()?;
+        let (clients_wanted, is_asked_for) = (self.config.clients_max, self.asks_for_clients());
+        let room = Room::find(clients_wanted, is_asked_for);
         let context = self.context.unwrap_or_default();
-        Gateway::open(self.config, &context, self.hooks)
+        let gateway = Gateway::open(self.config, &room, &context, self.hooks)?;
+        room.tell_shortage(clients_wanted, is_asked_for);
+        Ok(gateway)
+    }
+
+    /// Whether somebody said how many clients there may be.
+    fn asks_for_clients(&self) -> bool {
+        let is_typed = self.typed.as_ref().is_some_and(|typed| typed.max_clients.is_some());
+        is_typed || self.set.contains("max-clients")
     }
 
     /// Builds the gateway on a thread of its own, where it stays, and runs it there. Returns when it is open.

@@ -3,6 +3,7 @@
 mod adopt;
 mod builder;
 mod handle;
+mod room;
 mod running;
 mod settings;
 mod stats;
@@ -17,6 +18,7 @@ pub use adopt::ClientStream;
 pub use builder::Builder;
 use builder::BuilderHooks;
 pub use handle::{AdoptError, AskError, Handle, PublishError};
+use room::Room;
 pub use running::Running;
 pub use stats::{Stats, TransportStats};
 
@@ -36,17 +38,16 @@ use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
-use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
+use crate::net::{Directory, Listener, TcpOptions, probe_descriptors};
 use crate::session::{EngineSessions, Timing};
 use crate::source::{Endpoint, Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::{Deflater, Encoding};
 
-/// Descriptors beside those of clients: ZeroMQ's own connections, listeners, files, standard streams.
-const OTHER_DESCRIPTORS: usize = 256;
-
-/// Connections that may exist beside `--max-clients`: requests, refusals, health checks.
-const OTHER_CONNECTIONS: usize = 128;
+/// Descriptors for a ZeroMQ context, which takes 5, and for each endpoint, which takes 7 with its monitor; and one of each
+/// more, and the poller's. libzmq aborts where it gets none for its own pollers.
+const CONTEXT_DESCRIPTORS: usize = 8;
+const ENDPOINT_DESCRIPTORS: usize = 8;
 
 /// One part in so many of `--max-memory` is for each of these: requests that are not complete, filters, and the files of
 /// `--www`. History and last values have what `--history-bytes` says; the rest is for messages on their way.
@@ -107,9 +108,12 @@ impl Gateway {
     }
 
     /// Opens every endpoint and listener.
-    fn open(config: Config, zmq: &zmq::Context, hooks: BuilderHooks) -> Result<Self, Error> {
-        let clients_wanted = config.clients_max;
-        let Room { clients_max, connections_max } = room_for(clients_wanted);
+    fn open(
+        config: Config,
+        &Room { clients_max, connections_max }: &Room,
+        zmq: &zmq::Context,
+        hooks: BuilderHooks,
+    ) -> Result<Self, Error> {
         let listeners = open_listeners(&config)?;
         let sources = open_sources(&config, zmq)?;
         let BuilderHooks { authorize, map, on_event } = hooks;
@@ -134,12 +138,6 @@ impl Gateway {
             adopted_serves: serves_clients(&config),
             context: context(config, clients_max, authorize, on_event)?,
         };
-        if clients_max < clients_wanted {
-            log::warn!(
-                "at most {clients_max} clients instead of {clients_wanted}: this process may have no more \
-                 descriptors (raise the hard limit, for example LimitNOFILE=, or lower --max-clients)"
-            );
-        }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
         Ok(Self { event_loop, user_timeout, message_bytes_max, topics_max })
@@ -270,28 +268,6 @@ impl AsFd for Gateway {
     }
 }
 
-/// What there are descriptors for.
-#[derive(Debug, PartialEq, Eq)]
-struct Room {
-    clients_max: usize,
-    connections_max: usize,
-}
-
-fn room_for(clients_wanted: usize) -> Room {
-    let wanted = clients_wanted + OTHER_CONNECTIONS + OTHER_DESCRIPTORS;
-    let limit = raise_descriptor_limit(wanted as u64);
-    room_within(usize::try_from(limit).unwrap_or(usize::MAX), clients_wanted)
-}
-
-/// Shares `descriptors` out. Where there are few, ZeroMQ keeps half: out of descriptors it could not reconnect, and would
-/// spin while somebody waits to be accepted.
-fn room_within(descriptors: usize, clients_wanted: usize) -> Room {
-    let connections_max = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
-    let others = OTHER_CONNECTIONS.min(connections_max / 2);
-    let clients_max = clients_wanted.min(connections_max - others);
-    Room { clients_max, connections_max: clients_max + others }
-}
-
 /// What clients are served where they connect.
 fn serves_clients(config: &Config) -> Serves {
     if config.metrics.is_some() { Serves::Clients } else { Serves::All }
@@ -327,6 +303,11 @@ fn open_sources(config: &Config, zmq: &zmq::Context) -> Result<Vec<Source>, Erro
     if let Some(file) = config.security.exposed_file() {
         let file = file.escape_debug();
         log::warn!("{file} holds a secret, and everybody on this host can read it: chmod o-rwx");
+    }
+    if !config.endpoints.is_empty() {
+        let count = CONTEXT_DESCRIPTORS + ENDPOINT_DESCRIPTORS * config.endpoints.len();
+        let action = "too few descriptors are left for ZeroMQ's sockets (raise RLIMIT_NOFILE)";
+        probe_descriptors(count).map_err(|source| Error::System { action, source })?;
     }
     let open = |endpoint: &Endpoint| {
         let insecure = |reason| Error::Endpoint { endpoint: endpoint.to_string(), reason };
@@ -446,19 +427,4 @@ fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError
         }
         SiteConfig::None => Site::None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_are_shared_out_so_that_some_are_left() {
-        let room = |clients_max, connections_max| Room { clients_max, connections_max };
-        assert_eq!(room_within(20_000, 100_000), room(19_616, 19_744));
-        assert_eq!(room_within(20_000, 10), room(10, 138));
-        assert_eq!(room_within(1_024, 100_000), room(640, 768));
-        assert_eq!(room_within(80, 100_000), room(20, 40));
-        assert_eq!(room_within(usize::MAX, 1), room(1, 129));
-    }
 }
