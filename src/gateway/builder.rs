@@ -265,7 +265,9 @@ impl Builder {
         let (clients_wanted, is_asked_for) = (self.config.clients_max, self.asks_for_clients());
         let room = Room::find(clients_wanted, is_asked_for);
         let context = self.context.unwrap_or_default();
-        let gateway = Gateway::open(self.config, &room, &context, self.hooks)?;
+        let opened = Gateway::open(self.config, &room, &context, self.hooks);
+        let named = |error| if self.typed.is_some() { error } else { for_methods(error) };
+        let gateway = opened.map_err(named)?;
         room.tell_shortage(clients_wanted, is_asked_for);
         Ok(gateway)
     }
@@ -295,14 +297,32 @@ impl Builder {
     }
 }
 
-/// The error for what a method was given: settings are called as their methods are.
+/// The error for what a method was given.
 fn self_made(invalid: &Invalid) -> ConfigError {
-    let mut words = invalid.reason.split(' ').map(|word| match word.strip_prefix("--") {
+    let reason = in_methods(&invalid.reason);
+    ConfigError { setting: invalid.name.replace('-', "_"), value: invalid.value.clone(), reason }
+}
+
+/// The error for who called methods.
+fn for_methods(error: Error) -> Error {
+    match error {
+        Error::Endpoint { endpoint, reason } => {
+            Error::Endpoint { endpoint, reason: in_methods(&reason) }
+        }
+        Error::Listen { address, reason } => Error::Listen { address, reason: in_methods(&reason) },
+        other => other,
+    }
+}
+
+/// What is said of flags, with the names that their methods have.
+fn in_methods(text: &str) -> String {
+    // What cargo is told stays as it is.
+    let (text, command) = text.split_at(text.find("cargo ").unwrap_or(text.len()));
+    let words = text.split(' ').map(|word| match word.strip_prefix("--") {
         Some(flag) => flag.replace('-', "_"),
         None => word.to_owned(),
     });
-    let reason = words.by_ref().collect::<Vec<_>>().join(" ");
-    ConfigError { setting: invalid.name.replace('-', "_"), value: invalid.value.clone(), reason }
+    words.collect::<Vec<_>>().join(" ") + command
 }
 
 /// The settings; a hook has nothing to show.
@@ -318,6 +338,10 @@ mod tests {
 
     use super::*;
     use crate::{Decode, LagPolicy, SocketKind, TopicFrom};
+
+    fn opening_error(builder: Builder) -> String {
+        builder.build().unwrap_err().to_string()
+    }
 
     fn refusal(builder: &Builder) -> String {
         builder.check().unwrap_err().to_string()
@@ -368,6 +392,19 @@ mod tests {
             let refusal = refusal(&builder);
             assert!(refusal.starts_with(expected), "{refusal:?} is not {expected:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_explained_in_methods() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = opening_error(Builder::new().listen(address));
+        assert!(error.contains("each with reuse_port"), "{error}");
+        let typed = Builder::from_toml(&format!("listen = ['{address}']"), "z.toml").unwrap();
+        let error = opening_error(typed);
+        assert!(error.contains("each with --reuse-port"), "{error}");
+        let advice = "needs --max-lag: cargo build --features compress";
+        assert_eq!(in_methods(advice), "needs max_lag: cargo build --features compress");
     }
 
     #[test]

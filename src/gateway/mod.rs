@@ -343,7 +343,7 @@ fn context(
     if config.on_demand {
         if config.decode != Decode::None && config.topic_from == TopicFrom::Part {
             log::warn!(
-                "--on-demand with --decode: publishers compare what they send, so messages of one part, which have no \
+                "on-demand with decode: publishers compare what they send, so messages of one part, which have no \
                  topic, reach only clients that ask for everything"
             );
         }

@@ -68,13 +68,13 @@ impl Failure {
     pub(super) fn complaint(self) -> &'static str {
         match self {
             Self::Broken => {
-                "a part of the body does not inflate and is passed on as it came (--decode)"
+                "a part of the body does not inflate and is passed on as it came (decode)"
             }
             Self::TooLarge => {
-                "a part of the body inflates to more than --max-message and is passed on as it came (--decode)"
+                "a part of the body inflates to more than max-message and is passed on as it came (decode)"
             }
             Self::TooManyStreams => {
-                "a part of a body of thousands of streams is passed on as it came (--decode)"
+                "a part of a body of thousands of streams is passed on as it came (decode)"
             }
         }
     }

@@ -167,12 +167,12 @@ impl Sequence {
         let reason = match unread {
             Unread::NoCounter => {
                 format!(
-                    "part {part} of the body is no counter of {} bytes (--sequence)",
+                    "part {part} of the body is no counter of {} bytes (sequence)",
                     number.len()
                 )
             }
             Unread::LongTopic => {
-                format!("--sequence follows no topic of more than {TOPIC_BYTES_MAX} bytes")
+                format!("sequence follows no topic of more than {TOPIC_BYTES_MAX} bytes")
             }
         };
         format!("{reason}: what is lost upstream is not seen")
