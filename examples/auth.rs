@@ -9,7 +9,7 @@ use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use zmq2ws::{Access, CloseCode, Denial, Gateway, ListenAddr};
+use zmq2ws::{Access, CloseCode, Denial, Gateway, ListenAddr, PublishError};
 
 /// Somebody who has logged in.
 struct Session {
@@ -52,14 +52,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     for line in io::stdin().lines() {
         match line?.split_once(' ') {
             Some(("/logout", name)) => {
-                let user = if name == "alice" { ALICE } else { BOB };
+                let user = match name {
+                    "alice" => ALICE,
+                    "bob" => BOB,
+                    _ => {
+                        println!("expected alice or bob");
+                        continue;
+                    }
+                };
                 // First the session, so that the client does not come back with it.
                 let mut sessions = sessions.lock().expect("nobody panics while holding it");
                 sessions.retain(|_, session| session.user != user);
                 drop(sessions);
                 handle.disconnect(move |client| client.tag == Some(user), CloseCode::POLICY)?;
             }
-            Some((topic, body)) => handle.publish(topic, [body])?,
+            Some((topic, body)) => match handle.publish(topic, [body]) {
+                // Lines come faster than clients can be sent them: this one is left out.
+                Ok(()) | Err(PublishError::Full) => {}
+                Err(error) => return Err(error.into()),
+            },
             None => println!("expected a topic, a space and a body"),
         }
     }

@@ -8,9 +8,9 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use zmq2ws::{Gateway, Handle};
+use zmq2ws::{Gateway, Handle, PublishError};
 
 const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8">
@@ -24,6 +24,9 @@ const PAGE: &str = r#"<!doctype html>
 </script>
 "#;
 
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     let listener = TcpListener::bind(address)?;
@@ -34,7 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     thread::spawn(move || accept(&listener, &gateway));
 
     for line in io::stdin().lines() {
-        running.handle().publish("typed", [line?])?;
+        match running.handle().publish("typed", [line?]) {
+            // Lines come faster than clients can be sent them: this one is left out, and there will be others.
+            Ok(()) | Err(PublishError::Full) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     Ok(()) // Here `running` is dropped: clients get what they are owed, and a goodbye.
 }
@@ -65,9 +72,15 @@ fn serve(mut stream: TcpStream, gateway: &Handle) -> Result<(), Box<dyn Error>> 
 
 /// Reads a request as far as its empty line, and whatever has come behind that.
 fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // For all of it: who sends a byte now and then keeps no thread.
+    let deadline = Instant::now() + HEAD_TIMEOUT;
     let (mut head, mut piece) = (Vec::new(), [0; 4096]);
     while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
         match stream.read(&mut piece)? {
             0 => return Err(ErrorKind::UnexpectedEof.into()),
             _ if head.len() > 8192 => return Err(ErrorKind::FileTooLarge.into()),

@@ -13,10 +13,13 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use polling::{Event, Events, PollMode, Poller};
-use zmq2ws::{Gateway, Handle, ListenAddr};
+use zmq2ws::{Gateway, Handle, ListenAddr, PublishError};
 
 const DATAGRAMS: usize = 0;
 const GATEWAY: usize = 1;
+
+/// Datagrams that are read before the gateway has its turn: they may come faster than anybody reads them.
+const DATAGRAMS_AT_ONCE: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
@@ -53,16 +56,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(poller.delete(&gateway)?)
 }
 
-/// Publishes what has come.
+/// Publishes what has come, or the next of it: the poller tells of the rest again.
 fn publish(datagrams: &UdpSocket, handle: &Handle) -> Result<(), Box<dyn Error>> {
     let mut buffer = [0; 65_536];
-    loop {
+    for _ in 0..DATAGRAMS_AT_ONCE {
         match datagrams.recv(&mut buffer) {
             // Turns go on until everybody has heard it.
             Ok(0) => handle.shutdown(),
-            Ok(len) => handle.publish("datagram", [&buffer[..len]])?,
+            Ok(len) => match handle.publish("datagram", [&buffer[..len]]) {
+                // They come faster than clients can be sent them, or after the end: this one is left out.
+                Ok(()) | Err(PublishError::Full | PublishError::Stopped) => {}
+                Err(error) => return Err(error.into()),
+            },
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(())
 }

@@ -13,7 +13,7 @@ use std::io;
 /// let occupied = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// match Gateway::builder().listen(occupied.local_addr()?).build() {
 ///     Ok(_) => unreachable!("somebody listens there"),
-///     Err(Error::Listen { address, reason }) => println!("{address}: {reason}; another one?"),
+///     Err(Error::Listen { address, reason, .. }) => println!("{address}: {reason}; another one?"),
 ///     // One line that names what is at fault.
 ///     Err(error) => return Err(error.into()),
 /// }
@@ -25,6 +25,7 @@ pub enum Error {
     /// A setting has a value that cannot be used.
     Config(ConfigError),
     /// A ZeroMQ endpoint cannot be bound or connected.
+    #[non_exhaustive]
     Endpoint {
         /// The endpoint as it was given.
         endpoint: String,
@@ -32,6 +33,7 @@ pub enum Error {
         reason: String,
     },
     /// An address cannot be listened on.
+    #[non_exhaustive]
     Listen {
         /// The address as it was given.
         address: String,
@@ -39,6 +41,7 @@ pub enum Error {
         reason: String,
     },
     /// The operating system refused something the loop cannot run without.
+    #[non_exhaustive]
     System {
         /// What was attempted, as a verb phrase: `cannot create the poller`.
         action: &'static str,
@@ -110,6 +113,34 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// Text that is no value of the type it was to become, such as [`Format`](crate::Format): as text itself it says in one
+/// line what was expected.
+///
+/// # Examples
+///
+/// ```
+/// use zmq2ws::{Format, ParseError};
+///
+/// let error: ParseError = "xml".parse::<Format>().unwrap_err();
+/// assert_eq!(error.to_string(), "expected 'raw', 'json' or 'parts'");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError(&'static str);
+
+impl ParseError {
+    pub(crate) const fn new(expected: &'static str) -> Self {
+        Self(expected)
+    }
+}
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for ParseError {}
 
 /// Declares a closed set of reasons with the word that logs and metrics use for each.
 macro_rules! reasons {

@@ -49,7 +49,9 @@
 //! The package's `examples/` has whole programs: `embedded`, an HTTP server that keeps one path for its gateway; `own_loop`,
 //! `inproc`, `auth`; and `axum`, with an async server.
 //!
-//! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook.
+//! The crate logs by [`log`](https://docs.rs/log) and installs no logger, no signal handler and no panic hook. The one thing
+//! of the process that it may change is the limit of descriptors (RLIMIT_NOFILE), and only where the host says how many
+//! clients there are to be: [`Builder::max_clients`].
 //!
 //! # Cargo features
 //!
@@ -100,6 +102,7 @@
 mod access;
 #[cfg(feature = "bench-internals")]
 #[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "nobody looks at them but our benches")]
 pub mod bench_internals;
 #[cfg_attr(not(feature = "cli"), allow(unreachable_pub, reason = "for `command`"))]
 mod config;
@@ -133,7 +136,7 @@ mod topics;
 mod wire;
 
 pub use access::{InvalidOrigin, Origin, OriginPolicy};
-pub use error::{CloseReason, ConfigError, Error};
+pub use error::{CloseReason, ConfigError, Error, ParseError};
 pub use feed::LagPolicy;
 pub use gateway::{
     AdoptError, AskError, Builder, ClientStream, Gateway, Handle, PublishError, Running, Stats,
@@ -146,6 +149,9 @@ pub use metrics::Transport;
 pub use net::ListenAddr;
 pub use source::SocketKind;
 pub use wire::{Format, Payload};
+/// The crate whose contexts [`Builder::zmq_context`] takes, in the version that this one is built with.
+#[doc(no_inline)]
+pub use zmq;
 
 /// What the command of this package needs besides: settings as they are typed. It changes without notice.
 #[cfg(feature = "cli")]

@@ -3,6 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::error::ParseError;
+
+/// A message of more parts is dropped, wherever it comes from. Real feeds have fewer than ten; 4,096 keeps a hostile one
+/// from costing more than a quarter of a megabyte of slots.
+pub(crate) const PARTS_MAX: usize = 4_096;
+
 /// One ZeroMQ part. Small parts live inside it, large ones in libzmq's memory; neither is copied.
 pub(crate) type Part = zmq::Message;
 
@@ -107,14 +113,14 @@ pub enum TopicFrom {
 }
 
 impl FromStr for TopicFrom {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match (text, text.as_bytes()) {
             ("part", _) => Ok(Self::Part),
             ("none", _) => Ok(Self::None),
             (_, [delimiter]) => Ok(Self::Delimiter(*delimiter)),
-            _ => Err("expected 'part', 'none' or one ASCII character such as ':'".into()),
+            _ => Err(ParseError::new("expected 'part', 'none' or one ASCII character such as ':'")),
         }
     }
 }

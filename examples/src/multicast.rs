@@ -16,6 +16,7 @@ use crate::endpoint::UdpEndpoint;
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
 /// Sends.
+#[derive(Debug)]
 pub struct Radio {
     socket: UdpSocket,
     address: SocketAddr,
@@ -69,6 +70,7 @@ impl Radio {
 }
 
 /// Receives.
+#[derive(Debug)]
 pub struct Dish {
     socket: UdpSocket,
 }

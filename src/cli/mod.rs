@@ -36,10 +36,10 @@ pub(crate) fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
     let status = match &error {
         Failure::Usage(_) | Failure::Gateway(Error::Config(_)) => 2,
-        Failure::Gateway(_) => 1,
+        Failure::Run(_) | Failure::Gateway(_) => 1,
     };
     let text = match error {
-        Failure::Usage(text) => text,
+        Failure::Usage(text) | Failure::Run(text) => text,
         Failure::Gateway(error) => error.to_string(),
     };
     write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), format!("zmq2ws: {text}\n"));
@@ -50,6 +50,8 @@ pub(crate) fn main() -> ExitCode {
 enum Failure {
     /// The command line is none of ours, in these words.
     Usage(String),
+    /// Something of the command's own failed, in these words.
+    Run(String),
     /// Settings, or starting, or running.
     Gateway(Error),
 }
@@ -74,7 +76,7 @@ fn run() -> Result<(), Failure> {
     if is_demo {
         add_demo_bind(&mut settings);
     }
-    let builder = Builder::from_settings(settings.clone().or_default_addresses())?;
+    let builder = Builder::from_settings(settings.clone().or_command_defaults())?;
     builder.check()?;
     if is_check {
         say("configuration is valid\n".into());
@@ -86,7 +88,7 @@ fn run() -> Result<(), Failure> {
     }
     let result = serve(builder, &settings, is_demo, sources, &logger);
     logger.flush(OUTPUT_TIMEOUT);
-    Ok(result?)
+    result
 }
 
 /// Runs a gateway until it was told to stop.
@@ -96,7 +98,7 @@ fn serve(
     is_demo: bool,
     sources: Sources,
     logger: &Logger,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     let producer = match settings.socket.as_deref() {
         Some("pull") => zmq::PUSH,
         _ => zmq::PUB,
@@ -166,10 +168,10 @@ fn filter(settings: &Settings) -> Result<Filter, ConfigError> {
     settings.read("log", &settings.log, Filter::default())
 }
 
-fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Error> {
+fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Failure> {
     // A descriptor of its own: the writer may hang in it, and must not hold the lock of std's while
     // it does.
-    let failed = |source| Error::System { action: "cannot start logging", source };
+    let failed = |error: io::Error| Failure::Run(format!("cannot start logging: {error}"));
     let output = io::stderr().as_fd().try_clone_to_owned().map_err(failed)?;
     let logger = Logger::start(filter, format, File::from(output)).map_err(failed)?;
     logger.install();
@@ -181,7 +183,7 @@ fn watch_signals(
     has_tls: bool,
     sources: Sources,
     logger: &Logger,
-) -> Result<(), Error> {
+) -> Result<(), Failure> {
     let (handle, reloading) = (gateway.handle(), gateway.handle());
     let (logger, last_logger) = (logger.clone(), logger.clone());
     signals::watch(signals::Actions {
@@ -202,14 +204,12 @@ fn watch_signals(
         },
         last_words: move || last_logger.flush(OUTPUT_TIMEOUT),
     })
-    .map_err(|source| Error::System { action: "cannot watch signals", source })
+    .map_err(|error| Failure::Run(format!("cannot watch signals: {error}")))
 }
 
-fn start_demo(producer: zmq::SocketType, endpoint: &str) -> Result<Demo, Error> {
-    Demo::start(producer, endpoint).map_err(|error| Error::Endpoint {
-        endpoint: endpoint.to_owned(),
-        reason: format!("the demo cannot publish there: {error}"),
-    })
+fn start_demo(producer: zmq::SocketType, endpoint: &str) -> Result<Demo, Failure> {
+    let failed = |error| Failure::Run(format!("the demo cannot publish to '{endpoint}': {error}"));
+    Demo::start(producer, endpoint).map_err(failed)
 }
 
 /// The demo's producer needs something bound that it can connect to.
@@ -229,19 +229,25 @@ fn is_local(endpoint: &str) -> bool {
 }
 
 /// Says what to do about an address that nobody chose.
-fn with_advice(error: Error, settings: &Settings) -> Error {
-    match error {
-        Error::Endpoint { endpoint, reason } if endpoint == DEFAULT_BIND => {
-            let advice = "is another gateway or producer bound there? \
-                          choose another with --bind, such as --bind 'tcp://127.0.0.1:*'";
-            Error::Endpoint { endpoint, reason: format!("{reason} ({advice})") }
+fn with_advice(error: Error, settings: &Settings) -> Failure {
+    let advice = match &error {
+        Error::Endpoint { endpoint, .. } => endpoint_advice(endpoint),
+        Error::Listen { .. } if settings.listen.is_none() => {
+            Some("choose another with --listen, such as --listen 127.0.0.1:0")
         }
-        Error::Listen { address, reason } if settings.listen.is_none() => {
-            let advice = "choose another with --listen, such as --listen 127.0.0.1:0";
-            Error::Listen { address, reason: format!("{reason} ({advice})") }
-        }
-        other => other,
+        _ => None,
+    };
+    match advice {
+        Some(advice) => Failure::Run(format!("{error} ({advice})")),
+        None => error.into(),
     }
+}
+
+fn endpoint_advice(endpoint: &str) -> Option<&'static str> {
+    (endpoint == DEFAULT_BIND).then_some(
+        "is another gateway or producer bound there? \
+         choose another with --bind, such as --bind 'tcp://127.0.0.1:*'",
+    )
 }
 
 /// Where everything is, for a human.
@@ -312,11 +318,25 @@ mod tests {
 
     #[test]
     fn a_default_address_that_is_taken_comes_with_advice() {
-        let error = Error::Endpoint { endpoint: DEFAULT_BIND.into(), reason: "in use".into() };
-        let text = with_advice(error, &Settings::default()).to_string();
-        assert!(text.contains("5556': in use (") && text.contains("--bind"), "{text}");
-        let error = Error::Endpoint { endpoint: "tcp://h:1".into(), reason: "in use".into() };
-        assert!(with_advice(error, &Settings::default()).to_string().ends_with("in use"));
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let error = || {
+            Gateway::builder().listen(taken.local_addr().unwrap()).build().map(drop).unwrap_err()
+        };
+        let said = |failure| match failure {
+            Failure::Usage(text) | Failure::Run(text) => text,
+            Failure::Gateway(error) => error.to_string(),
+        };
+        let mut settings = Settings::default();
+        let text = said(with_advice(error(), &settings));
+        assert!(text.starts_with("cannot listen on 127.0.0.1:"), "{text}");
+        assert!(
+            text.ends_with(" (choose another with --listen, such as --listen 127.0.0.1:0)"),
+            "{text}"
+        );
+        settings.listen = Some(vec!["127.0.0.1:1".into()]);
+        assert_eq!(said(with_advice(error(), &settings)), error().to_string());
+        assert!(endpoint_advice(DEFAULT_BIND).unwrap().contains("--bind"));
+        assert_eq!(endpoint_advice("tcp://h:1"), None);
     }
 
     #[test]

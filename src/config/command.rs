@@ -1,14 +1,14 @@
-//! What only the command does with settings: variables, which layer wins, what it opens where nothing is named.
+//! What only the command does with settings: variables, which layer wins, what it has where nothing is given.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::mem;
 
-use crate::config::Settings;
 use crate::config::layers::{Layer, hint_text, printable, refusal};
 use crate::config::resolve::list;
 use crate::config::settings::Slot;
 use crate::config::values::{Text, nearest};
+use crate::config::{Settings, bounds};
 use crate::error::ConfigError;
 
 /// What a variable's name starts with.
@@ -91,16 +91,17 @@ impl Settings {
         Self { layers, ..self }
     }
 
-    /// The addresses that the command uses where none are given, in their place: a library opens nothing that nobody
-    /// asked for.
+    /// What the command has where nothing is given, in its place: a library opens nothing that nobody asked for, and
+    /// raises no limit.
     #[must_use]
-    pub fn or_default_addresses(mut self) -> Self {
+    pub fn or_command_defaults(mut self) -> Self {
         if list(&self.connect).is_empty() && list(&self.bind).is_empty() {
             self.bind = Some(vec![DEFAULT_BIND.into()]);
         }
         if list(&self.listen).is_empty() {
             self.listen = Some(vec![DEFAULT_LISTEN.into()]);
         }
+        self.max_clients.get_or_insert_with(|| bounds::MAX_CLIENTS.default.to_string().into());
         self
     }
 
@@ -258,7 +259,7 @@ mod tests {
     #[test]
     fn the_command_opens_something_where_nothing_is_named() {
         let config = |toml| {
-            let settings = Settings::from_toml(toml, "z.toml").unwrap().or_default_addresses();
+            let settings = Settings::from_toml(toml, "z.toml").unwrap().or_command_defaults();
             settings.to_config().unwrap()
         };
         let (named, unnamed) = (config("connect = ['tcp://h:1']\nlisten = ['h:1']"), config(""));

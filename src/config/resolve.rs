@@ -1,5 +1,6 @@
 //! Reads what was typed, and takes the default where nothing was. Knows not how it was given.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use crate::access::OriginPolicy;
 use crate::config::bounds::{self, Count, Invalid, Size, Span};
 use crate::config::values::{self, Text};
 use crate::config::{Config, GivenSecret, SecurityConfig, Settings, SiteConfig};
-use crate::error::ConfigError;
+use crate::error::{ConfigError, ParseError};
 use crate::feed::LagPolicy;
 use crate::intake::Decode;
 use crate::message::TopicFrom;
@@ -93,7 +94,7 @@ impl Settings {
     /// The value cannot be read as a `T`.
     pub fn read<T>(&self, name: &str, value: &Option<Text>, default: T) -> Result<T, ConfigError>
     where
-        T: FromStr<Err = String>,
+        T: FromStr<Err: fmt::Display>,
     {
         self.read_with(name, value, default, str::parse)
     }
@@ -135,8 +136,9 @@ impl Settings {
     }
 
     fn listeners(&self) -> Result<Vec<ListenAddr>, ConfigError> {
-        let parse =
-            |text: &Text| text.parse().map_err(|why: String| self.refuse("listen", text, why));
+        let parse = |text: &Text| {
+            text.parse().map_err(|error: ParseError| self.refuse("listen", text, error.to_string()))
+        };
         list(&self.listen).iter().map(parse).collect()
     }
 
@@ -181,15 +183,15 @@ impl Settings {
         self.read_with(bound.name, value, bound.default, |text| bound.read(text))
     }
 
-    pub(super) fn read_with<T>(
+    pub(super) fn read_with<T, E: fmt::Display>(
         &self,
         name: &str,
         value: &Option<Text>,
         default: T,
-        read: impl FnOnce(&str) -> Result<T, String>,
+        read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, ConfigError> {
         let Some(text) = value else { return Ok(default) };
-        read(text).map_err(|reason| self.refuse(name, text, reason))
+        read(text).map_err(|reason| self.refuse(name, text, reason.to_string()))
     }
 }
 

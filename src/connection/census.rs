@@ -9,7 +9,7 @@ use super::table::ConnectionKey;
 use super::{Connections, Context, SETTLED, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::{News, Owner, TURN_TOPICS_MAX};
-use crate::hooks::{self, ClientInfo, CloseCode, Happened, Panicked, guarded};
+use crate::hooks::{self, ClientInfo, CloseCode, Guarded, Happened, Panicked};
 use crate::http::{Serves, Wanted};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
@@ -109,12 +109,12 @@ impl<S: ByteStream> Connections<S> {
     /// Closes the clients that `filter` picks, and returns how many.
     pub(crate) fn disconnect(
         &mut self,
-        mut filter: impl FnMut(&ClientInfo) -> bool,
+        mut filter: Guarded<impl FnMut(&ClientInfo) -> bool>,
         code: CloseCode,
     ) -> usize {
         let mut picked = Vec::new();
         for (owner, client) in self.owners() {
-            if guarded("filter of disconnect", || filter(&client)) == Ok(true) {
+            if filter.call(|filter| filter(&client)) == Ok(true) {
                 picked.push(owner);
             }
         }

@@ -10,10 +10,21 @@ use crate::error::CloseReason;
 use crate::net::ByteStream;
 
 impl<S: ByteStream> Connections<S> {
-    /// Drops all connections where they are.
-    pub(crate) fn abandon_all(&mut self) {
+    /// Closes everyone at once: there is no more time for goodbyes.
+    pub(crate) fn close_all(&mut self) {
+        let Context { engine, feeds, .. } = &mut self.context;
+        let sessions: Vec<_> = engine.owners().collect();
+        for owner in sessions {
+            engine.end_unserved(owner, CloseReason::Shutdown, feeds);
+        }
         let keys: Vec<_> = self.connections.keys().collect();
-        keys.into_iter().for_each(|key| self.abandon(key));
+        for key in keys {
+            self.visit(key, |connection, context| {
+                connection.close(CloseReason::Shutdown, context);
+                SETTLED
+            });
+        }
+        self.follow_sessions();
     }
 
     /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
@@ -62,13 +73,7 @@ impl<S: ByteStream> Connections<S> {
             });
         }
         if self.drain.as_mut().is_some_and(|drain| drain.ends(now)) {
-            let keys: Vec<_> = self.connections.keys().collect();
-            for key in keys {
-                self.visit(key, |connection, context| {
-                    connection.close(CloseReason::Shutdown, context);
-                    SETTLED
-                });
-            }
+            self.close_all();
         }
     }
 }

@@ -143,6 +143,11 @@ impl Mailbox {
         }
     }
 
+    /// Whether the loop has ended, so that nothing is let in any more, not even questions.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state().gate == Gate::Closed
+    }
+
     /// Has a message published in one of the next turns.
     pub(crate) fn post(&self, post: Post) -> Result<(), Unposted> {
         let mut state = self.state();

@@ -352,7 +352,7 @@ impl Drop for EventLoop {
         for source in &self.sources {
             self.registry.remove_source(source);
         }
-        self.connections.abandon_all();
+        self.connections.close_all();
         while let Some(stream) = self.connections.pop_closed() {
             self.registry.remove(&stream);
         }

@@ -6,7 +6,7 @@ use super::EventLoop;
 use super::clock::Allowance;
 use crate::error::DropReason;
 use crate::feed::Feeds;
-use crate::hooks::{Mapped, Mapper};
+use crate::hooks::Mapper;
 use crate::intake::{IntakeCounts, Taken};
 use crate::message::Message;
 use crate::metrics::UpstreamMetrics;
@@ -198,13 +198,9 @@ fn publish(
     feeds: &mut Feeds,
 ) -> Result<usize, DropReason> {
     let told_loss = message.lost_upstream.is_some();
-    let reason = match mapper.map(message) {
-        Mapped::To(message) => return Ok(feeds.publish(&message)),
-        Mapped::Dropped => DropReason::Map,
-        Mapped::TooLarge => DropReason::TooLarge,
-    };
-    if told_loss {
+    let published = mapper.map(message).map(|message| feeds.publish(&message));
+    if published.is_err() && told_loss {
         feeds.note_untold_loss();
     }
-    Err(reason)
+    published
 }

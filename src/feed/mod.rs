@@ -30,6 +30,7 @@ use std::str::FromStr;
 
 use slab::Slab;
 
+use crate::error::ParseError;
 use crate::message::Seq;
 use crate::wire::WireFormat;
 use arrears::{Arrears, Due};
@@ -63,14 +64,14 @@ pub enum LagPolicy {
 }
 
 impl FromStr for LagPolicy {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "skip" => Ok(Self::Skip),
             "conflate" => Ok(Self::Conflate),
             "disconnect" => Ok(Self::Disconnect),
-            _ => Err("expected 'skip', 'conflate' or 'disconnect'".into()),
+            _ => Err(ParseError::new("expected 'skip', 'conflate' or 'disconnect'")),
         }
     }
 }

@@ -39,7 +39,8 @@ impl ClientStream {
     /// nothing, it is offered the same bytes again, as TLS libraries want it. What it does when it is dropped is up to it: by
     /// then the socket's sending side has been shut down.
     ///
-    /// It takes two descriptors, its own and one for the gateway. A stream that panics is a connection that fails.
+    /// It takes two descriptors, its own and one for the gateway. A stream that panics is a connection that fails; it may
+    /// when it is dropped, too.
     pub fn wrapped(stream: impl Read + Write + AsFd + Send + 'static) -> Self {
         Self(HostStream::Duplex(Box::new(stream)))
     }

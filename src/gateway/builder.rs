@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::certificate::Certificate;
+use super::room::Room;
 use super::{Gateway, Running};
 use crate::config::{Config, Invalid, Settings};
 use crate::error::{ConfigError, Error};
@@ -123,6 +124,8 @@ impl Builder {
     /// The ZeroMQ context of the gateway's sockets: one that the host has already, so that `inproc://` endpoints connect the
     /// two. By default each gateway has a context of its own, with one thread for ZeroMQ's connections.
     ///
+    /// The type is that of the crate [`zmq`](crate::zmq), of which this crate lets out the version that it is built with.
+    ///
     /// An `inproc://` publisher that ends is not connected to again: ZeroMQ tells nobody.
     ///
     /// A context that the host terminates waits until the gateway has closed its sockets there, which one of its next turns
@@ -132,6 +135,8 @@ impl Builder {
     /// # Examples
     ///
     /// ```
+    /// use zmq2ws::zmq;
+    ///
     /// let context = zmq::Context::new();
     /// let publisher = context.socket(zmq::PUB).unwrap();
     /// publisher.bind("inproc://feed").unwrap();
@@ -180,8 +185,8 @@ impl Builder {
     /// Called **on the loop's thread**, for every message: a microsecond here is a microsecond for each. After 5 ms of it the
     /// others have their turn, so that a slow hook delays messages, but nobody's pings, and not the end: who is told to stop
     /// goes on for a quarter of [`Self::drain`], then says goodbye while it does. What becomes larger than
-    /// [`Self::max_message`] is dropped. A hook that panics is logged, the message is dropped and counted as above, and the
-    /// gateway goes on.
+    /// [`Self::max_message`], or of more than 4096 parts, is dropped. A hook that panics is logged, the message is dropped and
+    /// counted as above, and the gateway goes on.
     ///
     /// # Examples
     ///
@@ -210,7 +215,8 @@ impl Builder {
     /// Hears what happens to clients. Without it nothing is kept or told.
     ///
     /// Called **on the loop's thread**, in the order in which things happen to one client; topics on ZWS and Socket.IO and a
-    /// lag are told at the end of the turn. Hand over to a channel what takes time. A hook that panics is logged, and the
+    /// lag are told at the end of the turn. A gateway that is dropped tells of every client there and then that it is closed,
+    /// with [`CloseReason::Shutdown`](crate::CloseReason::Shutdown). Hand over to a channel what takes time. A hook that panics is logged, and the
     /// client that it was told of is closed, a WebSocket with 1011; a Socket.IO session that was about to begin gets 503.
     ///
     /// # Examples
@@ -258,7 +264,7 @@ impl Builder {
 
     /// Opens every endpoint and listener. Nothing is served before [`Gateway::run`] or [`Gateway::turn`].
     ///
-    /// Raises this process's limit of descriptors (RLIMIT_NOFILE) as far as [`Self::max_clients`] needs and the system allows.
+    /// With [`Self::max_clients`], and only then, raises this process's limit of descriptors (RLIMIT_NOFILE) to fit.
     ///
     /// # Errors
     ///
@@ -267,11 +273,23 @@ impl Builder {
     pub fn build(self) -> Result<Gateway, Error> {
         self.check()?;
         let security = self.config.security().map_err(|invalid| self.refuse(&invalid))?;
+        let (clients_wanted, is_asked_for) = (self.config.clients_max, self.asks_for_clients());
+        let named = if self.typed.is_some() { |error| error } else { for_methods };
         let is_set = ["tls-cert", "tls-key"].iter().any(|name| self.set.contains(name));
         let typed = self.typed.filter(|_| !is_set);
         let certificate = Certificate::open(&self.config, typed)?;
+        let room = Room::find(clients_wanted, is_asked_for);
         let context = self.context.unwrap_or_default();
-        Gateway::open(self.config, security, certificate, &context, self.hooks)
+        let opened = Gateway::open(self.config, security, certificate, &room, &context, self.hooks);
+        let gateway = opened.map_err(named)?;
+        room.tell_shortage(clients_wanted, is_asked_for);
+        Ok(gateway)
+    }
+
+    /// Whether somebody said how many clients there may be.
+    fn asks_for_clients(&self) -> bool {
+        let is_typed = self.typed.as_ref().is_some_and(|typed| typed.max_clients.is_some());
+        is_typed || self.set.contains("max-clients")
     }
 
     /// Builds the gateway on a thread of its own, where it stays, and runs it there. Returns when it is open.
@@ -298,17 +316,32 @@ pub(super) fn refuse(typed: Option<&Settings>, invalid: &Invalid) -> ConfigError
     typed.map_or_else(|| self_made(invalid), |typed| typed.refuse_invalid(invalid))
 }
 
-/// The error for what a method was given: settings are called as their methods are.
+/// The error for what a method was given.
 fn self_made(invalid: &Invalid) -> ConfigError {
-    let text = &*invalid.reason;
-    // What is to be typed stays as it is.
-    let (sentence, command) = text.split_at(text.find(" cargo ").unwrap_or(text.len()));
-    let words = sentence.split(' ').map(|word| match word.strip_prefix("--") {
+    let reason = in_methods(&invalid.reason);
+    ConfigError { setting: invalid.name.replace('-', "_"), value: invalid.value.clone(), reason }
+}
+
+/// The error for who called methods.
+fn for_methods(error: Error) -> Error {
+    match error {
+        Error::Endpoint { endpoint, reason } => {
+            Error::Endpoint { endpoint, reason: in_methods(&reason) }
+        }
+        Error::Listen { address, reason } => Error::Listen { address, reason: in_methods(&reason) },
+        other => other,
+    }
+}
+
+/// What is said of flags, with the names that their methods have.
+fn in_methods(text: &str) -> String {
+    // What cargo is told stays as it is.
+    let (text, command) = text.split_at(text.find(" cargo ").unwrap_or(text.len()));
+    let words = text.split(' ').map(|word| match word.strip_prefix("--") {
         Some(flag) => flag.replace('-', "_"),
         None => word.to_owned(),
     });
-    let reason = words.collect::<Vec<_>>().join(" ") + command;
-    ConfigError { setting: invalid.name.replace('-', "_"), value: invalid.value.clone(), reason }
+    words.collect::<Vec<_>>().join(" ") + command
 }
 
 /// The settings; a hook has nothing to show.
@@ -324,6 +357,10 @@ mod tests {
 
     use super::*;
     use crate::{Decode, LagPolicy, SocketKind, TopicFrom};
+
+    fn opening_error(builder: Builder) -> String {
+        builder.build().unwrap_err().to_string()
+    }
 
     fn refusal(builder: &Builder) -> String {
         builder.check().unwrap_err().to_string()
@@ -374,6 +411,19 @@ mod tests {
             let refusal = refusal(&builder);
             assert!(refusal.starts_with(expected), "{refusal:?} is not {expected:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_explained_in_methods() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = opening_error(Builder::new().listen(address));
+        assert!(error.contains("each with reuse_port"), "{error}");
+        let typed = Builder::from_toml(&format!("listen = ['{address}']"), "z.toml").unwrap();
+        let error = opening_error(typed);
+        assert!(error.contains("each with --reuse-port"), "{error}");
+        let advice = "needs --max-lag: cargo build --features compress";
+        assert_eq!(in_methods(advice), "needs max_lag: cargo build --features compress");
     }
 
     #[test]

@@ -10,12 +10,10 @@ use super::{ClientStream, Stats};
 use crate::connection::{Connections, Newcomer, Upgraded};
 use crate::error::ConfigError;
 use crate::event_loop::{Mailbox, Post, Stop, Unposted};
-use crate::hooks::{ClientInfo, CloseCode};
+use crate::hooks::{ClientInfo, CloseCode, Guarded};
 use crate::http::{Target, Wanted};
+use crate::message::PARTS_MAX;
 use crate::net::Stream;
-
-/// Parts that one published message may have, as one from ZeroMQ.
-const PARTS_MAX: usize = 4_096;
 
 /// What a host may have read of a connection that it hands over: the largest request, and as much as servers usually read at
 /// once.
@@ -26,7 +24,8 @@ const ALREADY_READ_BYTES_MAX: usize = 64 << 10;
 /// [`Self::publish`], [`Self::adopt`], [`Self::adopt_websocket`], [`Self::drain`] and [`Self::shutdown`] do not wait;
 /// [`Self::reload_tls`] does only for files.
 /// [`Self::stats`], [`Self::clients`] and [`Self::disconnect`] wait for the loop's next turn, as long as that takes; on the
-/// loop's own thread, in a hook or beside [`Gateway::turn`](crate::Gateway::turn), they fail instead.
+/// loop's own thread, in a hook or beside [`Gateway::turn`](crate::Gateway::turn), they fail instead. Of another gateway a hook
+/// may ask, but nothing sees to it that no hook of that one asks back: then both wait forever.
 ///
 /// # Examples
 ///
@@ -285,6 +284,7 @@ impl Handle {
         filter: impl FnMut(&ClientInfo) -> bool + Send + 'static,
         code: CloseCode,
     ) -> Result<usize, AskError> {
+        let filter = Guarded::new("filter", filter);
         self.ask(move |connections| connections.disconnect(filter, code))
     }
 
@@ -346,7 +346,11 @@ impl Handle {
         act: impl FnOnce(&mut Connections<Stream>) -> T + Send + 'static,
     ) -> Result<T, AskError> {
         if self.mailbox.is_own_thread() {
-            return Err(AskError::OwnThread);
+            // Once it has ended, there is nothing to wait for.
+            return Err(match self.mailbox.is_closed() {
+                true => AskError::Stopped,
+                false => AskError::OwnThread,
+            });
         }
         let (answer, answered) = mpsc::sync_channel(1);
         let job = Box::new(move |connections: &mut Connections<Stream>| {

@@ -4,11 +4,13 @@ mod adopt;
 mod builder;
 mod certificate;
 mod handle;
+mod room;
 mod running;
 mod security;
 mod settings;
 mod stats;
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,6 +21,7 @@ pub use builder::Builder;
 use builder::BuilderHooks;
 use certificate::Certificate;
 pub use handle::{AdoptError, AskError, Handle, PublishError};
+use room::Room;
 pub use running::Running;
 pub use stats::{Stats, TransportStats};
 
@@ -31,24 +34,23 @@ use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
 use crate::history;
-use crate::hooks::{Authorize, ClientInfo, CloseCode, Hooks, Mapper, OnEvent};
+use crate::hooks::{Authorize, ClientInfo, CloseCode, Guarded, Hooks, Mapper, OnEvent};
 use crate::http::assets::BuiltIn;
 use crate::http::{self, Date, Serves};
 use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
-use crate::net::{Directory, Listener, TcpOptions, raise_descriptor_limit};
+use crate::net::{Directory, Listener, TcpOptions, probe_descriptors};
 use crate::session::{EngineSessions, Timing};
 use crate::source::{Security, Source, SourceConfig};
 use crate::topics::Demand;
 use crate::wire::{Deflater, Encoding};
 
-/// Descriptors beside those of clients: ZeroMQ's own connections, listeners, files, standard streams.
-const OTHER_DESCRIPTORS: usize = 256;
-
-/// Connections that may exist beside `--max-clients`: requests, refusals, health checks.
-const OTHER_CONNECTIONS: usize = 128;
+/// Descriptors for a ZeroMQ context, which takes 5, and for each endpoint, which takes 7 with its monitor; and one of each
+/// more, and the poller's. libzmq aborts where it gets none for its own pollers.
+const CONTEXT_DESCRIPTORS: usize = 8;
+const ENDPOINT_DESCRIPTORS: usize = 8;
 
 /// One part in so many of `--max-memory` is for each of these: requests that are not complete, filters, and the files of
 /// `--www`. History and last values have what `--history-bytes` says; the rest is for messages on their way.
@@ -57,8 +59,8 @@ const MEMORY_SHARE: usize = 8;
 /// Everything: ZeroMQ sockets on one side, clients on the other, one thread between them.
 ///
 /// [`Gateway::builder`] makes one. Nothing happens unless somebody calls [`Self::run`] or [`Self::turn`];
-/// [`Builder::spawn`] does so on a thread of its own. Dropping a gateway closes everything at once: no thread, descriptor or
-/// file is left. [`Handle::shutdown`] lets it say goodbye first.
+/// [`Builder::spawn`] does so on a thread of its own. Dropping a gateway closes everything at once, for which clients hear
+/// no reason but the hook [`on_event`](Builder::on_event) does: no thread, descriptor or file is left. [`Handle::shutdown`] lets it say goodbye first.
 ///
 /// A gateway stays on the thread that built it: it is not [`Send`], so that nothing in the way of a message is locked or
 /// counted across threads. Its [`Handle`] goes anywhere. Gateways of one process know nothing of each other.
@@ -94,6 +96,7 @@ const MEMORY_SHARE: usize = 8;
 /// assert_eq!(gateway.disconnect(|client| client.tag == Some(7), CloseCode::POLICY), 0);
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
+#[must_use = "dropping it closes everything: nothing is served before `run` or `turn`"]
 pub struct Gateway {
     event_loop: EventLoop,
     handle: Handle,
@@ -110,11 +113,10 @@ impl Gateway {
         config: Config,
         security: Security,
         certificate: Option<Certificate>,
+        &Room { clients_max, connections_max }: &Room,
         zmq: &zmq::Context,
         hooks: BuilderHooks,
     ) -> Result<Self, Error> {
-        let clients_wanted = config.clients_max;
-        let Room { clients_max, connections_max } = room_for(clients_wanted);
         let listeners = open_listeners(&config, certificate.as_ref())?;
         let sources = open_sources(&config, security, zmq)?;
         let BuilderHooks { authorize, map, on_event } = hooks;
@@ -138,12 +140,6 @@ impl Gateway {
             adopted_serves: serves_clients(&config),
             context: context(config, clients_max, authorize, on_event)?,
         };
-        if clients_max < clients_wanted {
-            log::warn!(
-                "at most {clients_max} clients instead of {clients_wanted}: this process may have no more \
-                 descriptors (raise the hard limit, for example LimitNOFILE=, or lower --max-clients)"
-            );
-        }
         let event_loop = EventLoop::new(Instant::now(), parts)
             .map_err(|source| Error::System { action: "cannot create the poller", source })?;
         let mailbox = event_loop.mailbox();
@@ -174,6 +170,7 @@ impl Gateway {
         filter: impl FnMut(&ClientInfo) -> bool,
         code: CloseCode,
     ) -> usize {
+        let filter = Guarded::new("filter", filter);
         self.event_loop.connections().disconnect(filter, code)
     }
 
@@ -262,33 +259,22 @@ impl Gateway {
     }
 }
 
+/// Where it is; clients and messages are too many to show.
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("listen_addresses", &self.listen_addresses())
+            .field("metrics_addresses", &self.metrics_addresses())
+            .field("endpoints", &self.endpoints())
+            .finish_non_exhaustive()
+    }
+}
+
 impl AsFd for Gateway {
     /// Readable when [`Gateway::turn`] has something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event_loop.as_fd()
     }
-}
-
-/// What there are descriptors for.
-#[derive(Debug, PartialEq, Eq)]
-struct Room {
-    clients_max: usize,
-    connections_max: usize,
-}
-
-fn room_for(clients_wanted: usize) -> Room {
-    let wanted = clients_wanted + OTHER_CONNECTIONS + OTHER_DESCRIPTORS;
-    let limit = raise_descriptor_limit(wanted as u64);
-    room_within(usize::try_from(limit).unwrap_or(usize::MAX), clients_wanted)
-}
-
-/// Shares `descriptors` out. Where there are few, ZeroMQ keeps half: out of descriptors it could not reconnect, and would
-/// spin while somebody waits to be accepted.
-fn room_within(descriptors: usize, clients_wanted: usize) -> Room {
-    let connections_max = descriptors - OTHER_DESCRIPTORS.min(descriptors / 2);
-    let others = OTHER_CONNECTIONS.min(connections_max / 2);
-    let clients_max = clients_wanted.min(connections_max - others);
-    Room { clients_max, connections_max: clients_max + others }
 }
 
 /// What clients are served where they connect.
@@ -339,6 +325,11 @@ fn open_sources(
         message_bytes_max: config.message_bytes_max,
         security,
     };
+    if !config.endpoints.is_empty() {
+        let count = CONTEXT_DESCRIPTORS + ENDPOINT_DESCRIPTORS * config.endpoints.len();
+        let action = "too few descriptors are left for ZeroMQ's sockets (raise RLIMIT_NOFILE)";
+        probe_descriptors(count).map_err(|source| Error::System { action, source })?;
+    }
     let open = |endpoint| Source::open(zmq, endpoint, &source_config);
     config.endpoints.iter().map(open).collect()
 }
@@ -374,7 +365,7 @@ fn context(
     if config.on_demand {
         if config.decode != Decode::None && config.topic_from == TopicFrom::Part {
             log::warn!(
-                "--on-demand with --decode: publishers compare what they send, so messages of one part, which have no \
+                "on-demand with decode: publishers compare what they send, so messages of one part, which have no \
                  topic, reach only clients that ask for everything"
             );
         }
@@ -458,19 +449,4 @@ fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError
         }
         SiteConfig::None => Site::None,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn descriptors_are_shared_out_so_that_some_are_left() {
-        let room = |clients_max, connections_max| Room { clients_max, connections_max };
-        assert_eq!(room_within(20_000, 100_000), room(19_616, 19_744));
-        assert_eq!(room_within(20_000, 10), room(10, 138));
-        assert_eq!(room_within(1_024, 100_000), room(640, 768));
-        assert_eq!(room_within(80, 100_000), room(20, 40));
-        assert_eq!(room_within(usize::MAX, 1), room(1, 129));
-    }
 }

@@ -28,6 +28,7 @@ use crate::error::Error;
 /// running.join()?;
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
+#[must_use = "dropping it stops the gateway: keep it as long as that is to run"]
 #[derive(Debug)]
 pub struct Running {
     handle: Handle,

@@ -285,8 +285,13 @@ impl Builder {
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
 impl Builder {
-    /// Clients that get messages at a time, 1 to 10 million; more get 503 with `Retry-After`. Default 100,000, or as many as
-    /// the process may have descriptors for, which a warning in the log tells.
+    /// Clients that get messages at a time, 1 to 10 million; more get 503 with `Retry-After`. Each takes a descriptor: at most
+    /// as many are let in as the process may have beside what is open when the gateway is built, and some for others. The
+    /// log tells when that is fewer. Gateways of one process do not count each other's clients that are yet to come.
+    ///
+    /// By default as many as there are descriptors for, up to 100,000, and nothing of the process is changed. **Set it, and
+    /// [`Self::build`] raises RLIMIT_NOFILE to fit**, as far as the hard limit allows: for the whole process and what it
+    /// starts, also where `select` is used, which knows no descriptor above 1023.
     pub fn max_clients(self, clients: usize) -> Self {
         self.set("max-clients", |config| config.clients_max = clients)
     }

@@ -5,19 +5,20 @@
 
 mod access;
 mod event;
+mod guard;
 mod message;
 mod request;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use access::{Access, Denial};
 pub(crate) use access::{Allowed, Verdict};
 pub(crate) use event::Happened;
 pub use event::{ClientId, ClientInfo, CloseCode, Event, Topics};
+pub(crate) use guard::{Guarded, Panicked};
 pub use message::Message;
-pub(crate) use message::{Map, Mapped, Mapper};
+pub(crate) use message::{Map, Mapper};
 pub use request::Request;
 
 use crate::metrics::Transport;
@@ -25,24 +26,11 @@ use crate::metrics::Transport;
 pub(crate) type Authorize = Box<dyn FnMut(&Request<'_>) -> Access + Send>;
 pub(crate) type OnEvent = Box<dyn FnMut(&Event<'_>) + Send>;
 
-/// A hook panicked: what it was called for is to end.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Panicked;
-
-/// Calls what is the host program's. The only place that outlives a panic of it.
-pub(crate) fn guarded<T>(hook: &str, call: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // Whatever state the hook left behind is its own; nothing of ours is lent to it but for reading.
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| {
-        log::error!("the host program's {hook} panicked: what it was called for is closed");
-        Panicked
-    })
-}
-
 /// The hooks about clients, and what they said of whom.
 #[derive(Default)]
 pub(crate) struct Hooks {
-    authorize: Option<Authorize>,
-    on_event: Option<OnEvent>,
+    authorize: Option<Guarded<Authorize>>,
+    on_event: Option<Guarded<OnEvent>>,
     /// The connection that is being served.
     pub(crate) visited: u64,
     /// What the host calls clients that it gave a tag.
@@ -51,6 +39,8 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     pub(crate) fn new(authorize: Option<Authorize>, on_event: Option<OnEvent>) -> Self {
+        let authorize = authorize.map(|hook| Guarded::new("authorize", hook));
+        let on_event = on_event.map(|hook| Guarded::new("on_event", hook));
         Self { authorize, on_event, ..Self::default() }
     }
 
@@ -63,7 +53,7 @@ impl Hooks {
     /// Who made the hook panic may not.
     pub(crate) fn authorize(&mut self, request: &Request<'_>) -> Result<Access, Panicked> {
         let Some(hook) = &mut self.authorize else { return Ok(Access::allow()) };
-        let access = guarded("authorize", || hook(request))?;
+        let access = hook.call(|hook| hook(request))?;
         match access.tag {
             Some(tag) => self.tags.insert(self.visited, tag),
             None => self.tags.remove(&self.visited),
@@ -105,7 +95,7 @@ impl Hooks {
         let client = self.client(client, transport, peer);
         let event = happened.to(&client);
         let Some(hook) = &mut self.on_event else { return Ok(()) };
-        guarded("on_event", || hook(&event))
+        hook.call(|hook| hook(&event))
     }
 
     /// What there is to tell of a client.

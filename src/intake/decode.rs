@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 pub(super) use inflate::Decoder;
 
+use crate::error::ParseError;
+
 /// What bodies are inflated from (`--decode`).
 ///
 /// # Examples
@@ -33,15 +35,15 @@ pub enum Decode {
 }
 
 impl FromStr for Decode {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "none" => Ok(Self::None),
             "zlib" => Ok(Self::Zlib),
             "gzip" => Ok(Self::Gzip),
             "auto" => Ok(Self::Auto),
-            _ => Err("expected 'none', 'zlib', 'gzip' or 'auto'".into()),
+            _ => Err(ParseError::new("expected 'none', 'zlib', 'gzip' or 'auto'")),
         }
     }
 }
@@ -63,13 +65,13 @@ impl Failure {
     pub(super) fn complaint(self) -> &'static str {
         match self {
             Self::Broken => {
-                "a part of the body does not inflate and is passed on as it came (--decode)"
+                "a part of the body does not inflate and is passed on as it came (decode)"
             }
             Self::TooLarge => {
-                "a part of the body inflates to more than --max-message and is passed on as it came (--decode)"
+                "a part of the body inflates to more than max-message and is passed on as it came (decode)"
             }
             Self::TooManyStreams => {
-                "a part of a body of thousands of streams is passed on as it came (--decode)"
+                "a part of a body of thousands of streams is passed on as it came (decode)"
             }
         }
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use crate::error::ParseError;
 use crate::message::{Lost, Message};
 use crate::topics::{Filter, TOPIC_BYTES_MAX};
 
@@ -61,13 +62,14 @@ impl Counter {
 }
 
 impl FromStr for Counter {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let expected = || {
-            "expected PART:TYPE, the part of the body, counted from 1, and u32le, u64le, u32be or \
-             u64be, such as 2:u32le"
-                .to_owned()
+            ParseError::new(
+                "expected PART:TYPE, the part of the body, counted from 1, and u32le, u64le, u32be or \
+                 u64be, such as 2:u32le",
+            )
         };
         let (part, number) = text.split_once(':').ok_or_else(expected)?;
         let is_plain = part.bytes().all(|byte| byte.is_ascii_digit());
@@ -165,12 +167,12 @@ impl Sequence {
         let reason = match unread {
             Unread::NoCounter => {
                 format!(
-                    "part {part} of the body is no counter of {} bytes (--sequence)",
+                    "part {part} of the body is no counter of {} bytes (sequence)",
                     number.len()
                 )
             }
             Unread::LongTopic => {
-                format!("--sequence follows no topic of more than {TOPIC_BYTES_MAX} bytes")
+                format!("sequence follows no topic of more than {TOPIC_BYTES_MAX} bytes")
             }
         };
         format!("{reason}: what is lost upstream is not seen")

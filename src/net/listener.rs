@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::stream::{Stream, set_client_options};
 use super::tls::Acceptor;
-use crate::error::Error;
+use crate::error::{Error, ParseError};
 
 /// Connections that may wait to be accepted. The kernel lowers it to net.core.somaxconn, 4096 by default.
 const BACKLOG: i32 = 4096;
@@ -50,10 +50,10 @@ pub enum ListenAddr {
 }
 
 impl FromStr for ListenAddr {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = "expected HOST:PORT, [IPV6]:PORT, unix:PATH or systemd";
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let expected = ParseError::new("expected HOST:PORT, [IPV6]:PORT, unix:PATH or systemd");
         if text == "systemd" {
             return Ok(Self::Systemd);
         }
@@ -61,15 +61,18 @@ impl FromStr for ListenAddr {
             // sockaddr_un holds 108 bytes, the last of them zero.
             return match path.len() {
                 1..108 if !path.contains('\0') => Ok(Self::Unix(path.into())),
-                _ => Err("expected unix: and a path of 1 to 107 bytes".into()),
+                _ => Err(ParseError::new("expected unix: and a path of 1 to 107 bytes")),
             };
         }
-        let (host, port) = text.rsplit_once(':').ok_or(expected)?;
-        port.parse::<u16>()
-            .map_err(|_| format!("{expected}: the port is not a number up to 65535"))?;
+        let Some((host, port)) = text.rsplit_once(':') else { return Err(expected) };
+        if port.parse::<u16>().is_err() {
+            return Err(ParseError::new(
+                "expected HOST:PORT, [IPV6]:PORT, unix:PATH or systemd: the port is not a number up to 65535",
+            ));
+        }
         let is_ipv6 = host.starts_with('[') && host.ends_with(']');
         if host.is_empty() || (host.contains(':') && !is_ipv6) || host.contains(['\0', '/']) {
-            return Err(expected.into());
+            return Err(expected);
         }
         Ok(Self::Tcp(text.into()))
     }

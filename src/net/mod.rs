@@ -15,7 +15,7 @@ mod tls_tests;
 mod wrapped;
 
 pub(crate) use files::{Directory, NoRoom};
-pub(crate) use limits::raise_descriptor_limit;
+pub(crate) use limits::{open_descriptors, probe_descriptors, raise_descriptor_limit};
 pub use listener::ListenAddr;
 pub(crate) use listener::{Accepted, Listener, TcpOptions};
 pub(crate) use stream::{ByteStream, HostStream, Stream};

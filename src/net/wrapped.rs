@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::net::Shutdown;
 
 use super::ByteStream;
-use crate::hooks::guarded;
+use crate::hooks::Guarded;
 
 /// What is written to it at once, and kept while it takes nothing: a TLS record.
 const WRITE_BYTES_MAX: usize = 16 << 10;
@@ -20,7 +20,7 @@ impl<S: Read + Write + AsFd + Send> Duplex for S {}
 
 /// A stream of the host's.
 pub(crate) struct Wrapped {
-    stream: Box<dyn Duplex>,
+    stream: Guarded<Box<dyn Duplex>>,
     /// The same socket, by a descriptor that is ours: the poller must never have one that the host could close.
     socket: OwnedFd,
     may_hold_input: bool,
@@ -35,7 +35,7 @@ impl Wrapped {
     pub(crate) fn new(stream: Box<dyn Duplex>) -> io::Result<Self> {
         let socket = stream.as_fd().try_clone_to_owned()?;
         Ok(Self {
-            stream,
+            stream: Guarded::new("stream", stream),
             socket,
             // It may have read ahead before it came here.
             may_hold_input: true,
@@ -44,10 +44,11 @@ impl Wrapped {
         })
     }
 
-    /// Calls what is the host's; where it panics, the connection fails.
+    /// Calls what is the host's; where it panics, the connection fails. Of its errors only the kind is kept: the rest is
+    /// the host's, too.
     fn call<T>(&mut self, call: impl FnOnce(&mut dyn Duplex) -> io::Result<T>) -> io::Result<T> {
-        let stream = &mut *self.stream;
-        guarded("stream", || call(stream)).unwrap_or_else(|_| Err(ErrorKind::Other.into()))
+        let call = |stream: &mut Box<dyn Duplex>| call(&mut **stream).map_err(|error| error.kind());
+        Ok(self.stream.call(call).unwrap_or(Err(ErrorKind::Other))?)
     }
 
     /// Offers again what was refused.

@@ -110,7 +110,7 @@ impl World {
     pub(super) fn restart(&mut self, random: &mut Random) {
         self.note_missed();
         self.clients.iter_mut().for_each(Client::leave);
-        self.connections.abandon_all();
+        self.connections.close_all();
         self.reap();
         let (run, context) = begin(random, &self.rules, self.published.len());
         self.pages.iter_mut().for_each(|page| page.abandon(&self.published, run));

@@ -2,11 +2,7 @@
 //! nor connections.
 
 use crate::error::DropReason;
-use crate::message::Part;
-
-/// A message of more parts is dropped. Real feeds have fewer than ten; 4,096 keeps a hostile one
-/// from costing more than a quarter of a megabyte of slots.
-pub(super) const PARTS_MAX: usize = 4096;
+use crate::message::{PARTS_MAX, Part};
 
 /// Parts that keep their slot, and what is in it, until the next message takes its place: receiving
 /// into a used slot is 40 ns a message faster than into a new one. What that holds on to is little:

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use log::Level;
 
 use super::endpoint::Attach;
-use super::incoming::PARTS_MAX;
 use super::monitor::Refusal;
 use crate::error::DropReason;
+use crate::message::PARTS_MAX;
 
 /// A flapping or hostile publisher costs one line of each kind in this time.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);

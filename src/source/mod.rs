@@ -49,7 +49,7 @@ pub(crate) use self::security::{
     PublicKey, Secret, SecretKey, Security, has_curve, needs_system_libzmq,
 };
 use self::zeromq::ZeroMq;
-use crate::error::{DropReason, Error};
+use crate::error::{DropReason, Error, ParseError};
 use crate::message::Part;
 
 /// The ZeroMQ socket type of the sources (`--socket`).
@@ -76,13 +76,13 @@ pub enum SocketKind {
 }
 
 impl FromStr for SocketKind {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "sub" => Ok(Self::Sub),
             "pull" => Ok(Self::Pull),
-            _ => Err("expected 'sub' or 'pull'".into()),
+            _ => Err(ParseError::new("expected 'sub' or 'pull'")),
         }
     }
 }

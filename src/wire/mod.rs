@@ -21,7 +21,7 @@ use tungstenite::protocol::frame::coding::OpCode;
 
 pub(crate) use deflate::Deflater;
 
-use crate::error::GapReason;
+use crate::error::{GapReason, ParseError};
 use crate::message::{Epoch, Message, Seq};
 
 /// How a message looks to a client (`--format`, `?format=`).
@@ -48,14 +48,14 @@ pub enum Format {
 }
 
 impl FromStr for Format {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "raw" => Ok(Self::Raw),
             "json" => Ok(Self::Json),
             "parts" => Ok(Self::Parts),
-            _ => Err("expected 'raw', 'json' or 'parts'".into()),
+            _ => Err(ParseError::new("expected 'raw', 'json' or 'parts'")),
         }
     }
 }
@@ -84,14 +84,14 @@ pub enum Payload {
 }
 
 impl FromStr for Payload {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text {
             "auto" => Ok(Self::Auto),
             "text" => Ok(Self::Text),
             "binary" => Ok(Self::Binary),
-            _ => Err("expected 'auto', 'text' or 'binary'".into()),
+            _ => Err(ParseError::new("expected 'auto', 'text' or 'binary'")),
         }
     }
 }

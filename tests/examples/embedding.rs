@@ -1,7 +1,9 @@
 //! The examples of how a gateway is a part of another program: what their clients see.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use tungstenite::{Message, WebSocket};
 
@@ -49,6 +51,18 @@ fn assert_closed(client: &mut WebSocket<TcpStream>, code: u16) {
     match message(client) {
         Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), code),
         other => panic!("{other:?} instead of a close"),
+    }
+}
+
+/// As above, behind whatever comes before.
+#[track_caller]
+fn assert_closed_after_all(client: &mut WebSocket<TcpStream>, code: u16) {
+    loop {
+        match message(client) {
+            Message::Close(Some(frame)) => return assert_eq!(u16::from(frame.code), code),
+            Message::Text(_) => {}
+            other => panic!("{other:?} instead of a close"),
+        }
     }
 }
 
@@ -117,6 +131,63 @@ fn embedded_serves_its_page_and_hands_over_what_is_live() {
 }
 
 #[test]
+fn lines_that_come_faster_than_they_are_sent_end_nothing() {
+    for (name, line) in [("embedded", "y\n"), ("auth", "public.y y\n")] {
+        let (program, _) = embedder(name, &[]);
+        // Ten times as many as may wait.
+        program.stdin.as_ref().unwrap().write_all(line.repeat(100_000).as_bytes()).unwrap();
+        assert_eq!(program.end().code, Some(0));
+    }
+}
+
+/// One byte a second is no request.
+#[test]
+fn a_head_that_never_ends_keeps_no_thread_of_embedded() {
+    let (program, address) = embedder("embedded", &[]);
+    let mut stream = connect(&address);
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let begun = Instant::now();
+    loop {
+        let _ = stream.write_all(b"G");
+        match stream.read(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Ok(0) | Err(_) => break,
+            Ok(_) => panic!("an answer to no request"),
+        }
+        assert!(begun.elapsed() < PATIENCE, "it is read for ever");
+    }
+    drop(stream);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
+fn datagrams_that_come_faster_than_they_are_read_do_not_stop_own_loop() {
+    let (program, address) = embedder("own_loop", &["127.0.0.1:0"]);
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.connect(program.printed("datagrams ")).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let _ = socket.send(b"flood");
+                }
+            });
+        }
+        let mut client = websocket(&address, "/ws", "");
+        for _ in 0..1_000 {
+            assert_says(&mut client, "flood");
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let mut client = websocket(&address, "/ws", "");
+    socket.send(b"").unwrap();
+    assert_closed_after_all(&mut client, 1001);
+    drop(client);
+    assert_eq!(program.end().code, Some(0));
+}
+
+#[test]
 fn own_loop_turns_the_gateway_between_datagrams() {
     let (program, address) = embedder("own_loop", &["127.0.0.1:0"]);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -167,6 +238,10 @@ fn auth_lets_in_who_has_a_session_to_what_it_may_have() {
     assert_says(&mut alice, "hello");
     assert_says(&mut bob, "hello");
     assert_eq!(line_of(&mut bobs_events, "data: "), "hello");
+    type_in(&mut program, "/logout bobby");
+    type_in(&mut program, "public.news still here");
+    assert_says(&mut bob, "still here");
+    assert_says(&mut alice, "still here");
     type_in(&mut program, "/logout bob");
     assert_closed(&mut bob, 1008);
     drop((bob, bobs_events));

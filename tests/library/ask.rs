@@ -119,6 +119,21 @@ fn who_asks_a_gateway_that_has_ended_hears_so() {
     thread.join().unwrap();
 }
 
+/// It would not wait for itself: there is nothing to wait for.
+#[test]
+fn who_asks_on_the_thread_of_a_gateway_that_has_ended_hears_so_too() {
+    let mut gateway = builder().build().unwrap();
+    let handle = gateway.handle();
+    handle.shutdown();
+    assert_eq!(handle.stats(), Err(AskError::OwnThread));
+    while gateway.turn(None).unwrap() {}
+    assert_eq!(handle.stats(), Err(AskError::Stopped));
+    let gateway = builder().build().unwrap();
+    let handle = gateway.handle();
+    drop(gateway);
+    assert_eq!(handle.clients(), Err(AskError::Stopped));
+}
+
 /// Who waits when the host drops its gateway is not left waiting.
 #[test]
 fn who_waits_for_a_gateway_that_goes_hears_so() {

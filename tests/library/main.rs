@@ -5,6 +5,7 @@ mod adopt;
 mod ask;
 mod authorize;
 mod events;
+mod panics;
 mod publish;
 #[cfg(feature = "socket-io")]
 mod socket_io;
@@ -12,6 +13,7 @@ mod stop;
 #[path = "../support/mod.rs"]
 mod support;
 mod thousands;
+mod traits;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

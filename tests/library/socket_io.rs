@@ -244,6 +244,28 @@ fn a_session_comes_joins_leaves_and_goes() {
     assert!(events.recv().is_err(), "nothing else");
 }
 
+/// A WebSocket, and a session that nobody serves at the moment.
+#[test]
+fn a_gateway_that_is_dropped_tells_of_every_client_that_it_stops() {
+    let (builder, events) = listening(builder());
+    let mut gateway = builder.build().unwrap();
+    let address = gateway.listen_addresses()[0].strip_prefix("http://").unwrap().parse().unwrap();
+    let opening = std::thread::spawn(move || {
+        (Raw::open(address, "/ws"), crate::support::http::get(address, POLLING).status)
+    });
+    while !opening.is_finished() || gateway.clients().len() < 2 {
+        gateway.turn(Some(std::time::Duration::from_millis(1))).unwrap();
+    }
+    let (_socket, status) = opening.join().unwrap();
+    drop(gateway);
+    let mut told: Vec<_> = events.try_iter().filter(|it| it.contains("closed")).collect();
+    told.sort();
+    assert_eq!(
+        (status, &*told),
+        (200, &["0 closed: shutdown", "1 closed: shutdown"].map(String::from)[..])
+    );
+}
+
 #[test]
 fn a_session_that_lags_is_heard_of_once_for_each_stretch() {
     let with = |policy| builder().max_lag(64 << 10).history(0).slow_client(policy);

@@ -129,8 +129,14 @@ fn add_items(code: &str, is_exported: &dyn Fn(&str) -> bool, items: &mut Vec<Str
 
 /// The attributes that matter outside.
 fn kept(attributes: &str) -> String {
-    let is_kept = |it: &&str| it.starts_with("derive") || it.starts_with("non_exhaustive");
-    attributes.split("#[").filter(is_kept).map(|it| format!("#[{it}")).collect()
+    let kept = attributes.split("#[").filter_map(|it| match it {
+        _ if it.starts_with("must_use") => Some("#[must_use] ".to_owned()),
+        _ if it.starts_with("derive") || it.starts_with("non_exhaustive") => {
+            Some(format!("#[{it}"))
+        }
+        _ => None,
+    });
+    kept.collect()
 }
 
 /// What an item looks like from outside.

@@ -17,7 +17,7 @@ use hyper_util::server::conn::auto::upgrade::{Parts, downcast};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::net::{TcpListener, TcpStream};
 use tungstenite::handshake::server::create_response_with_body;
-use zmq2ws::{Gateway, Handle};
+use zmq2ws::{Gateway, Handle, PublishError};
 
 const PAGE: &str = r#"<!doctype html>
 <meta charset="utf-8">
@@ -46,7 +46,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut lines = BufReader::new(stdin()).lines();
     while let Some(line) = lines.next_line().await? {
         // It does not wait, so it may be called here.
-        running.handle().publish("typed", [line])?;
+        match running.handle().publish("typed", [line]) {
+            // Lines come faster than clients can be sent them: this one is left out.
+            Ok(()) | Err(PublishError::Full) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
     // Says goodbye and waits for that, which is no task for the runtime's thread.
     Ok(tokio::task::spawn_blocking(|| drop(running)).await?)

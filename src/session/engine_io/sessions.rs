@@ -394,7 +394,7 @@ impl EngineSessions {
         }
     }
 
-    /// Ends the session that `owner` is, which nobody serves.
+    /// Ends the session that `owner` is, which nobody serves, or nobody is to serve any more.
     pub(crate) fn end_unserved(&mut self, owner: Owner, reason: CloseReason, feeds: &mut Feeds) {
         if let Some(key) = SessionKey::of_owner(owner) {
             self.end(key, End::new(reason), feeds);

@@ -1,7 +1,8 @@
 //! Every socket type, transport and shape of message.
 
 use super::*;
-use crate::source::incoming::{PARTS_MAX, SLOT_BYTES_KEPT_MAX, SLOTS_KEPT_MAX};
+use crate::message::PARTS_MAX;
+use crate::source::incoming::{SLOT_BYTES_KEPT_MAX, SLOTS_KEPT_MAX};
 use crate::test_random::Random;
 
 /// A source and a sender on `text`, of `kind`, the source attached by `attach`.
