@@ -40,7 +40,7 @@ pub(crate) fn find_files(
 ) {
     let mut start = shared.start;
     while !shared.stop.load(Ordering::Relaxed) {
-        let found = patterns.look();
+        let found = patterns.look(|| shared.stop.load(Ordering::Relaxed));
         found.notes.iter().for_each(|note| say(note));
         for (thread, assignment) in found.assignments {
             // A thread ends only when the program does.

@@ -16,6 +16,7 @@ mod claims;
 mod fan_in;
 mod files;
 mod follower;
+mod glob;
 mod lines;
 mod outlet;
 mod pace;
@@ -24,13 +25,14 @@ mod publisher;
 mod readings;
 mod stdin;
 mod tally;
+mod threads;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
-use std::thread::{self, Scope};
+use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
@@ -44,6 +46,7 @@ use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::patterns::Patterns;
 use crate::publisher::Options;
+use crate::threads::Threads;
 
 fn main() -> ExitCode {
     let Err(error) = run(&Args::parse()) else { return ExitCode::SUCCESS };
@@ -78,11 +81,12 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let fan_in = FanIn::new(&context)?;
     let result = thread::scope(|scope| {
-        let started = start_threads(scope, args, &mut patterns, &fan_in, &shared);
+        let mut threads = Threads::new(scope, &shared.stop);
+        let started = start_threads(&mut threads, args, &mut patterns, &fan_in, &shared);
         let result = started.and_then(|()| Ok(forward(&fan_in, &mut outlet)?));
         // Threads that still search and read end, too.
         shared.stop.store(true, Ordering::Relaxed);
-        result
+        result.and(threads.join().map_err(Into::into))
     });
     drop(fan_in);
     finish(outlet, context, shared.cut_lines.into_inner());
@@ -96,7 +100,7 @@ fn patterns(args: &Args, claims: &Arc<Claims>) -> Result<Patterns, String> {
 
 /// Starts what feeds the fan-in.
 fn start_threads<'scope>(
-    scope: &'scope Scope<'scope, '_>,
+    threads: &mut Threads<'scope, '_>,
     args: &'scope Args,
     patterns: &'scope mut Patterns,
     fan_in: &FanIn,
@@ -104,7 +108,7 @@ fn start_threads<'scope>(
 ) -> Result<(), Box<dyn Error>> {
     if args.stdin {
         let feeder = fan_in.feeder(&shared.stop)?;
-        scope.spawn(move || {
+        threads.spawn(move || {
             let cut = stdin::publish(&feeder, &shared.pace, &shared.stop, shared.line_bytes_max);
             shared.cut_lines.fetch_add(cut, Ordering::Relaxed);
         });
@@ -116,19 +120,19 @@ fn start_threads<'scope>(
             // Each station has one thread, and so an order.
             let own = topics.iter().skip(thread).step_by(args.threads()).cloned();
             let (own, feeder) = (own.collect::<Vec<_>>(), fan_in.feeder(&shared.stop)?);
-            scope.spawn(move || readings::publish(&own, args.size, &feeder, &shared.pace));
+            threads.spawn(move || readings::publish(&own, args.size, &feeder, &shared.pace));
         }
     } else {
         let (is_gone, gone) = mpsc::channel();
-        let mut threads = Vec::new();
+        let mut followers = Vec::new();
         for _ in 0..args.threads() {
             let (sender, assignments) = mpsc::channel();
             let (feeder, is_gone) = (fan_in.feeder(&shared.stop)?, is_gone.clone());
-            scope.spawn(move || files::follow_files(&assignments, &is_gone, &feeder, shared));
-            threads.push(sender);
+            threads.spawn(move || files::follow_files(&assignments, &is_gone, &feeder, shared));
+            followers.push(sender);
         }
         drop(is_gone);
-        scope.spawn(move || files::find_files(patterns, &threads, &gone, shared));
+        threads.spawn(move || files::find_files(patterns, &followers, &gone, shared));
     }
     Ok(())
 }

@@ -1,22 +1,16 @@
 //! Finds the files that arguments and glob patterns name, and gives each to one of the threads. Reads no
 //! file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use glob::{MatchOptions, Pattern};
+use zmq2ws_examples::text;
 
 use crate::claims::{Claims, Identity};
-
-/// As a shell matches: `*` neither crosses a `/` nor begins with a dot; `**` is for folders.
-const MATCHING: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+use crate::glob::Glob;
 
 /// Where a topic comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -39,7 +33,7 @@ pub(crate) struct Assignment {
 /// All that is followed, and which thread does.
 pub(crate) struct Patterns {
     literal: Vec<PathBuf>,
-    globs: Vec<String>,
+    globs: Vec<Glob>,
     claims: Arc<Claims>,
     host: String,
     topic_from: TopicFrom,
@@ -88,16 +82,13 @@ impl Patterns {
             is_full_told: false,
         };
         for argument in arguments {
-            let has_meta = argument.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte));
-            if !has_meta || argument.symlink_metadata().is_ok() {
+            let text = argument.as_os_str();
+            if !Glob::is_pattern(text) || argument.symlink_metadata().is_ok() {
                 patterns.literal.push(argument.clone());
                 continue;
             }
-            let text = argument
-                .to_str()
-                .ok_or_else(|| format!("{}: a pattern must be UTF-8", argument.display()))?;
-            Pattern::new(text).map_err(|error| format!("{text}: {error}"))?;
-            patterns.globs.push(text.to_owned());
+            let explain = |reason| format!("{}: {reason}", shown(argument));
+            patterns.globs.push(Glob::parse(text).map_err(explain)?);
         }
         Ok(patterns)
     }
@@ -109,7 +100,7 @@ impl Patterns {
 
     /// What nobody follows yet. A file that is followed, or was, under another name is none of it: it
     /// was only renamed.
-    pub(crate) fn look(&mut self) -> Found {
+    pub(crate) fn look(&mut self, is_over: impl Fn() -> bool) -> Found {
         let mut found = Found::default();
         for path in std::mem::take(&mut self.literal) {
             // Also where it does not exist yet.
@@ -121,23 +112,16 @@ impl Patterns {
             }
         }
         let mut present = HashSet::new();
-        for glob in &self.globs.clone() {
-            // What cannot be read (a folder without the right to) is as if it were not there.
-            let paths = glob::glob_with(glob, MATCHING).into_iter().flatten().flatten();
-            for path in paths {
-                if self.assigned.contains_key(&path) {
-                    continue;
-                }
-                let Ok(data) = fs::metadata(&path) else { continue };
-                let identity = Identity::of(&data);
-                let is_known = present.contains(&identity) || !self.claims.is_new(identity);
-                if !data.is_file() {
-                    continue;
-                }
-                present.insert(identity);
-                if !is_known && !self.assign(path, true, &mut found) {
-                    present.remove(&identity);
-                }
+        for path in self.unassigned(is_over) {
+            let Ok(data) = fs::metadata(&path) else { continue };
+            let identity = Identity::of(&data);
+            let is_known = present.contains(&identity) || !self.claims.is_new(identity);
+            if !data.is_file() {
+                continue;
+            }
+            present.insert(identity);
+            if !is_known && !self.assign(path, true, &mut found) {
+                present.remove(&identity);
             }
         }
         self.claims.forget_all_but(&present);
@@ -155,6 +139,19 @@ impl Patterns {
         }
     }
 
+    /// What the patterns match, in the order of names.
+    fn unassigned(&self, is_over: impl Fn() -> bool) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        for glob in &self.globs {
+            glob.each(&is_over, &mut |path| {
+                if !self.assigned.contains_key(&path) {
+                    paths.insert(path);
+                }
+            });
+        }
+        paths
+    }
+
     fn assign(&mut self, path: PathBuf, is_found: bool, found: &mut Found) -> bool {
         if self.assigned.len() >= self.files_max {
             if !std::mem::replace(&mut self.is_full_told, true) {
@@ -170,8 +167,8 @@ impl Patterns {
             None => drop(self.topics.insert(topic.clone(), path.clone())),
             Some(first) => found.notes.push(format!(
                 "{} and {} have the same topic; --topic-from path tells them apart",
-                first.display(),
-                path.display()
+                shown(first),
+                shown(&path)
             )),
         }
         let thread = (0..self.threads).min_by_key(|&thread| self.loads[thread]).unwrap_or(0);
@@ -190,6 +187,10 @@ impl Patterns {
         let name = name.strip_prefix(b"/").unwrap_or(name);
         [self.host.as_bytes(), name].join(&b'/')
     }
+}
+
+fn shown(path: &Path) -> String {
+    text::shown(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]
