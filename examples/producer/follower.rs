@@ -121,15 +121,15 @@ impl Follower {
     /// read no further than it was when the file itself was measured.
     pub(crate) fn visit(&mut self, now: Instant, buffer: &mut [u8], sink: &mut impl Sink) -> Visit {
         if self.retired.len() < RETIRED_MAX {
-            self.look(now, sink);
+            self.look(now, &mut |text| sink.note(text));
         }
-        // From here on, what is absent now is read from its beginning when it comes.
-        self.start = Start::All;
         let visit = self.read(buffer, sink);
         if visit == Visit::AtEnd { self.tidy(now, sink) } else { visit }
     }
 
-    fn look(&mut self, now: Instant, sink: &mut impl Sink) {
+    /// Looks what the name stands for, and opens it. To be called as soon as there is a follower: what was
+    /// there by then, and how much it was, tells where reading begins.
+    pub(crate) fn look(&mut self, now: Instant, note: &mut impl FnMut(&str)) {
         let found = fs::metadata(&self.path);
         let known = self.current.as_ref().map(|source| source.identity);
         let trouble = match found {
@@ -138,7 +138,7 @@ impl Follower {
                 None
             }
             Ok(data) if !data.is_file() => Some("is no regular file".to_owned()),
-            Ok(_) => self.open(now, sink).err().map(|error| format!("cannot be read: {error}")),
+            Ok(_) => self.open(now, note).err().map(|error| format!("cannot be read: {error}")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some("is not there (yet)".to_owned())
             }
@@ -149,13 +149,15 @@ impl Follower {
         }
         if self.trouble != trouble {
             if let Some(trouble) = &trouble {
-                sink.note(trouble);
+                note(trouble);
             }
             self.trouble = trouble;
         }
+        // From here on, what is absent now is read from its beginning when it comes.
+        self.start = Start::All;
     }
 
-    fn open(&mut self, now: Instant, sink: &mut impl Sink) -> io::Result<()> {
+    fn open(&mut self, now: Instant, note: &mut impl FnMut(&str)) -> io::Result<()> {
         // What has become a pipe since it was looked at must not be waited for.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
@@ -174,10 +176,10 @@ impl Follower {
             Source { file, identity, offset, footprint: Vec::new(), changed: None, lines };
         successor.step_to(offset);
         if let Some(replaced) = self.current.replace(successor) {
-            sink.note("has been replaced; following the new file");
+            note("has been replaced; following the new file");
             self.retired.push_back((replaced, now));
         } else if self.trouble.is_some() {
-            sink.note("has appeared; following it");
+            note("has appeared; following it");
         }
         self.missing_since = None;
         Ok(())

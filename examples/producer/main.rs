@@ -31,7 +31,6 @@ use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
@@ -41,7 +40,7 @@ use zmq2ws_examples::process;
 use crate::args::Args;
 use crate::claims::Claims;
 use crate::fan_in::{FanIn, Next};
-use crate::files::Shared;
+use crate::files::{Finder, Inbox, Shared};
 use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::patterns::Patterns;
@@ -67,9 +66,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let end = (Arc::clone(&stop), args.linger());
     let mut outlet = Outlet::open(&context, &args.bind, &args.connect, &options, end)?;
     let claims = Arc::default();
-    let mut patterns = patterns(args, &claims)?;
-    outlet.wait_for_subscriptions(args.subscriptions, args.wait())?;
-
+    let patterns = patterns(args, &claims)?;
     let shared = Shared {
         pace: Pace::new(args.rate(), args.count, Arc::clone(&stop)),
         stop,
@@ -79,10 +76,15 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         look_interval: args.interval(),
         cut_lines: AtomicU64::new(0),
     };
+    let (mut finder, inboxes) = Finder::new(patterns, args.threads(), &shared);
+    // Before waiting: what is written meanwhile is to be sent.
+    finder.look(shared.start);
+    outlet.wait_for_subscriptions(args.subscriptions, args.wait())?;
+
     let fan_in = FanIn::new(&context)?;
     let result = thread::scope(|scope| {
         let mut threads = Threads::new(scope, &shared.stop);
-        let started = start_threads(&mut threads, args, &mut patterns, &fan_in, &shared);
+        let started = start_threads(&mut threads, args, (finder, inboxes), &fan_in, &shared);
         let result = started.and_then(|()| Ok(forward(&fan_in, &mut outlet)?));
         // Threads that still search and read end, too.
         shared.stop.store(true, Ordering::Relaxed);
@@ -102,7 +104,7 @@ fn patterns(args: &Args, claims: &Arc<Claims>) -> Result<Patterns, String> {
 fn start_threads<'scope>(
     threads: &mut Threads<'scope, '_>,
     args: &'scope Args,
-    patterns: &'scope mut Patterns,
+    (mut finder, inboxes): (Finder<'scope>, Vec<Inbox>),
     fan_in: &FanIn,
     shared: &'scope Shared,
 ) -> Result<(), Box<dyn Error>> {
@@ -123,16 +125,11 @@ fn start_threads<'scope>(
             threads.spawn(move || readings::publish(&own, args.size, &feeder, &shared.pace));
         }
     } else {
-        let (is_gone, gone) = mpsc::channel();
-        let mut followers = Vec::new();
-        for _ in 0..args.threads() {
-            let (sender, assignments) = mpsc::channel();
-            let (feeder, is_gone) = (fan_in.feeder(&shared.stop)?, is_gone.clone());
-            threads.spawn(move || files::follow_files(&assignments, &is_gone, &feeder, shared));
-            followers.push(sender);
+        for inbox in inboxes {
+            let feeder = fan_in.feeder(&shared.stop)?;
+            threads.spawn(move || files::follow_files(&inbox, &feeder, shared));
         }
-        drop(is_gone);
-        threads.spawn(move || files::find_files(patterns, &followers, &gone, shared));
+        threads.spawn(move || finder.run());
     }
     Ok(())
 }
