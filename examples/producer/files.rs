@@ -70,6 +70,7 @@ impl<'a> Finder<'a> {
         found.notes.iter().for_each(|note| say(note));
         for (thread, assignment) in found.assignments {
             let (path, claims) = (assignment.path.clone(), Arc::clone(&self.shared.claims));
+            let start = assignment.resume.unwrap_or(start);
             let mut follower = Follower::new(path, start, self.shared.line_bytes_max, claims);
             follower.look(Instant::now(), &mut |text| note(&assignment, text));
             // A thread ends only when the program does.

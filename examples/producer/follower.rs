@@ -33,6 +33,8 @@ pub(crate) enum Start {
     All,
     /// So many complete lines before its end.
     Last(u64),
+    /// So far from its beginning, if it is this file: where it was read to under another name.
+    At(Identity, u64),
 }
 
 /// Who gets what is found.
@@ -165,11 +167,12 @@ impl Follower {
         if !data.is_file() {
             return Err(io::Error::other("is no regular file"));
         }
-        let offset = match self.start {
-            Start::All => 0,
-            Start::Last(lines) => last_lines(&file, data.len(), lines)?,
-        };
         let identity = Identity::of(&data);
+        let offset = match self.start {
+            Start::Last(lines) => last_lines(&file, data.len(), lines)?,
+            Start::At(of, offset) if of == identity && offset <= data.len() => offset,
+            Start::All | Start::At(..) => 0,
+        };
         self.claims.open(identity);
         let lines = Lines::with_limit(self.line_bytes_max);
         let mut successor =
@@ -213,7 +216,7 @@ impl Follower {
                 break;
             }
             if let Some((mut source, _)) = self.retired.pop_front() {
-                self.claims.close(source.identity);
+                self.claims.close(source.identity, source.offset);
                 if !source.end(sink) {
                     return Visit::Stopped;
                 }
@@ -226,7 +229,7 @@ impl Follower {
         }
         // Open, it would keep its place on the disk.
         if let Some(mut source) = self.current.take() {
-            self.claims.close(source.identity);
+            self.claims.close(source.identity, source.offset);
             if !source.end(sink) {
                 return Visit::Stopped;
             }
@@ -239,7 +242,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let retired = self.retired.iter().map(|(source, _)| source);
         for source in retired.chain(&self.current) {
-            self.claims.close(source.identity);
+            self.claims.close(source.identity, source.offset);
         }
     }
 }

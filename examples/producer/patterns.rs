@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use zmq2ws_examples::text;
 
-use crate::claims::{Claims, Identity};
+use crate::claims::{Claims, Identity, Known};
+use crate::follower::Start;
 use crate::glob::Glob;
 
 /// Where a topic comes from.
@@ -28,6 +29,8 @@ pub(crate) struct Assignment {
     pub(crate) topic: Vec<u8>,
     /// It was found by a pattern: once it is gone, nobody waits for it.
     pub(crate) is_found: bool,
+    /// Where to go on in a file that was followed under another name, and closed.
+    pub(crate) resume: Option<Start>,
 }
 
 /// All that is followed, and which thread does.
@@ -98,31 +101,33 @@ impl Patterns {
         !self.globs.is_empty()
     }
 
-    /// What nobody follows yet. A file that is followed, or was, under another name is none of it: it
-    /// was only renamed.
+    /// What nobody follows yet. A file that is followed under another name is none of it: it was only
+    /// renamed. Nor is one that was, until it grows.
     pub(crate) fn look(&mut self, is_over: impl Fn() -> bool) -> Found {
         let mut found = Found::default();
+        // What has a name: none but the first of its names is looked at.
+        let mut present = HashSet::new();
         for path in std::mem::take(&mut self.literal) {
             // Also where it does not exist yet.
             if !self.assigned.contains_key(&path) {
-                if let Ok(data) = fs::metadata(&path) {
-                    self.claims.is_new(Identity::of(&data));
-                }
-                self.assign(path, false, &mut found);
+                present.extend(fs::metadata(&path).ok().map(|data| Identity::of(&data)));
+                self.assign(path, false, None, &mut found);
             }
         }
-        let mut present = HashSet::new();
         for path in self.unassigned(is_over) {
             let Ok(data) = fs::metadata(&path) else { continue };
             let identity = Identity::of(&data);
-            let is_known = present.contains(&identity) || !self.claims.is_new(identity);
-            if !data.is_file() {
+            if !data.is_file() || !present.insert(identity) {
                 continue;
             }
-            present.insert(identity);
-            if !is_known && !self.assign(path, true, &mut found) {
-                present.remove(&identity);
-            }
+            let resume = match self.claims.known(identity) {
+                Some(Known::Open) => continue,
+                Some(Known::ReadTo(offset)) if offset == data.len() => continue,
+                // Where it has become shorter, it is read from its beginning.
+                Some(Known::ReadTo(offset)) => Some(Start::At(identity, offset)),
+                None => None,
+            };
+            self.assign(path, true, resume, &mut found);
         }
         self.claims.forget_all_but(&present);
         found
@@ -152,7 +157,7 @@ impl Patterns {
         paths
     }
 
-    fn assign(&mut self, path: PathBuf, is_found: bool, found: &mut Found) -> bool {
+    fn assign(&mut self, path: PathBuf, is_found: bool, resume: Option<Start>, found: &mut Found) {
         if self.assigned.len() >= self.files_max {
             if !std::mem::replace(&mut self.is_full_told, true) {
                 let max = self.files_max;
@@ -160,7 +165,7 @@ impl Patterns {
                     .notes
                     .push(format!("more than {max} files: raise --max-files for the others"));
             }
-            return false;
+            return;
         }
         let topic = self.topic(&path);
         match self.topics.get(&topic) {
@@ -174,8 +179,7 @@ impl Patterns {
         let thread = (0..self.threads).min_by_key(|&thread| self.loads[thread]).unwrap_or(0);
         self.loads[thread] += 1;
         self.assigned.insert(path.clone(), thread);
-        found.assignments.push((thread, Assignment { path, topic, is_found }));
-        true
+        found.assignments.push((thread, Assignment { path, topic, is_found, resume }));
     }
 
     fn topic(&self, path: &Path) -> Vec<u8> {

@@ -1,9 +1,12 @@
 //! Patterns over folders that change between two looks.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use super::*;
+use crate::follower::{Follower, GRACE, Sink, Visit};
 
 struct Folder(PathBuf);
 
@@ -124,7 +127,7 @@ fn a_renamed_file_is_not_found_again_and_its_successor_is_nobody_elses() {
     patterns.claims.open(identity("app.log"));
     assert_eq!(folder.names(&patterns.look(|| false)), NOTHING);
     // Long after it was closed, the whole chain moves on.
-    patterns.claims.close(identity("app.log.1"));
+    patterns.claims.close(identity("app.log.1"), 0);
     assert_eq!(folder.names(&patterns.look(|| false)), NOTHING);
     rename("app.log.1", "app.log.2");
     rename("app.log", "app.log.1");
@@ -133,6 +136,64 @@ fn a_renamed_file_is_not_found_again_and_its_successor_is_nobody_elses() {
     // A second name is no second file.
     fs::hard_link(folder.0.join("app.log.2"), folder.0.join("app.log.3")).unwrap();
     assert_eq!(folder.names(&patterns.look(|| false)), NOTHING);
+}
+
+/// Lines, and nothing else.
+#[derive(Default)]
+struct Seen(Vec<String>);
+
+impl Sink for Seen {
+    fn line(&mut self, line: &[u8]) -> bool {
+        self.0.push(String::from_utf8_lossy(line).into_owned());
+        true
+    }
+
+    fn note(&mut self, _: &str) {}
+}
+
+#[test]
+fn a_live_file_that_is_renamed_within_the_pattern_is_read_on_when_its_name_is_given_up() {
+    let folder = Folder::new(&[]);
+    let path = |name: &str| folder.0.join(name);
+    let append = |name: &str, text: &str| {
+        let file = fs::OpenOptions::new().create(true).append(true).open(path(name));
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    };
+    let mut patterns = folder.patterns(&["*.log"], 1, 9);
+    let claims = Arc::clone(&patterns.claims);
+    let follow = |found: Found| {
+        let [(_, assignment)] = &found.assignments[..] else { panic!("{found:?}") };
+        let start = assignment.resume.unwrap_or(Start::All);
+        Follower::new(assignment.path.clone(), start, 100, Arc::clone(&claims))
+    };
+    let visit = |follower: &mut Follower, now: Instant| {
+        let mut seen = Seen::default();
+        let visit = follower.visit(now, &mut [0; 64], &mut seen);
+        (seen.0, visit)
+    };
+    let now = Instant::now();
+    append("z.log", "1\n");
+    let mut follower = follow(patterns.look(|| false));
+    assert_eq!(visit(&mut follower, now).0, ["1"]);
+    fs::rename(path("z.log"), path("y.log")).unwrap();
+    append("y.log", "2\n");
+    assert_eq!(visit(&mut follower, now).0, ["2"]);
+    assert_eq!(patterns.look(|| false), Found::default());
+    assert_eq!(visit(&mut follower, now + GRACE).1, Visit::Gone);
+    drop(follower);
+    patterns.forget(&path("z.log"));
+    assert_eq!(patterns.look(|| false), Found::default(), "nothing new in it");
+    append("y.log", "3\n");
+    let mut follower = follow(patterns.look(|| false));
+    assert_eq!(follower.path(), path("y.log"));
+    assert_eq!(visit(&mut follower, now).0, ["3"]);
+    // The same again, but emptied while nobody looked.
+    fs::rename(path("y.log"), path("x.log")).unwrap();
+    visit(&mut follower, now);
+    assert_eq!(visit(&mut follower, now + GRACE).1, Visit::Gone);
+    patterns.forget(&path("y.log"));
+    fs::write(path("x.log"), "4\n").unwrap();
+    assert_eq!(visit(&mut follow(patterns.look(|| false)), now).0, ["4"]);
 }
 
 #[test]
