@@ -21,6 +21,7 @@ mod lines;
 mod outlet;
 mod pace;
 mod patterns;
+mod prefixes;
 mod publisher;
 mod readings;
 mod stdin;

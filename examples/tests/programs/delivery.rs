@@ -44,7 +44,9 @@ fn lines_of_standard_input_are_messages_and_cannot_command_a_terminal() {
     stdin.write_all(b"t one two  three\nother not wanted\nt\n").unwrap();
     stdin.write_all(b"t \x1b[2J\xe2\x80\xae\nt \xff").unwrap();
     drop(stdin);
-    assert_said(&producer.end(), "producer: sent 5 messages, ");
+    let end = producer.end();
+    assert_said(&end, "producer: sent 4 messages, ");
+    assert_said(&end, "producer: dropped 1 messages: 1 that nobody subscribed to");
     let consumer = consumer.end();
     assert_said(&consumer, "consumer: received 4 messages, ");
     let expected = ["t\tone two  three", "t\t", "t\t\\u{1b}[2J\\u{202e}", "t\t0xff"];
@@ -150,6 +152,27 @@ fn what_nobody_subscribes_to_is_counted() {
             .end();
     assert_said(&end, "producer: dropped 100 messages: 100 that nobody subscribed to");
     assert_said(&end, "producer: sent 0 messages, ");
+}
+
+#[test]
+fn a_topic_that_nobody_subscribes_to_is_not_counted_as_sent() {
+    let folder = Folder::new();
+    folder.append("log", &"x\n".repeat(1000));
+    let (consumer, endpoint) = bound_consumer(&["--topic=web2/", "--count=1"]);
+    let produce = |host: &str, args: &[&str]| {
+        let all = ["--host", host, "--connect", &endpoint];
+        producer(&[&all[..], args].concat()).end()
+    };
+    let files = ["--lines=all", "--count=1000", "--files", &folder.path("log")];
+    let demo = ["--demo", "--rate=0", "--count=1000", "--wait=60"];
+    for args in [&files[..], &demo[..]] {
+        let end = produce("web1", args);
+        assert_said(&end, "producer: dropped 1000 messages: 1000 that nobody subscribed to");
+        assert_said(&end, "producer: sent 0 messages, ");
+    }
+    let last = ["--demo", "--count=1", "--wait=60"];
+    assert_said(&produce("web2", &last), "producer: dropped 0 messages");
+    assert_said(&consumer.end(), "consumer: received 1 messages, ");
 }
 
 #[test]
