@@ -37,7 +37,10 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (producer(&["--files", "/nowhere/***"]).end(), "/nowhere/***: "),
         (consumer(&["--bind=ipc:///dev/null"]).end(), "cannot bind ipc:///dev/null: "),
         (consumer(&["--bind=ipc:///nowhere/x"]).end(), "cannot bind ipc:///nowhere/x: "),
-        (proxy(&["--to-bind=tcp://192.0.2.1:1"]).end(), "cannot bind tcp://192.0.2.1:1: "),
+        (
+            proxy(&["--from-bind=tcp://127.0.0.1:*", "--to-bind=tcp://192.0.2.1:1"]).end(),
+            "cannot bind tcp://192.0.2.1:1: ",
+        ),
     ] {
         assert_eq!(end.code, Some(1), "{end:#?}");
         assert!(end.stderr.last().unwrap().contains(reason), "{reason}: {end:#?}");
