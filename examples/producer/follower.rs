@@ -70,8 +70,15 @@ pub(crate) struct Follower {
     retired: VecDeque<(Source, Instant)>,
     missing_since: Option<Instant>,
     /// What was last said to be wrong with the name.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     cut_lines: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Absent,
+    /// It is there, and may be of use some day: also who was found by a pattern is waited for.
+    Useless(String),
 }
 
 /// An open file.
@@ -139,19 +146,16 @@ impl Follower {
                 self.missing_since = None;
                 None
             }
-            Ok(data) if !data.is_file() => Some("is no regular file".to_owned()),
-            Ok(_) => self.open(now, note).err().map(|error| format!("cannot be read: {error}")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Some("is not there (yet)".to_owned())
-            }
-            Err(error) => Some(format!("cannot be read: {error}")),
+            Ok(data) if !data.is_file() => Some(Trouble::Useless("is no regular file".to_owned())),
+            Ok(_) => self.open(now, note).err().as_ref().map(Trouble::of),
+            Err(error) => Some(Trouble::of(&error)),
         };
         if trouble.is_some() && self.missing_since.is_none() {
             self.missing_since = Some(now);
         }
         if self.trouble != trouble {
             if let Some(trouble) = &trouble {
-                note(trouble);
+                note(trouble.words());
             }
             self.trouble = trouble;
         }
@@ -234,7 +238,23 @@ impl Follower {
                 return Visit::Stopped;
             }
         }
-        Visit::Gone
+        if self.trouble == Some(Trouble::Absent) { Visit::Gone } else { Visit::AtEnd }
+    }
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Absent,
+            _ => Self::Useless(format!("cannot be read: {error}")),
+        }
+    }
+
+    fn words(&self) -> &str {
+        match self {
+            Self::Absent => "is not there (yet)",
+            Self::Useless(words) => words,
+        }
     }
 }
 

@@ -246,6 +246,23 @@ fn what_is_no_file_is_left_alone_and_told_once() {
 }
 
 #[test]
+fn what_cannot_be_read_is_told_once_and_waited_for_as_long_as_it_is_there() {
+    let mut folder = Folder::new(Start::All, Some("1\n"));
+    assert_eq!(folder.visit(), ["1"]);
+    folder.remove("log");
+    fs::create_dir(folder.path.join("log")).unwrap();
+    for _ in 0..3 {
+        // Gone, it would be found again by its pattern, and told again.
+        assert_eq!(folder.visit_as(Visit::AtEnd), NOTHING);
+        folder.now += GRACE;
+    }
+    assert!(folder.follower.current.is_none(), "it would keep its place on the disk");
+    assert_eq!(folder.notes(), "is no regular file");
+    fs::remove_dir(folder.path.join("log")).unwrap();
+    assert_eq!(folder.visit_as(Visit::Gone), NOTHING);
+}
+
+#[test]
 fn a_large_file_leaves_room_for_others() {
     let line = "x".repeat(63) + "\n";
     let mut folder = Folder::new(Start::All, Some(&line.repeat(10_000)));
