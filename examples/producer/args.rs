@@ -89,7 +89,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, help_heading = "Files")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 30))]
     max_line: u32,
-    /// Follow at most so many files at a time
+    /// Follow at most so many files at a time; fewer where there are not enough descriptors
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Files")]
     pub(crate) max_files: usize,
     /// Look for new lines and new files so often

@@ -22,9 +22,9 @@ impl Identity {
 }
 
 /// Shared by all threads. Holds what is open, and what has a name that the patterns match.
-#[derive(Default)]
 pub(crate) struct Claims {
     files: Mutex<HashMap<Identity, Claim>>,
+    open_max: usize,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -45,6 +45,15 @@ pub(crate) enum Known {
 }
 
 impl Claims {
+    pub(crate) fn with_limit(open_max: usize) -> Self {
+        Self { files: Mutex::default(), open_max }
+    }
+
+    /// Whether more may be open than are.
+    pub(crate) fn has_room(&self) -> bool {
+        self.files().values().map(|claim| claim.open).sum::<usize>() < self.open_max
+    }
+
     /// A file is open: nobody else is to begin with it under another name.
     pub(crate) fn open(&self, identity: Identity) {
         self.files().entry(identity).or_default().open += 1;
@@ -82,11 +91,13 @@ mod tests {
     #[test]
     fn a_file_is_known_while_it_is_open_or_has_a_name() {
         let identity = |inode| Identity { device: 1, inode, created: None };
-        let claims = Claims::default();
+        let claims = Claims::with_limit(2);
         assert_eq!(claims.known(identity(1)), None);
         claims.open(identity(1));
         claims.open(identity(1));
+        assert!(!claims.has_room());
         claims.close(identity(1), 7);
+        assert!(claims.has_room());
         claims.forget_all_but(&HashSet::new());
         assert_eq!(claims.known(identity(1)), Some(Known::Open));
         claims.close(identity(1), 5);

@@ -16,8 +16,8 @@ use crate::lines::Lines;
 /// some only when they are told.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// How many files without their name are kept open. When reading is so far behind, the name is not
-/// looked at until there is room again.
+/// How many files without their name are kept open, where as many may be. When reading is so far behind, the
+/// name is not looked at until there is room again.
 const RETIRED_MAX: usize = 16;
 
 /// What is read of one file before it is the next one's turn.
@@ -129,7 +129,7 @@ impl Follower {
     /// Where one writer goes from a file to its successor, its lines stay in order: a file's successor is
     /// read no further than it was when the file itself was measured.
     pub(crate) fn visit(&mut self, now: Instant, buffer: &mut [u8], sink: &mut impl Sink) -> Visit {
-        if self.retired.len() < RETIRED_MAX {
+        if self.may_retire() {
             self.look(now, &mut |text| sink.note(text));
         }
         let visit = self.read(buffer, sink);
@@ -161,6 +161,12 @@ impl Follower {
         }
         // From here on, what is absent now is read from its beginning when it comes.
         self.start = Start::All;
+    }
+
+    /// Whether the file that has the name may become one that had it. The first always may: for that, there is
+    /// room.
+    fn may_retire(&self) -> bool {
+        self.retired.is_empty() || (self.retired.len() < RETIRED_MAX && self.claims.has_room())
     }
 
     fn open(&mut self, now: Instant, note: &mut impl FnMut(&str)) -> io::Result<()> {

@@ -24,6 +24,7 @@ mod patterns;
 mod prefixes;
 mod publisher;
 mod readings;
+mod room;
 mod stdin;
 mod tally;
 mod threads;
@@ -46,6 +47,7 @@ use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::patterns::Patterns;
 use crate::publisher::Options;
+use crate::room::Room;
 use crate::threads::Threads;
 
 fn main() -> ExitCode {
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    process::raise_descriptor_limit();
+    let descriptors = process::raise_descriptor_limit();
     let stop = process::stop_flag()?;
     let context = zmq::Context::new();
     let options = Options {
@@ -66,8 +68,10 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let end = (Arc::clone(&stop), args.linger());
     let mut outlet = Outlet::open(&context, &args.bind, &args.connect, &options, end)?;
-    let claims = Arc::default();
-    let patterns = patterns(args, &claims)?;
+    let room = Room::new(args.max_files, descriptors, args.threads());
+    let claims = Arc::new(Claims::with_limit(room.open_max));
+    let topics = (args.host(), args.topic_from);
+    let patterns = Patterns::new(&args.files, Arc::clone(&claims), topics, args.threads(), room)?;
     let shared = Shared {
         pace: Pace::new(args.rate(), args.count, Arc::clone(&stop)),
         stop,
@@ -94,11 +98,6 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     drop(fan_in);
     finish(outlet, context, shared.cut_lines.into_inner());
     result
-}
-
-fn patterns(args: &Args, claims: &Arc<Claims>) -> Result<Patterns, String> {
-    let topics = (args.host(), args.topic_from);
-    Patterns::new(&args.files, Arc::clone(claims), topics, args.threads(), args.max_files)
 }
 
 /// Starts what feeds the fan-in.

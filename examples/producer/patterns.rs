@@ -12,6 +12,7 @@ use zmq2ws_examples::text;
 use crate::claims::{Claims, Identity, Known};
 use crate::follower::Start;
 use crate::glob::Glob;
+use crate::room::Room;
 
 /// Where a topic comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -41,7 +42,7 @@ pub(crate) struct Patterns {
     host: String,
     topic_from: TopicFrom,
     threads: usize,
-    files_max: usize,
+    room: Room,
     assigned: HashMap<PathBuf, usize>,
     /// How many files each thread has.
     loads: Vec<usize>,
@@ -69,7 +70,7 @@ impl Patterns {
         claims: Arc<Claims>,
         (host, topic_from): (String, TopicFrom),
         threads: usize,
-        files_max: usize,
+        room: Room,
     ) -> Result<Self, String> {
         let mut patterns = Self {
             literal: Vec::new(),
@@ -78,7 +79,7 @@ impl Patterns {
             host,
             topic_from,
             threads,
-            files_max,
+            room,
             assigned: HashMap::new(),
             loads: vec![0; threads],
             topics: HashMap::new(),
@@ -158,12 +159,9 @@ impl Patterns {
     }
 
     fn assign(&mut self, path: PathBuf, is_found: bool, resume: Option<Start>, found: &mut Found) {
-        if self.assigned.len() >= self.files_max {
+        if self.assigned.len() >= self.room.files_max {
             if !std::mem::replace(&mut self.is_full_told, true) {
-                let max = self.files_max;
-                found
-                    .notes
-                    .push(format!("more than {max} files: raise --max-files for the others"));
+                found.notes.push(self.room.note());
             }
             return;
         }

@@ -38,7 +38,8 @@ impl Folder {
         let name = format!("zmq2ws-follower-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
-        let follower = Follower::new(path.join("log"), start, 100, Arc::default());
+        let claims = Arc::new(Claims::with_limit(100));
+        let follower = Follower::new(path.join("log"), start, 100, claims);
         let folder = Self { path, follower, now: Instant::now(), seen: Seen::default() };
         if let Some(content) = content {
             folder.append("log", content);
@@ -150,6 +151,26 @@ fn rotation_by_renaming_loses_nothing_and_keeps_the_order() {
     folder.append("log", "6\n");
     assert_eq!(folder.visit(), ["6"]);
     assert!(folder.notes().contains("has been replaced"));
+}
+
+#[test]
+fn a_rotation_that_there_is_no_room_for_waits_until_an_older_file_is_closed() {
+    let mut folder = Folder::new(Start::All, Some("1\n"));
+    folder.follower.claims = Arc::new(Claims::with_limit(2));
+    assert_eq!(folder.visit(), ["1"]);
+    for number in 2..=3 {
+        folder.rename("log", &format!("log.{number}"));
+        folder.append("log", &format!("{number}\n"));
+    }
+    assert_eq!(folder.visit(), ["3"], "the one between was not seen");
+    folder.rename("log", "log.4");
+    folder.append("log.4", "late\n");
+    folder.append("log", "4\n");
+    assert_eq!(folder.visit(), ["late"]);
+    folder.now += GRACE;
+    folder.visit();
+    assert_eq!(folder.visit(), ["4"]);
+    assert_eq!(folder.follower.retired.len(), 1);
 }
 
 #[test]

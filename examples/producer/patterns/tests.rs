@@ -40,7 +40,8 @@ impl Folder {
     ) -> Patterns {
         let arguments: Vec<_> = arguments.iter().map(|argument| self.0.join(argument)).collect();
         let topics = ("host".to_owned(), topic_from);
-        Patterns::new(&arguments, Arc::default(), topics, threads, files_max).unwrap()
+        let claims = Arc::new(Claims::with_limit(1000));
+        Patterns::new(&arguments, claims, topics, threads, room(files_max)).unwrap()
     }
 
     /// The names of what is found, in order.
@@ -58,6 +59,10 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn room(files_max: usize) -> Room {
+    Room::new(files_max, u64::MAX, 1)
 }
 
 const NOTHING: [&str; 0] = [];
@@ -110,7 +115,9 @@ fn a_name_with_brackets_is_no_pattern_where_a_file_has_it() {
     assert_eq!(folder.names(&folder.patterns(&["[x].log"], 1, 9).look(|| false)), ["x.log"]);
     let arguments = [PathBuf::from("/nowhere/***")];
     let topics = ("host".to_owned(), TopicFrom::Name);
-    assert!(Patterns::new(&arguments, Arc::default(), topics, 1, 9).is_err());
+    assert!(
+        Patterns::new(&arguments, Arc::new(Claims::with_limit(9)), topics, 1, room(9)).is_err()
+    );
 }
 
 #[test]

@@ -213,3 +213,36 @@ fn files_of_one_name_have_one_topic_and_paths_tell_them_apart() {
         assert_eq!(topics, expected);
     }
 }
+
+#[test]
+fn files_leave_descriptors_for_subscribers() {
+    let folder = Folder::new();
+    for file in 0..200 {
+        folder.append(&format!("{file:03}.log"), "x\n");
+    }
+    let pattern = folder.path("*.log");
+    let producer = Process::start(
+        "sh",
+        &[
+            "-c",
+            "ulimit -n 64; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_producer"),
+            "--bind=tcp://127.0.0.1:*",
+            "--subscriptions=10",
+            "--lines=all",
+            "--host=h",
+            "--files",
+            &pattern,
+        ],
+    );
+    let endpoint = producer.said("producer: bound to");
+    let note = producer.said("producer: more than 15 files: ");
+    assert!(note.contains("limit of open files (`ulimit -Hn` is 64)"), "{note}");
+    let all = ["--count=15", "--connect", &endpoint];
+    let consumers: Vec<_> = (0..10).map(|_| consumer(&all)).collect();
+    for consumer in consumers {
+        assert_eq!(consumer.end().stdout.len(), 15);
+    }
+    producer.signal(Signal::INT);
+    assert_said(&producer.end(), "producer: sent 15 messages, ");
+}
