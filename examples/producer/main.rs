@@ -68,7 +68,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let end = (Arc::clone(&stop), args.linger());
     let mut outlet = Outlet::open(&context, &args.bind, &args.connect, &options, end)?;
-    let room = Room::new(args.max_files, descriptors, args.threads());
+    let room = Room::new(args.files_max(), descriptors, args.threads());
     let claims = Arc::new(Claims::with_limit(room.open_max));
     let topics = (args.host(), args.topic_from);
     let patterns = Patterns::new(&args.files, Arc::clone(&claims), topics, args.threads(), room)?;
@@ -122,7 +122,9 @@ fn start_threads<'scope>(
             // Each station has one thread, and so an order.
             let own = topics.iter().skip(thread).step_by(args.threads()).cloned();
             let (own, feeder) = (own.collect::<Vec<_>>(), fan_in.feeder(&shared.stop)?);
-            threads.spawn(move || readings::publish(&own, args.size, &feeder, &shared.pace));
+            threads.spawn(move || {
+                readings::publish(&own, args.body_bytes_min(), &feeder, &shared.pace);
+            });
         }
     } else {
         for inbox in inboxes {
