@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use zmq2ws_examples::text;
 
-use crate::claims::Claims;
 use crate::fan_in::Feeder;
-use crate::follower::{Follower, Sink, Start, Visit};
+use crate::follower::{Common, Follower, Sink, Start, Visit};
 use crate::pace::{Pace, wait_until};
 use crate::patterns::{Assignment, Patterns};
 use crate::say;
@@ -22,10 +21,7 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct Shared {
     pub(crate) pace: Pace,
     pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) claims: Arc<Claims>,
-    /// Where to begin in files that are there at the start.
-    pub(crate) start: Start,
-    pub(crate) line_bytes_max: usize,
+    pub(crate) common: Arc<Common>,
     /// How often files that had nothing new are looked at.
     pub(crate) look_interval: Duration,
     pub(crate) cut_lines: AtomicU64,
@@ -69,9 +65,9 @@ impl<'a> Finder<'a> {
         let found = self.patterns.look(|| self.shared.stop.load(Ordering::Relaxed));
         found.notes.iter().for_each(|note| say(note));
         for (thread, assignment) in found.assignments {
-            let (path, claims) = (assignment.path.clone(), Arc::clone(&self.shared.claims));
+            let (path, common) = (assignment.path.clone(), Arc::clone(&self.shared.common));
             let start = assignment.resume.unwrap_or(start);
-            let mut follower = Follower::new(path, start, self.shared.line_bytes_max, claims);
+            let mut follower = Follower::new(path, start, common);
             follower.look(Instant::now(), &mut |text| note(&assignment, text));
             // A thread ends only when the program does.
             let _ = self.threads[thread].send((follower, assignment));

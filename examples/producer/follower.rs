@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::claims::{Claims, Identity};
@@ -22,6 +23,9 @@ const RETIRED_MAX: usize = 16;
 
 /// What is read of one file before it is the next one's turn.
 const BYTES_PER_VISIT: u64 = 256 << 10;
+
+/// How far back the last lines of a file are searched in any case: it takes some milliseconds.
+const SEARCH_BYTES_MIN: u64 = 4 << 20;
 
 /// How many bytes before the place that reading got to are compared, to see that they are still there.
 const FOOTPRINT_BYTES: usize = 64;
@@ -58,12 +62,19 @@ pub(crate) enum Visit {
     Stopped,
 }
 
+/// What all followers share.
+pub(crate) struct Common {
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) line_bytes_max: usize,
+    /// The program is to end: nothing is looked for any more.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
 /// One name.
 pub(crate) struct Follower {
     path: PathBuf,
-    line_bytes_max: usize,
     start: Start,
-    claims: Arc<Claims>,
+    common: Arc<Common>,
     /// The file that has the name, or had it last.
     current: Option<Source>,
     /// Files that had it before, oldest first.
@@ -96,17 +107,11 @@ struct Source {
 
 impl Follower {
     /// `start` is for the file that has the name now, if there is one.
-    pub(crate) fn new(
-        path: PathBuf,
-        start: Start,
-        line_bytes_max: usize,
-        claims: Arc<Claims>,
-    ) -> Self {
+    pub(crate) fn new(path: PathBuf, start: Start, common: Arc<Common>) -> Self {
         Self {
             path,
-            line_bytes_max,
             start,
-            claims,
+            common,
             current: None,
             retired: VecDeque::new(),
             missing_since: None,
@@ -166,7 +171,8 @@ impl Follower {
     /// Whether the file that has the name may become one that had it. The first always may: for that, there is
     /// room.
     fn may_retire(&self) -> bool {
-        self.retired.is_empty() || (self.retired.len() < RETIRED_MAX && self.claims.has_room())
+        self.retired.is_empty()
+            || (self.retired.len() < RETIRED_MAX && self.common.claims.has_room())
     }
 
     fn open(&mut self, now: Instant, note: &mut impl FnMut(&str)) -> io::Result<()> {
@@ -179,12 +185,12 @@ impl Follower {
         }
         let identity = Identity::of(&data);
         let offset = match self.start {
-            Start::Last(lines) => last_lines(&file, data.len(), lines)?,
+            Start::Last(lines) => last_lines(&file, data.len(), lines, &self.common)?,
             Start::At(of, offset) if of == identity && offset <= data.len() => offset,
             Start::All | Start::At(..) => 0,
         };
-        self.claims.open(identity);
-        let lines = Lines::with_limit(self.line_bytes_max);
+        self.common.claims.open(identity);
+        let lines = Lines::with_limit(self.common.line_bytes_max);
         let mut successor =
             Source { file, identity, offset, footprint: Vec::new(), changed: None, lines };
         successor.step_to(offset);
@@ -226,7 +232,7 @@ impl Follower {
                 break;
             }
             if let Some((mut source, _)) = self.retired.pop_front() {
-                self.claims.close(source.identity, source.offset);
+                self.common.claims.close(source.identity, source.offset);
                 if !source.end(sink) {
                     return Visit::Stopped;
                 }
@@ -239,7 +245,7 @@ impl Follower {
         }
         // Open, it would keep its place on the disk.
         if let Some(mut source) = self.current.take() {
-            self.claims.close(source.identity, source.offset);
+            self.common.claims.close(source.identity, source.offset);
             if !source.end(sink) {
                 return Visit::Stopped;
             }
@@ -268,7 +274,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let retired = self.retired.iter().map(|(source, _)| source);
         for source in retired.chain(&self.current) {
-            self.claims.close(source.identity, source.offset);
+            self.common.claims.close(source.identity, source.offset);
         }
     }
 }
@@ -347,24 +353,36 @@ impl Source {
 }
 
 /// Where the last `lines` complete lines begin. A line without an end comes on top of them.
-fn last_lines(file: &File, len: u64, lines: u64) -> io::Result<u64> {
+///
+/// What is searched is bounded by how long lines can be, and by no less than `SEARCH_BYTES_MIN`: among lines that
+/// will be cut, it may begin later.
+fn last_lines(file: &File, len: u64, lines: u64, common: &Common) -> io::Result<u64> {
     const BLOCK_BYTES: u64 = 64 << 10;
+    let line_bytes_max = common.line_bytes_max as u64 + 1;
+    let search_bytes = lines.saturating_add(1).saturating_mul(line_bytes_max);
+    let floor = len.saturating_sub(search_bytes.max(SEARCH_BYTES_MIN));
     let mut block = vec![0; BLOCK_BYTES as usize];
     let mut ends_seen = 0;
+    let mut first_seen = len;
     let mut end = len;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK_BYTES);
+    while end > floor {
+        if common.stop.load(Ordering::Relaxed) {
+            return Ok(len);
+        }
+        let start = end.saturating_sub(BLOCK_BYTES).max(floor);
         let block = &mut block[..(end - start) as usize];
         file.read_exact_at(block, start)?;
         for (index, _) in block.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'\n') {
+            let line_start = start + index as u64 + 1;
             if ends_seen == lines {
-                return Ok(start + index as u64 + 1);
+                return Ok(line_start);
             }
             ends_seen += 1;
+            first_seen = line_start;
         }
         end = start;
     }
-    Ok(0)
+    Ok(if floor > 0 && first_seen < len { first_seen } else { floor })
 }
 
 #[cfg(test)]

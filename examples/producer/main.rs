@@ -43,6 +43,7 @@ use crate::args::Args;
 use crate::claims::Claims;
 use crate::fan_in::{FanIn, Next};
 use crate::files::{Finder, Inbox, Shared};
+use crate::follower::Common;
 use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::patterns::Patterns;
@@ -72,18 +73,17 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let claims = Arc::new(Claims::with_limit(room.open_max));
     let topics = (args.host(), args.topic_from);
     let patterns = Patterns::new(&args.files, Arc::clone(&claims), topics, args.threads(), room)?;
+    let common = Common { claims, line_bytes_max: args.line_bytes_max(), stop: Arc::clone(&stop) };
     let shared = Shared {
         pace: Pace::new(args.rate(), args.count, Arc::clone(&stop)),
         stop,
-        claims,
-        start: args.lines,
-        line_bytes_max: args.line_bytes_max(),
+        common: Arc::new(common),
         look_interval: args.interval(),
         cut_lines: AtomicU64::new(0),
     };
     let (mut finder, inboxes) = Finder::new(patterns, args.threads(), &shared);
     // Before waiting: what is written meanwhile is to be sent.
-    finder.look(shared.start);
+    finder.look(args.lines);
     outlet.wait_for_subscriptions(args.subscriptions, args.wait())?;
 
     let fan_in = FanIn::new(&context)?;
@@ -111,7 +111,7 @@ fn start_threads<'scope>(
     if args.stdin {
         let feeder = fan_in.feeder(&shared.stop)?;
         threads.spawn(move || {
-            let cut = stdin::publish(&feeder, &shared.pace, &shared.stop, shared.line_bytes_max);
+            let cut = stdin::publish(&feeder, &shared.pace, &shared.stop, args.line_bytes_max());
             shared.cut_lines.fetch_add(cut, Ordering::Relaxed);
         });
     } else if args.files.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use super::*;
 
@@ -38,8 +38,7 @@ impl Folder {
         let name = format!("zmq2ws-follower-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
-        let claims = Arc::new(Claims::with_limit(100));
-        let follower = Follower::new(path.join("log"), start, 100, claims);
+        let follower = Follower::new(path.join("log"), start, common(100));
         let folder = Self { path, follower, now: Instant::now(), seen: Seen::default() };
         if let Some(content) = content {
             folder.append("log", content);
@@ -76,6 +75,11 @@ impl Folder {
     fn notes(&mut self) -> String {
         std::mem::take(&mut self.seen.notes).join("; ")
     }
+}
+
+fn common(open_max: usize) -> Arc<Common> {
+    let claims = Arc::new(Claims::with_limit(open_max));
+    Arc::new(Common { claims, line_bytes_max: 100, stop: Arc::default() })
 }
 
 impl Drop for Folder {
@@ -118,6 +122,35 @@ fn a_file_begins_as_many_lines_before_its_end_as_are_wanted() {
 }
 
 #[test]
+fn a_line_without_an_end_is_not_searched_to_its_beginning() {
+    const GIANT_BYTES: u64 = 1 << 30;
+    for (end, expected) in [
+        ("", GIANT_BYTES - SEARCH_BYTES_MIN),
+        ("\n", GIANT_BYTES + 1 - SEARCH_BYTES_MIN),
+        ("\nlast\n", GIANT_BYTES + 1),
+        ("\n0\n1\n2\n", GIANT_BYTES + 3),
+    ] {
+        let mut folder = Folder::new(Start::Last(2), Some(""));
+        // It takes no place on the disk.
+        let file = OpenOptions::new().write(true).open(folder.path.join("log")).unwrap();
+        file.set_len(GIANT_BYTES).unwrap();
+        folder.append("log", end);
+        folder.follower.look(folder.now, &mut |_| {});
+        assert_eq!(folder.follower.current.as_ref().unwrap().offset, expected);
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_last_lines_of_a_large_file() {
+    let mut folder = Folder::new(Start::Last(1 << 40), Some(""));
+    let file = OpenOptions::new().write(true).open(folder.path.join("log")).unwrap();
+    file.set_len(1 << 26).unwrap();
+    folder.follower.common.stop.store(true, Ordering::Relaxed);
+    folder.follower.look(folder.now, &mut |_| {});
+    assert_eq!(folder.follower.current.as_ref().unwrap().offset, 1 << 26, "nothing was searched");
+}
+
+#[test]
 fn what_comes_later_is_read_from_its_beginning() {
     let mut folder = Folder::new(Start::Last(0), None);
     assert_eq!(folder.visit(), NOTHING);
@@ -156,7 +189,7 @@ fn rotation_by_renaming_loses_nothing_and_keeps_the_order() {
 #[test]
 fn a_rotation_that_there_is_no_room_for_waits_until_an_older_file_is_closed() {
     let mut folder = Folder::new(Start::All, Some("1\n"));
-    folder.follower.claims = Arc::new(Claims::with_limit(2));
+    folder.follower.common = common(2);
     assert_eq!(folder.visit(), ["1"]);
     for number in 2..=3 {
         folder.rename("log", &format!("log.{number}"));

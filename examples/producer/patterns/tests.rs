@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use super::*;
-use crate::follower::{Follower, GRACE, Sink, Visit};
+use crate::follower::{Common, Follower, GRACE, Sink, Visit};
 
 struct Folder(PathBuf);
 
@@ -167,11 +167,13 @@ fn a_live_file_that_is_renamed_within_the_pattern_is_read_on_when_its_name_is_gi
         file.unwrap().write_all(text.as_bytes()).unwrap();
     };
     let mut patterns = folder.patterns(&["*.log"], 1, 9);
-    let claims = Arc::clone(&patterns.claims);
+    let common =
+        Common { claims: Arc::clone(&patterns.claims), line_bytes_max: 100, stop: Arc::default() };
+    let common = Arc::new(common);
     let follow = |found: Found| {
         let [(_, assignment)] = &found.assignments[..] else { panic!("{found:?}") };
         let start = assignment.resume.unwrap_or(Start::All);
-        Follower::new(assignment.path.clone(), start, 100, Arc::clone(&claims))
+        Follower::new(assignment.path.clone(), start, Arc::clone(&common))
     };
     let visit = |follower: &mut Follower, now: Instant| {
         let mut seen = Seen::default();
