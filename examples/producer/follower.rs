@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::claims::{Claims, Identity};
-use crate::lines::Lines;
+use crate::lines::{Budget, Lines};
 
 /// How long a file that has lost its name is read on: writers notice a rotation one after the other, and
 /// some only when they are told.
@@ -66,6 +66,8 @@ pub(crate) enum Visit {
 pub(crate) struct Common {
     pub(crate) claims: Arc<Claims>,
     pub(crate) line_bytes_max: usize,
+    /// For lines without their end.
+    pub(crate) budget: Arc<Budget>,
     /// The program is to end: nothing is looked for any more.
     pub(crate) stop: Arc<AtomicBool>,
 }
@@ -190,7 +192,7 @@ impl Follower {
             Start::All | Start::At(..) => 0,
         };
         self.common.claims.open(identity);
-        let lines = Lines::with_limit(self.common.line_bytes_max);
+        let lines = Lines::with_limit(self.common.line_bytes_max, &self.common.budget);
         let mut successor =
             Source { file, identity, offset, footprint: Vec::new(), changed: None, lines };
         successor.step_to(offset);

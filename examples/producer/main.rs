@@ -44,6 +44,7 @@ use crate::claims::Claims;
 use crate::fan_in::{FanIn, Next};
 use crate::files::{Finder, Inbox, Shared};
 use crate::follower::Common;
+use crate::lines::{Budget, UNENDED_BYTES_MAX};
 use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::patterns::Patterns;
@@ -73,7 +74,12 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let claims = Arc::new(Claims::with_limit(room.open_max));
     let topics = (args.host(), args.topic_from);
     let patterns = Patterns::new(&args.files, Arc::clone(&claims), topics, args.threads(), room)?;
-    let common = Common { claims, line_bytes_max: args.line_bytes_max(), stop: Arc::clone(&stop) };
+    let common = Common {
+        claims,
+        line_bytes_max: args.line_bytes_max(),
+        budget: Budget::with_limit(UNENDED_BYTES_MAX.max(args.line_bytes_max())),
+        stop: Arc::clone(&stop),
+    };
     let shared = Shared {
         pace: Pace::new(args.rate(), args.count, Arc::clone(&stop)),
         stop,
@@ -154,7 +160,11 @@ fn finish(outlet: Outlet, context: zmq::Context, cut_lines: u64) {
     let (tally, linger) = outlet.close();
     tally.report(end).iter().for_each(|line| say(line));
     if cut_lines > 0 {
-        say(&format!("cut {cut_lines} lines that were longer than --max-line"));
+        let kept = UNENDED_BYTES_MAX >> 20;
+        say(&format!(
+            "cut {cut_lines} lines that were longer than --max-line, or had no room: all that wait for their end \
+             may have {kept} MiB"
+        ));
     }
     let start = Instant::now();
     drop(context);

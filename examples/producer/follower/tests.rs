@@ -79,7 +79,8 @@ impl Folder {
 
 fn common(open_max: usize) -> Arc<Common> {
     let claims = Arc::new(Claims::with_limit(open_max));
-    Arc::new(Common { claims, line_bytes_max: 100, stop: Arc::default() })
+    let budget = Budget::with_limit(1000);
+    Arc::new(Common { claims, line_bytes_max: 100, budget, stop: Arc::default() })
 }
 
 impl Drop for Folder {

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::follower::{Common, Follower, GRACE, Sink, Visit};
+use crate::lines::Budget;
 
 struct Folder(PathBuf);
 
@@ -167,8 +168,12 @@ fn a_live_file_that_is_renamed_within_the_pattern_is_read_on_when_its_name_is_gi
         file.unwrap().write_all(text.as_bytes()).unwrap();
     };
     let mut patterns = folder.patterns(&["*.log"], 1, 9);
-    let common =
-        Common { claims: Arc::clone(&patterns.claims), line_bytes_max: 100, stop: Arc::default() };
+    let common = Common {
+        claims: Arc::clone(&patterns.claims),
+        line_bytes_max: 100,
+        budget: Budget::with_limit(100),
+        stop: Arc::default(),
+    };
     let common = Arc::new(common);
     let follow = |found: Found| {
         let [(_, assignment)] = &found.assignments[..] else { panic!("{found:?}") };
