@@ -76,7 +76,8 @@ impl ZmqEndpoint {
             Some(("ipc", path)) => !path.is_empty(),
             // Without a group and a port, libzmq ends the process.
             Some(("pgm" | "epgm", address)) => {
-                address.split_once(';').is_some_and(|(_, group)| has_port(group))
+                let parts = address.split_once(';');
+                parts.is_some_and(|(interface, group)| !interface.is_empty() && has_port(group))
             }
             _ => false,
         };
@@ -186,6 +187,8 @@ mod tests {
             "udp://127.0.0.1;127.0.0.1:5556",
             "epgm://239.192.1.1:5556",
             "epgm://eth0;239.192.1.1",
+            "epgm://;239.192.1.1:5556",
+            "pgm://;239.192.1.1:5556",
         ] {
             assert!(Endpoint::to_connect(text).is_err(), "{text}");
         }
