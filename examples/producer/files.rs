@@ -12,6 +12,7 @@ use crate::fan_in::Feeder;
 use crate::follower::{Common, Follower, Sink, Start, Visit};
 use crate::pace::{Pace, wait_until};
 use crate::patterns::{Assignment, Patterns};
+use crate::rhythm::Rhythm;
 use crate::say;
 
 /// What is read of a file at once: larger saves nothing that can be seen.
@@ -27,8 +28,16 @@ pub(crate) struct Shared {
     pub(crate) cut_lines: AtomicU64,
 }
 
+/// A new search follows a search after so many times as long as that took: it takes less than a tenth of one
+/// core, also where patterns match a large tree.
+const PAUSE_PER_SEARCH: u32 = 10;
+
 /// What is followed, and opened already.
-type Followed = (Follower, Assignment);
+struct Followed {
+    follower: Follower,
+    assignment: Assignment,
+    rhythm: Rhythm,
+}
 
 /// Looks for files, and gives each to one of the threads.
 pub(crate) struct Finder<'a> {
@@ -62,23 +71,27 @@ impl<'a> Finder<'a> {
 
     /// Opens what nobody follows yet, before anybody reads: what is written from now on is new.
     pub(crate) fn look(&mut self, start: Start) {
+        let now = Instant::now();
         let found = self.patterns.look(|| self.shared.stop.load(Ordering::Relaxed));
         found.notes.iter().for_each(|note| say(note));
         for (thread, assignment) in found.assignments {
             let (path, common) = (assignment.path.clone(), Arc::clone(&self.shared.common));
             let start = assignment.resume.unwrap_or(start);
             let mut follower = Follower::new(path, start, common);
-            follower.look(Instant::now(), &mut |text| note(&assignment, text));
+            follower.look(now, &mut |text| note(&assignment, text));
+            let rhythm = Rhythm::new(now, self.shared.look_interval);
             // A thread ends only when the program does.
-            let _ = self.threads[thread].send((follower, assignment));
+            let _ = self.threads[thread].send(Followed { follower, assignment, rhythm });
         }
     }
 
     /// Looks at every interval, until the program ends.
     pub(crate) fn run(&mut self) {
         while !self.shared.stop.load(Ordering::Relaxed) && self.patterns.has_globs() {
+            let start = Instant::now();
             self.look(Start::All);
-            match self.gone.recv_timeout(self.shared.look_interval) {
+            let pause = (start.elapsed() * PAUSE_PER_SEARCH).max(self.shared.look_interval);
+            match self.gone.recv_timeout(pause) {
                 Ok(path) => {
                     self.patterns.forget(&path);
                     self.gone.try_iter().for_each(|path| self.patterns.forget(&path));
@@ -102,11 +115,17 @@ pub(crate) fn follow_files(inbox: &Inbox, feeder: &Feeder, shared: &Shared) {
             // Nobody finds more files: waiting is all that is left.
             wait_until(Instant::now() + wait, &shared.stop);
         }
+        let now = Instant::now();
         let mut has_more = false;
         let mut index = 0;
-        while let Some((follower, assignment)) = files.get_mut(index) {
+        while let Some(followed) = files.get_mut(index) {
+            let Followed { follower, assignment, rhythm } = followed;
+            if !rhythm.is_due(now) {
+                index += 1;
+                continue;
+            }
             let mut sink = LineSink { assignment, feeder, pace: &shared.pace };
-            let visit = follower.visit(Instant::now(), &mut buffer, &mut sink);
+            let visit = follower.visit(now, &mut buffer, &mut sink);
             let cut_lines = follower.take_cut_lines();
             shared.cut_lines.fetch_add(cut_lines, Ordering::Relaxed);
             match visit {
@@ -117,7 +136,7 @@ pub(crate) fn follow_files(inbox: &Inbox, feeder: &Feeder, shared: &Shared) {
                     continue;
                 }
                 Visit::More => has_more = true,
-                Visit::AtEnd | Visit::Gone => {}
+                Visit::AtEnd | Visit::Gone => rhythm.looked(now, follower.take_change()),
             }
             index += 1;
         }

@@ -85,6 +85,7 @@ pub(crate) struct Follower {
     /// What was last said to be wrong with the name.
     trouble: Option<Trouble>,
     cut_lines: u64,
+    has_changed: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -119,6 +120,7 @@ impl Follower {
             missing_since: None,
             trouble: None,
             cut_lines: 0,
+            has_changed: false,
         }
     }
 
@@ -129,6 +131,11 @@ impl Follower {
     /// How many lines were cut since this was last asked.
     pub(crate) fn take_cut_lines(&mut self) -> u64 {
         std::mem::take(&mut self.cut_lines)
+    }
+
+    /// Whether there was anything new since this was last asked.
+    pub(crate) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
     }
 
     /// Looks what the name stands for, and gives the sink what was appended.
@@ -203,6 +210,7 @@ impl Follower {
             note("has appeared; following it");
         }
         self.missing_since = None;
+        self.has_changed = true;
         Ok(())
     }
 
@@ -215,7 +223,9 @@ impl Follower {
         for index in 0..sources.len() {
             // Whoever writes to the successor completes no line here any more.
             let is_left = lens[index + 1..].iter().any(|&len| len > 0);
+            let offset = sources[index].offset;
             let visit = sources[index].read(lens[index], buffer, sink);
+            self.has_changed |= sources[index].offset != offset;
             self.cut_lines += sources[index].lines.take_cut_lines();
             if visit != Visit::AtEnd {
                 return visit;

@@ -24,6 +24,7 @@ mod patterns;
 mod prefixes;
 mod publisher;
 mod readings;
+mod rhythm;
 mod room;
 mod stdin;
 mod tally;

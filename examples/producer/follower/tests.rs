@@ -95,8 +95,13 @@ const NOTHING: [&str; 0] = [];
 fn a_partial_last_line_waits_for_its_end() {
     let mut folder = Folder::new(Start::All, Some("one\ntw"));
     assert_eq!(folder.visit(), ["one"]);
+    assert!(folder.follower.take_change());
     assert_eq!(folder.visit(), NOTHING);
-    folder.append("log", "o\nthree\n");
+    assert!(!folder.follower.take_change());
+    folder.append("log", "o");
+    assert_eq!(folder.visit(), NOTHING);
+    assert!(folder.follower.take_change(), "it grows, if by no line");
+    folder.append("log", "\nthree\n");
     assert_eq!(folder.visit(), ["two", "three"]);
     assert_eq!(folder.notes(), "");
 }
