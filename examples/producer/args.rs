@@ -21,7 +21,7 @@ const BODY_BYTES_MAX: i64 = 64 << 20;
 #[command(version, arg_required_else_help = false)]
 pub(crate) struct Args {
     /// Connect to subscribers that bind, as the gateway does; or send to a multicast group with
-    /// udp://GROUP:PORT, udp://INTERFACE-IP;GROUP:PORT or epgm://INTERFACE;GROUP:PORT
+    /// udp://GROUP:PORT, udp://INTERFACE;GROUP:PORT or epgm://INTERFACE;GROUP:PORT
     #[arg(short, long, value_name = "ENDPOINT", value_parser = Endpoint::to_connect)]
     #[arg(default_value = "tcp://127.0.0.1:5556", help_heading = "Where to")]
     #[arg(default_value_if("bind", ArgPredicate::IsPresent, None))]

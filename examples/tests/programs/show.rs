@@ -80,6 +80,22 @@ fn multicast_that_this_build_has_not_is_refused_with_the_command_to_build_it() {
 }
 
 #[test]
+fn an_interface_that_is_not_there_is_told_with_what_to_do() {
+    let mut endpoints = vec!["udp://nowhere0;239.192.1.1:5556"];
+    if zmq::has("pgm") == Some(true) {
+        endpoints.push("epgm://nowhere0;239.192.1.1:5556");
+    }
+    for endpoint in endpoints {
+        let to = format!("--connect={endpoint}");
+        for end in [producer(&["--demo", &to]).end(), consumer(&[&to]).end()] {
+            assert_eq!(end.code, Some(1), "{end:#?}");
+            let line = end.stderr.last().unwrap();
+            assert!(line.contains(endpoint) && line.contains("`ip address`"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn a_producer_that_nobody_has_subscribed_to_yet_can_be_stopped() {
     let producer = producer(&["--files", "/nowhere/log", "--bind=tcp://127.0.0.1:*"]);
     producer.said("producer: bound to");
