@@ -16,6 +16,10 @@ use crate::endpoint::{Interface, UdpEndpoint};
 /// What the system may keep for a reader that is late; it gives less where it allows less.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
+/// The system's table of sockets may lack one where others come and go while it is read: with 50 at a time, one
+/// read of about 100 did.
+const TABLE_READS_MAX: u32 = 20;
+
 /// Sends.
 pub struct Radio {
     socket: UdpSocket,
@@ -160,7 +164,7 @@ impl Dish {
         let inode = inode_of(self.socket.as_fd())?;
         let is_ipv6 = self.address().ok()?.is_ipv6();
         let table = if is_ipv6 { "/proc/self/net/udp6" } else { "/proc/self/net/udp" };
-        drops_of(&fs::read_to_string(table).ok()?, inode)
+        (0..TABLE_READS_MAX).find_map(|_| drops_of(&fs::read_to_string(table).ok()?, inode))
     }
 }
 
