@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(default_value_if("connect", ArgPredicate::IsPresent, None))]
     pub(crate) bind: Vec<Endpoint>,
     /// Connect to a publisher that binds; or listen to a multicast group with udp://GROUP:PORT,
-    /// udp://INTERFACE-IP;GROUP:PORT or epgm://INTERFACE;GROUP:PORT
+    /// udp://INTERFACE;GROUP:PORT or epgm://INTERFACE;GROUP:PORT
     #[arg(short, long, value_name = "ENDPOINT", value_parser = Endpoint::to_connect)]
     pub(crate) connect: Vec<Endpoint>,
     /// Only topics that start so; may be repeated [default: everything]

@@ -10,11 +10,36 @@ use zmq2ws_examples::text;
 /// How many topics are counted one by one; the others together.
 const TOPICS_MAX: usize = 10_000;
 
-/// The rows of a table that goes to no terminal.
-const ROWS_MAX: usize = 1000;
+/// How large a table may be, characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size {
+    rows: usize,
+    columns: usize,
+}
 
-/// How much of a name a table shows.
-const NAME_CHARS_MAX: usize = 48;
+impl Size {
+    /// One that goes to no terminal.
+    const UNBOUNDED: Self = Self { rows: 1000, columns: 120 };
+    const USUAL: Self = Self { rows: 23, columns: 80 };
+
+    /// All but the last row, where the cursor stays.
+    fn of_terminal(out: impl AsFd) -> Self {
+        match rustix::termios::tcgetwinsize(out) {
+            Ok(size) if size.ws_row > 0 && size.ws_col > 0 => Self {
+                rows: usize::from(size.ws_row).max(4) - 1,
+                columns: usize::from(size.ws_col),
+            },
+            _ => Self::USUAL,
+        }
+    }
+
+    /// For the names of a producer and a topic: what rates and counts and the spaces between leave.
+    fn of_names(self) -> (usize, usize) {
+        let names = self.columns.saturating_sub(36);
+        let producer = names * 2 / 5;
+        (producer, names - producer)
+    }
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Count {
@@ -80,8 +105,8 @@ impl Stats {
         )]
     }
 
-    /// What came since the last table, busiest first: at most `rows_max` lines.
-    pub(crate) fn table(&mut self, now: Instant, rows_max: usize) -> Vec<String> {
+    /// What came since the last table, busiest first.
+    pub(crate) fn table(&mut self, now: Instant, size: Size) -> Vec<String> {
         let seconds = now.saturating_duration_since(self.last_table).as_secs_f64().max(0.001);
         self.last_table = now;
         let mut rows: Vec<_> = self
@@ -90,18 +115,27 @@ impl Stats {
             .map(|(topic, row)| (row.step(), &topic[..], row.total))
             .collect();
         rows.sort_unstable_by_key(|&(step, topic, _)| (std::cmp::Reverse(step.messages), topic));
-        let mut lines = vec![format!(
-            "{:<20} {:<32} {:>10} {:>10} {:>12}",
-            "PRODUCER", "TOPIC", "MESSAGES/S", "KB/S", "MESSAGES"
-        )];
+        let (producer_columns, topic_columns) = size.of_names();
+        let row = |producer: &str, topic: &str, numbers: [String; 3]| {
+            let [rate, kilobytes, messages] = numbers;
+            let producer: String = producer.chars().take(producer_columns).collect();
+            let topic: String = topic.chars().take(topic_columns).collect();
+            let row = format!(
+                "{producer:<producer_columns$} {topic:<topic_columns$} {rate:>10} {kilobytes:>10} {messages:>12}"
+            );
+            // Numbers without end, and terminals without room.
+            row.chars().take(size.columns).collect::<String>()
+        };
+        let heading = ["MESSAGES/S", "KB/S", "MESSAGES"].map(str::to_owned);
+        let mut lines = vec![row("PRODUCER", "TOPIC", heading)];
         let line = |producer: &str, topic: &str, step: Count, total: Count| {
             let (rate, kilobytes) = (step.messages as f64 / seconds, step.bytes as f64 / seconds);
-            let kilobytes = kilobytes / 1000.0;
-            let messages = total.messages;
-            format!("{producer:<20} {topic:<32} {rate:>10.1} {kilobytes:>10.1} {messages:>12}")
+            let rates = [rate, kilobytes / 1000.0].map(|rate| format!("{rate:.1}"));
+            let [rate, kilobytes] = rates;
+            row(producer, topic, [rate, kilobytes, total.messages.to_string()])
         };
         // The heading, what is left over, and the total.
-        let shown = rows.len().min(rows_max.saturating_sub(3));
+        let shown = rows.len().min(size.rows.saturating_sub(3));
         for &(step, topic, total) in &rows[..shown] {
             let (producer, name) = split(topic);
             lines.push(line(&producer, &name, step, total));
@@ -138,10 +172,9 @@ impl std::ops::Add for Count {
 
 /// The producer is what a topic has before its first slash.
 fn split(topic: &[u8]) -> (String, String) {
-    let shown = |bytes: &[u8]| text::shown(bytes).chars().take(NAME_CHARS_MAX).collect::<String>();
     match topic.iter().position(|&byte| byte == b'/') {
-        Some(slash) => (shown(&topic[..slash]), shown(&topic[slash + 1..])),
-        None => ("-".to_owned(), shown(topic)),
+        Some(slash) => (text::shown(&topic[..slash]), text::shown(&topic[slash + 1..])),
+        None => ("-".to_owned(), text::shown(topic)),
     }
 }
 
@@ -177,25 +210,22 @@ impl View {
         stats: &mut Stats,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let rows_max = if self.is_terminal { terminal_rows() } else { ROWS_MAX };
-        let table = stats.table(now, rows_max);
-        if self.is_terminal {
-            // Home, and clear to the end.
-            out.write_all(b"\x1b[H\x1b[J")?;
-        }
-        for line in &table {
-            writeln!(out, "{line}")?;
-        }
-        if !self.is_terminal {
-            out.write_all(b"\n")?;
-        }
-        out.flush()
+        let size = if self.is_terminal { Size::of_terminal(io::stdout()) } else { Size::UNBOUNDED };
+        write_table(out, &stats.table(now, size), self.is_terminal)
     }
 }
 
-fn terminal_rows() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout());
-    size.map_or(24, |size| usize::from(size.ws_row).max(4)) - 1
+fn write_table(out: &mut impl Write, table: &[String], is_terminal: bool) -> io::Result<()> {
+    // Home, clear to the end; and no line is continued in the next row, where characters are wider than one
+    // column.
+    let (before, after) =
+        if is_terminal { ("\x1b[H\x1b[J\x1b[?7l", "\x1b[?7h") } else { ("", "\n") };
+    write!(out, "{before}")?;
+    for line in table {
+        writeln!(out, "{line}")?;
+    }
+    write!(out, "{after}")?;
+    out.flush()
 }
 
 #[cfg(test)]
@@ -204,6 +234,47 @@ mod tests {
 
     fn message(topic: &str, body: &str) -> Vec<Vec<u8>> {
         [topic, body].map(|part| part.as_bytes().to_vec()).to_vec()
+    }
+
+    fn size(rows: usize, columns: usize) -> Size {
+        Size { rows, columns }
+    }
+
+    #[test]
+    fn no_row_is_wider_than_its_terminal() {
+        let start = Instant::now();
+        let mut stats = Stats::new(start);
+        for number in 0..40 {
+            let topic =
+                format!("a-host-with-a-long-name-{number}/{number}-{}.log", "long".repeat(20));
+            stats.add(start, &message(&topic, ""));
+        }
+        stats.topics.values_mut().for_each(|row| row.total.messages = 1 << 50);
+        for columns in [1, 40, 80, 88, 200] {
+            stats.add(start, &message("h/busy", ""));
+            let table = stats.table(start, size(23, columns));
+            assert_eq!(table.len(), 23);
+            assert!(
+                table.iter().all(|row| row.chars().count() <= columns),
+                "{columns}: {table:#?}"
+            );
+        }
+        let table = stats.table(start, Size::USUAL);
+        let names: Vec<_> = table[0].split_whitespace().collect();
+        assert_eq!(names, ["PRODUCER", "TOPIC", "MESSAGES/S", "KB/S", "MESSAGES"]);
+        assert!(table[22].starts_with("all "), "{table:#?}");
+    }
+
+    #[test]
+    fn a_terminal_is_told_not_to_continue_a_row_in_the_next() {
+        let table = ["a".to_owned(), "b".to_owned()];
+        let written = |is_terminal| {
+            let mut out = Vec::new();
+            write_table(&mut out, &table, is_terminal).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(written(true), "\x1b[H\x1b[J\x1b[?7la\nb\n\x1b[?7h");
+        assert_eq!(written(false), "a\nb\n\n");
     }
 
     #[test]
@@ -219,13 +290,13 @@ mod tests {
         let words = |line: &String| {
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ")
         };
-        let table: Vec<_> = stats.table(after(2), 24).iter().map(words).collect();
+        let table: Vec<_> = stats.table(after(2), size(24, 80)).iter().map(words).collect();
         assert_eq!(table[1], "web1 a.log 2.0 0.0 4");
         assert_eq!(table[2], "- plain 0.5 0.0 1");
         assert_eq!(table[3], "web2 b/c.log 0.5 0.0 1");
         assert_eq!(table[4], "all 3.0 0.0 6");
         stats.add(after(3), &message("web2/b/c.log", ""));
-        let table: Vec<_> = stats.table(after(3), 24).iter().map(words).collect();
+        let table: Vec<_> = stats.table(after(3), size(24, 80)).iter().map(words).collect();
         assert_eq!(table[1], "web2 b/c.log 1.0 0.0 2");
         assert!(table.contains(&"web1 a.log 0.0 0.0 4".to_owned()));
         let report = stats.report();
@@ -240,7 +311,7 @@ mod tests {
         for number in 0..100 {
             stats.add(start, &message(&format!("h/{number}"), ""));
         }
-        let table = stats.table(start + Duration::from_secs(1), 10);
+        let table = stats.table(start + Duration::from_secs(1), size(10, 80));
         assert_eq!(table.len(), 10);
         assert!(table[8].contains("other topics") && table[8].ends_with(" 93"), "{table:#?}");
         assert!(table[9].starts_with("all") && table[9].ends_with(" 100"), "{table:#?}");
@@ -250,7 +321,7 @@ mod tests {
     fn names_cannot_command_a_terminal_and_topics_are_bounded() {
         let mut stats = Stats::new(Instant::now());
         stats.add(Instant::now(), &message("h\x1b[2J/x", ""));
-        assert!(stats.table(Instant::now(), 9)[1].starts_with("h\\u{1b}[2J"));
+        assert!(stats.table(Instant::now(), size(9, 80))[1].starts_with("h\\u{1b}[2J"));
         for number in 0..TOPICS_MAX + 5 {
             stats.add(Instant::now(), &message(&number.to_string(), ""));
         }

@@ -13,12 +13,15 @@ use crate::patterns::TopicFrom;
 use crate::publisher::Delivery;
 use crate::readings;
 
+/// Four times what the gateway takes unless it is told otherwise; some hundred messages are under way at a time.
+const BODY_BYTES_MAX: i64 = 64 << 20;
+
 /// Publish files, standard input or made-up readings over ZeroMQ.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = false)]
 pub(crate) struct Args {
     /// Connect to subscribers that bind, as the gateway does; or send to a multicast group with
-    /// udp://GROUP:PORT, udp://INTERFACE-IP;GROUP:PORT or epgm://INTERFACE;GROUP:PORT
+    /// udp://GROUP:PORT, udp://INTERFACE;GROUP:PORT or epgm://INTERFACE;GROUP:PORT
     #[arg(short, long, value_name = "ENDPOINT", value_parser = Endpoint::to_connect)]
     #[arg(default_value = "tcp://127.0.0.1:5556", help_heading = "Where to")]
     #[arg(default_value_if("bind", ArgPredicate::IsPresent, None))]
@@ -89,9 +92,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20, help_heading = "Files")]
     #[arg(value_parser = value_parser!(u32).range(1..=1 << 30))]
     max_line: u32,
-    /// Follow at most so many files at a time
+    /// Follow at most so many files at a time; fewer where there are not enough descriptors
     #[arg(long, value_name = "N", default_value_t = 4096, help_heading = "Files")]
-    pub(crate) max_files: usize,
+    #[arg(value_parser = value_parser!(u32).range(1..))]
+    max_files: u32,
     /// Look for new lines and new files so often
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 100, help_heading = "Files")]
     #[arg(value_parser = value_parser!(u32).range(1..=1_000))]
@@ -103,8 +107,9 @@ pub(crate) struct Args {
     pub(crate) topics: Box<[String]>, // Not a Vec: clap would want a parser for one topic.
     /// Pad each body to so many bytes; a reading alone has about 110
     #[arg(long, value_name = "BYTES", default_value_t = 0, help_heading = "Demo")]
+    #[arg(value_parser = value_parser!(u32).range(..=BODY_BYTES_MAX))]
     #[arg(conflicts_with_all = ["stdin", "files"])]
-    pub(crate) size: usize,
+    size: u32,
 }
 
 impl Args {
@@ -139,6 +144,14 @@ impl Args {
         self.max_line as usize
     }
 
+    pub(crate) fn files_max(&self) -> usize {
+        self.max_files as usize
+    }
+
+    pub(crate) fn body_bytes_min(&self) -> usize {
+        self.size as usize
+    }
+
     pub(crate) fn threads(&self) -> usize {
         self.threads.into()
     }
@@ -165,6 +178,16 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_would_take_all_memory_or_do_nothing_is_refused() {
+        for line in
+            ["--demo --size 99999999999", "--demo --size 67108865", "--files a --max-files 0"]
+        {
+            let words = ["producer"].into_iter().chain(line.split(' '));
+            assert!(Args::try_parse_from(words).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -22,40 +22,65 @@ impl Identity {
 }
 
 /// Shared by all threads. Holds what is open, and what has a name that the patterns match.
-#[derive(Default)]
 pub(crate) struct Claims {
-    is_open: Mutex<HashMap<Identity, bool>>,
+    files: Mutex<HashMap<Identity, Claim>>,
+    open_max: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Claim {
+    /// How many have it open.
+    open: usize,
+    /// How far it was read by those who have closed it.
+    read_to: u64,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Somebody follows it, under whatever name.
+    Open,
+    /// Somebody did, as far as here.
+    ReadTo(u64),
 }
 
 impl Claims {
-    /// A file is open: nobody else is to begin with it under another name.
-    pub(crate) fn open(&self, identity: Identity) {
-        self.files().insert(identity, true);
+    pub(crate) fn with_limit(open_max: usize) -> Self {
+        Self { files: Mutex::default(), open_max }
     }
 
-    /// It is closed again; it stays known as long as a pattern matches one of its names.
-    pub(crate) fn close(&self, identity: Identity) {
-        if let Some(is_open) = self.files().get_mut(&identity) {
-            *is_open = false;
+    /// Whether more may be open than are.
+    pub(crate) fn has_room(&self) -> bool {
+        self.files().values().map(|claim| claim.open).sum::<usize>() < self.open_max
+    }
+
+    /// A file is open: nobody else is to begin with it under another name.
+    pub(crate) fn open(&self, identity: Identity) {
+        self.files().entry(identity).or_default().open += 1;
+    }
+
+    /// It is closed again, and was read so far; it stays known as long as a pattern matches one of its
+    /// names.
+    pub(crate) fn close(&self, identity: Identity, read_to: u64) {
+        if let Some(claim) = self.files().get_mut(&identity) {
+            claim.open -= 1;
+            claim.read_to = claim.read_to.max(read_to);
         }
     }
 
-    /// Whether the file was not known before; it is from now on.
-    pub(crate) fn is_new(&self, identity: Identity) -> bool {
-        let mut files = self.files();
-        let known = files.len();
-        files.entry(identity).or_insert(false);
-        files.len() > known
+    pub(crate) fn known(&self, identity: Identity) -> Option<Known> {
+        let claim = *self.files().get(&identity)?;
+        Some(if claim.open > 0 { Known::Open } else { Known::ReadTo(claim.read_to) })
     }
 
     /// Forgets all that are neither open nor in `present`.
     pub(crate) fn forget_all_but(&self, present: &HashSet<Identity>) {
-        self.files().retain(|identity, is_open| *is_open || present.contains(identity));
+        self.files().retain(|identity, claim| claim.open > 0 || present.contains(identity));
     }
 
-    fn files(&self) -> MutexGuard<'_, HashMap<Identity, bool>> {
+    fn files(&self) -> MutexGuard<'_, HashMap<Identity, Claim>> {
         // Every change is one call: a panic elsewhere leaves nothing half done.
-        self.is_open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,16 +91,20 @@ mod tests {
     #[test]
     fn a_file_is_known_while_it_is_open_or_has_a_name() {
         let identity = |inode| Identity { device: 1, inode, created: None };
-        let claims = Claims::default();
+        let claims = Claims::with_limit(2);
+        assert_eq!(claims.known(identity(1)), None);
         claims.open(identity(1));
-        assert!(!claims.is_new(identity(1)));
-        assert!(claims.is_new(identity(2)));
-        assert!(!claims.is_new(identity(2)));
-        claims.forget_all_but(&HashSet::from([identity(2)]));
-        assert!(!claims.is_new(identity(1)) && !claims.is_new(identity(2)));
-        claims.close(identity(1));
+        claims.open(identity(1));
+        assert!(!claims.has_room());
+        claims.close(identity(1), 7);
+        assert!(claims.has_room());
         claims.forget_all_but(&HashSet::new());
-        assert!(claims.is_new(identity(1)) && claims.is_new(identity(2)));
+        assert_eq!(claims.known(identity(1)), Some(Known::Open));
+        claims.close(identity(1), 5);
+        claims.forget_all_but(&HashSet::from([identity(1)]));
+        assert_eq!(claims.known(identity(1)), Some(Known::ReadTo(7)));
+        claims.forget_all_but(&HashSet::from([identity(2)]));
+        assert_eq!(claims.known(identity(1)), None);
     }
 
     #[test]

@@ -1,18 +1,18 @@
-//! The threads that follow files, and the one that looks for more of them. Knows no sockets.
+//! The threads that follow files, and who looks for more of them. Knows no sockets.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use zmq2ws_examples::text;
 
-use crate::claims::Claims;
 use crate::fan_in::Feeder;
-use crate::follower::{Follower, Sink, Start, Visit};
+use crate::follower::{Common, Follower, Sink, Start, Visit};
 use crate::pace::{Pace, wait_until};
 use crate::patterns::{Assignment, Patterns};
+use crate::rhythm::Rhythm;
 use crate::say;
 
 /// What is read of a file at once: larger saves nothing that can be seen.
@@ -22,99 +22,141 @@ const READ_BYTES: usize = 64 << 10;
 pub(crate) struct Shared {
     pub(crate) pace: Pace,
     pub(crate) stop: Arc<AtomicBool>,
-    pub(crate) claims: Arc<Claims>,
-    /// Where to begin in files that are there at the start.
-    pub(crate) start: Start,
-    pub(crate) line_bytes_max: usize,
+    pub(crate) common: Arc<Common>,
     /// How often files that had nothing new are looked at.
     pub(crate) look_interval: Duration,
     pub(crate) cut_lines: AtomicU64,
 }
 
-/// Looks for files until the program ends: at the start, and then at every interval.
-pub(crate) fn find_files(
-    patterns: &mut Patterns,
-    threads: &[Sender<(Assignment, Start)>],
-    gone: &Receiver<PathBuf>,
-    shared: &Shared,
-) {
-    let mut start = shared.start;
-    while !shared.stop.load(Ordering::Relaxed) {
-        let found = patterns.look();
+/// A new search follows a search after so many times as long as that took: it takes less than a tenth of one
+/// core, also where patterns match a large tree.
+const PAUSE_PER_SEARCH: u32 = 10;
+
+/// What is followed, and opened already.
+struct Followed {
+    follower: Follower,
+    assignment: Assignment,
+    rhythm: Rhythm,
+}
+
+/// Looks for files, and gives each to one of the threads.
+pub(crate) struct Finder<'a> {
+    patterns: Patterns,
+    threads: Vec<Sender<Followed>>,
+    gone: Receiver<PathBuf>,
+    shared: &'a Shared,
+}
+
+/// Where a thread's files come from, and where it tells which are gone.
+pub(crate) struct Inbox {
+    files: Receiver<Followed>,
+    gone: Sender<PathBuf>,
+}
+
+impl<'a> Finder<'a> {
+    /// Also returns what each of the threads is to have.
+    pub(crate) fn new(
+        patterns: Patterns,
+        threads: usize,
+        shared: &'a Shared,
+    ) -> (Self, Vec<Inbox>) {
+        let (is_gone, gone) = mpsc::channel();
+        let inbox = |_| {
+            let (sender, files) = mpsc::channel();
+            (sender, Inbox { files, gone: is_gone.clone() })
+        };
+        let (threads, inboxes) = (0..threads).map(inbox).unzip();
+        (Self { patterns, threads, gone, shared }, inboxes)
+    }
+
+    /// Opens what nobody follows yet, before anybody reads: what is written from now on is new.
+    pub(crate) fn look(&mut self, start: Start) {
+        let now = Instant::now();
+        let found = self.patterns.look(|| self.shared.stop.load(Ordering::Relaxed));
         found.notes.iter().for_each(|note| say(note));
         for (thread, assignment) in found.assignments {
+            let (path, common) = (assignment.path.clone(), Arc::clone(&self.shared.common));
+            let start = assignment.resume.unwrap_or(start);
+            let mut follower = Follower::new(path, start, common);
+            follower.look(now, &mut |text| note(&assignment, text));
+            let rhythm = Rhythm::new(now, self.shared.look_interval);
             // A thread ends only when the program does.
-            let _ = threads[thread].send((assignment, start));
+            let _ = self.threads[thread].send(Followed { follower, assignment, rhythm });
         }
-        start = Start::All;
-        if !patterns.has_globs() {
-            return;
-        }
-        match gone.recv_timeout(shared.look_interval) {
-            Ok(path) => {
-                patterns.forget(&path);
-                gone.try_iter().for_each(|path| patterns.forget(&path));
+    }
+
+    /// Looks at every interval, until the program ends.
+    pub(crate) fn run(&mut self) {
+        while !self.shared.stop.load(Ordering::Relaxed) && self.patterns.has_globs() {
+            let start = Instant::now();
+            self.look(Start::All);
+            let pause = (start.elapsed() * PAUSE_PER_SEARCH).max(self.shared.look_interval);
+            match self.gone.recv_timeout(pause) {
+                Ok(path) => {
+                    self.patterns.forget(&path);
+                    self.gone.try_iter().for_each(|path| self.patterns.forget(&path));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
 /// Follows the files that are assigned to one thread.
-pub(crate) fn follow_files(
-    assignments: &Receiver<(Assignment, Start)>,
-    gone: &Sender<PathBuf>,
-    feeder: &Feeder,
-    shared: &Shared,
-) {
-    let mut files: Vec<(Follower, Assignment)> = Vec::new();
+pub(crate) fn follow_files(inbox: &Inbox, feeder: &Feeder, shared: &Shared) {
+    let mut files: Vec<Followed> = Vec::new();
     let mut buffer = vec![0; READ_BYTES];
     let mut is_searching = true;
+    let mut wait = Duration::ZERO;
     while !shared.stop.load(Ordering::Relaxed) && !shared.pace.is_over() {
+        is_searching &= take_in(&inbox.files, wait, &mut files);
+        if !is_searching {
+            // Nobody finds more files: waiting is all that is left.
+            wait_until(Instant::now() + wait, &shared.stop);
+        }
+        let now = Instant::now();
         let mut has_more = false;
         let mut index = 0;
-        while let Some((follower, assignment)) = files.get_mut(index) {
+        while let Some(followed) = files.get_mut(index) {
+            let Followed { follower, assignment, rhythm } = followed;
+            if !rhythm.is_due(now) {
+                index += 1;
+                continue;
+            }
             let mut sink = LineSink { assignment, feeder, pace: &shared.pace };
-            let visit = follower.visit(Instant::now(), &mut buffer, &mut sink);
+            let visit = follower.visit(now, &mut buffer, &mut sink);
             let cut_lines = follower.take_cut_lines();
             shared.cut_lines.fetch_add(cut_lines, Ordering::Relaxed);
             match visit {
                 Visit::Stopped => return,
                 Visit::Gone if assignment.is_found => {
-                    let _ = gone.send(follower.path().to_owned());
+                    let _ = inbox.gone.send(follower.path().to_owned());
                     files.swap_remove(index);
                     continue;
                 }
                 Visit::More => has_more = true,
-                Visit::AtEnd | Visit::Gone => {}
+                Visit::AtEnd | Visit::Gone => rhythm.looked(now, follower.take_change()),
             }
             index += 1;
         }
-        let wait = if has_more { Duration::ZERO } else { shared.look_interval };
-        is_searching &= take_in(assignments, wait, &mut files, shared);
-        if !is_searching {
-            // Nobody finds more files: waiting is all that is left.
-            wait_until(Instant::now() + wait, &shared.stop);
-        }
+        wait = if has_more { Duration::ZERO } else { shared.look_interval };
     }
 }
 
-/// Waits for new assignments; false when there will be none.
-fn take_in(
-    assignments: &Receiver<(Assignment, Start)>,
-    wait: Duration,
-    files: &mut Vec<(Follower, Assignment)>,
-    shared: &Shared,
-) -> bool {
-    let mut next = assignments.recv_timeout(wait);
-    while let Ok((assignment, start)) = next {
-        let claims = Arc::clone(&shared.claims);
-        let path = assignment.path.clone();
-        files.push((Follower::new(path, start, shared.line_bytes_max, claims), assignment));
-        next = assignments.recv_timeout(Duration::ZERO);
+/// Waits for new files; false when there will be none.
+fn take_in(inbox: &Receiver<Followed>, wait: Duration, files: &mut Vec<Followed>) -> bool {
+    let mut next = inbox.recv_timeout(wait);
+    while let Ok(followed) = next {
+        files.push(followed);
+        next = inbox.recv_timeout(Duration::ZERO);
     }
-    next != Err(RecvTimeoutError::Disconnected)
+    !matches!(next, Err(RecvTimeoutError::Disconnected))
+}
+
+fn note(assignment: &Assignment, text: &str) {
+    let path = text::shown(assignment.path.as_os_str().as_encoded_bytes());
+    say(&format!("{path}: {text}"));
 }
 
 /// Sends each line when it is due.
@@ -129,10 +171,7 @@ impl Sink for LineSink<'_> {
         self.pace.next().is_some() && self.feeder.send(&self.assignment.topic, line)
     }
 
-    fn note(&mut self, note: &str) {
-        say(&format!(
-            "{}: {note}",
-            text::shown(self.assignment.path.as_os_str().as_encoded_bytes())
-        ));
+    fn note(&mut self, text: &str) {
+        note(self.assignment, text);
     }
 }

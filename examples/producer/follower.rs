@@ -7,21 +7,25 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::claims::{Claims, Identity};
-use crate::lines::Lines;
+use crate::lines::{Budget, Lines};
 
 /// How long a file that has lost its name is read on: writers notice a rotation one after the other, and
 /// some only when they are told.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// How many files without their name are kept open. When reading is so far behind, the name is not
-/// looked at until there is room again.
+/// How many files without their name are kept open, where as many may be. When reading is so far behind, the
+/// name is not looked at until there is room again.
 const RETIRED_MAX: usize = 16;
 
 /// What is read of one file before it is the next one's turn.
 const BYTES_PER_VISIT: u64 = 256 << 10;
+
+/// How far back the last lines of a file are searched in any case: it takes some milliseconds.
+const SEARCH_BYTES_MIN: u64 = 4 << 20;
 
 /// How many bytes before the place that reading got to are compared, to see that they are still there.
 const FOOTPRINT_BYTES: usize = 64;
@@ -33,6 +37,8 @@ pub(crate) enum Start {
     All,
     /// So many complete lines before its end.
     Last(u64),
+    /// So far from its beginning, if it is this file: where it was read to under another name.
+    At(Identity, u64),
 }
 
 /// Who gets what is found.
@@ -56,20 +62,37 @@ pub(crate) enum Visit {
     Stopped,
 }
 
+/// What all followers share.
+pub(crate) struct Common {
+    pub(crate) claims: Arc<Claims>,
+    pub(crate) line_bytes_max: usize,
+    /// For lines without their end.
+    pub(crate) budget: Arc<Budget>,
+    /// The program is to end: nothing is looked for any more.
+    pub(crate) stop: Arc<AtomicBool>,
+}
+
 /// One name.
 pub(crate) struct Follower {
     path: PathBuf,
-    line_bytes_max: usize,
     start: Start,
-    claims: Arc<Claims>,
+    common: Arc<Common>,
     /// The file that has the name, or had it last.
     current: Option<Source>,
     /// Files that had it before, oldest first.
     retired: VecDeque<(Source, Instant)>,
     missing_since: Option<Instant>,
     /// What was last said to be wrong with the name.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
     cut_lines: u64,
+    has_changed: bool,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Absent,
+    /// It is there, and may be of use some day: also who was found by a pattern is waited for.
+    Useless(String),
 }
 
 /// An open file.
@@ -87,22 +110,17 @@ struct Source {
 
 impl Follower {
     /// `start` is for the file that has the name now, if there is one.
-    pub(crate) fn new(
-        path: PathBuf,
-        start: Start,
-        line_bytes_max: usize,
-        claims: Arc<Claims>,
-    ) -> Self {
+    pub(crate) fn new(path: PathBuf, start: Start, common: Arc<Common>) -> Self {
         Self {
             path,
-            line_bytes_max,
             start,
-            claims,
+            common,
             current: None,
             retired: VecDeque::new(),
             missing_since: None,
             trouble: None,
             cut_lines: 0,
+            has_changed: false,
         }
     }
 
@@ -115,21 +133,26 @@ impl Follower {
         std::mem::take(&mut self.cut_lines)
     }
 
+    /// Whether there was anything new since this was last asked.
+    pub(crate) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
     /// Looks what the name stands for, and gives the sink what was appended.
     ///
     /// Where one writer goes from a file to its successor, its lines stay in order: a file's successor is
     /// read no further than it was when the file itself was measured.
     pub(crate) fn visit(&mut self, now: Instant, buffer: &mut [u8], sink: &mut impl Sink) -> Visit {
-        if self.retired.len() < RETIRED_MAX {
-            self.look(now, sink);
+        if self.may_retire() {
+            self.look(now, &mut |text| sink.note(text));
         }
-        // From here on, what is absent now is read from its beginning when it comes.
-        self.start = Start::All;
         let visit = self.read(buffer, sink);
         if visit == Visit::AtEnd { self.tidy(now, sink) } else { visit }
     }
 
-    fn look(&mut self, now: Instant, sink: &mut impl Sink) {
+    /// Looks what the name stands for, and opens it. To be called as soon as there is a follower: what was
+    /// there by then, and how much it was, tells where reading begins.
+    pub(crate) fn look(&mut self, now: Instant, note: &mut impl FnMut(&str)) {
         let found = fs::metadata(&self.path);
         let known = self.current.as_ref().map(|source| source.identity);
         let trouble = match found {
@@ -137,25 +160,31 @@ impl Follower {
                 self.missing_since = None;
                 None
             }
-            Ok(data) if !data.is_file() => Some("is no regular file".to_owned()),
-            Ok(_) => self.open(now, sink).err().map(|error| format!("cannot be read: {error}")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Some("is not there (yet)".to_owned())
-            }
-            Err(error) => Some(format!("cannot be read: {error}")),
+            Ok(data) if !data.is_file() => Some(Trouble::Useless("is no regular file".to_owned())),
+            Ok(_) => self.open(now, note).err().as_ref().map(Trouble::of),
+            Err(error) => Some(Trouble::of(&error)),
         };
         if trouble.is_some() && self.missing_since.is_none() {
             self.missing_since = Some(now);
         }
         if self.trouble != trouble {
             if let Some(trouble) = &trouble {
-                sink.note(trouble);
+                note(trouble.words());
             }
             self.trouble = trouble;
         }
+        // From here on, what is absent now is read from its beginning when it comes.
+        self.start = Start::All;
     }
 
-    fn open(&mut self, now: Instant, sink: &mut impl Sink) -> io::Result<()> {
+    /// Whether the file that has the name may become one that had it. The first always may: for that, there is
+    /// room.
+    fn may_retire(&self) -> bool {
+        self.retired.is_empty()
+            || (self.retired.len() < RETIRED_MAX && self.common.claims.has_room())
+    }
+
+    fn open(&mut self, now: Instant, note: &mut impl FnMut(&str)) -> io::Result<()> {
         // What has become a pipe since it was looked at must not be waited for.
         let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let file = OpenOptions::new().read(true).custom_flags(flags).open(&self.path)?;
@@ -163,23 +192,25 @@ impl Follower {
         if !data.is_file() {
             return Err(io::Error::other("is no regular file"));
         }
-        let offset = match self.start {
-            Start::All => 0,
-            Start::Last(lines) => last_lines(&file, data.len(), lines)?,
-        };
         let identity = Identity::of(&data);
-        self.claims.open(identity);
-        let lines = Lines::with_limit(self.line_bytes_max);
+        let offset = match self.start {
+            Start::Last(lines) => last_lines(&file, data.len(), lines, &self.common)?,
+            Start::At(of, offset) if of == identity && offset <= data.len() => offset,
+            Start::All | Start::At(..) => 0,
+        };
+        self.common.claims.open(identity);
+        let lines = Lines::with_limit(self.common.line_bytes_max, &self.common.budget);
         let mut successor =
             Source { file, identity, offset, footprint: Vec::new(), changed: None, lines };
         successor.step_to(offset);
         if let Some(replaced) = self.current.replace(successor) {
-            sink.note("has been replaced; following the new file");
+            note("has been replaced; following the new file");
             self.retired.push_back((replaced, now));
         } else if self.trouble.is_some() {
-            sink.note("has appeared; following it");
+            note("has appeared; following it");
         }
         self.missing_since = None;
+        self.has_changed = true;
         Ok(())
     }
 
@@ -192,7 +223,9 @@ impl Follower {
         for index in 0..sources.len() {
             // Whoever writes to the successor completes no line here any more.
             let is_left = lens[index + 1..].iter().any(|&len| len > 0);
+            let offset = sources[index].offset;
             let visit = sources[index].read(lens[index], buffer, sink);
+            self.has_changed |= sources[index].offset != offset;
             self.cut_lines += sources[index].lines.take_cut_lines();
             if visit != Visit::AtEnd {
                 return visit;
@@ -211,7 +244,7 @@ impl Follower {
                 break;
             }
             if let Some((mut source, _)) = self.retired.pop_front() {
-                self.claims.close(source.identity);
+                self.common.claims.close(source.identity, source.offset);
                 if !source.end(sink) {
                     return Visit::Stopped;
                 }
@@ -224,12 +257,28 @@ impl Follower {
         }
         // Open, it would keep its place on the disk.
         if let Some(mut source) = self.current.take() {
-            self.claims.close(source.identity);
+            self.common.claims.close(source.identity, source.offset);
             if !source.end(sink) {
                 return Visit::Stopped;
             }
         }
-        Visit::Gone
+        if self.trouble == Some(Trouble::Absent) { Visit::Gone } else { Visit::AtEnd }
+    }
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Absent,
+            _ => Self::Useless(format!("cannot be read: {error}")),
+        }
+    }
+
+    fn words(&self) -> &str {
+        match self {
+            Self::Absent => "is not there (yet)",
+            Self::Useless(words) => words,
+        }
     }
 }
 
@@ -237,7 +286,7 @@ impl Drop for Follower {
     fn drop(&mut self) {
         let retired = self.retired.iter().map(|(source, _)| source);
         for source in retired.chain(&self.current) {
-            self.claims.close(source.identity);
+            self.common.claims.close(source.identity, source.offset);
         }
     }
 }
@@ -316,24 +365,36 @@ impl Source {
 }
 
 /// Where the last `lines` complete lines begin. A line without an end comes on top of them.
-fn last_lines(file: &File, len: u64, lines: u64) -> io::Result<u64> {
+///
+/// What is searched is bounded by how long lines can be, and by no less than `SEARCH_BYTES_MIN`: among lines that
+/// will be cut, it may begin later.
+fn last_lines(file: &File, len: u64, lines: u64, common: &Common) -> io::Result<u64> {
     const BLOCK_BYTES: u64 = 64 << 10;
+    let line_bytes_max = common.line_bytes_max as u64 + 1;
+    let search_bytes = lines.saturating_add(1).saturating_mul(line_bytes_max);
+    let floor = len.saturating_sub(search_bytes.max(SEARCH_BYTES_MIN));
     let mut block = vec![0; BLOCK_BYTES as usize];
     let mut ends_seen = 0;
+    let mut first_seen = len;
     let mut end = len;
-    while end > 0 {
-        let start = end.saturating_sub(BLOCK_BYTES);
+    while end > floor {
+        if common.stop.load(Ordering::Relaxed) {
+            return Ok(len);
+        }
+        let start = end.saturating_sub(BLOCK_BYTES).max(floor);
         let block = &mut block[..(end - start) as usize];
         file.read_exact_at(block, start)?;
         for (index, _) in block.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'\n') {
+            let line_start = start + index as u64 + 1;
             if ends_seen == lines {
-                return Ok(start + index as u64 + 1);
+                return Ok(line_start);
             }
             ends_seen += 1;
+            first_seen = line_start;
         }
         end = start;
     }
-    Ok(0)
+    Ok(if floor > 0 && first_seen < len { first_seen } else { floor })
 }
 
 #[cfg(test)]

@@ -1,5 +1,11 @@
 //! Cuts bytes into lines of bounded length. Knows no files.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// What lines without their end may have together, bytes: each of thousands of files may have one.
+pub(crate) const UNENDED_BYTES_MAX: usize = 64 << 20;
+
 /// The line that is not complete yet, and what became of those that were.
 pub(crate) struct Lines {
     partial: Vec<u8>,
@@ -7,12 +13,34 @@ pub(crate) struct Lines {
     /// The line under way has grown too long: its rest is passed over.
     is_cut: bool,
     cut_lines: u64,
+    budget: Arc<Budget>,
+}
+
+/// Bytes that all lines under way may still take.
+pub(crate) struct Budget(AtomicUsize);
+
+impl Budget {
+    pub(crate) fn with_limit(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(bytes_max)))
+    }
+
+    /// As many of `bytes` as there are.
+    fn take(&self, bytes: usize) -> usize {
+        let less = |left: usize| Some(left - left.min(bytes));
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        left.map_or(0, |left| left.min(bytes))
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Lines {
-    /// Lines longer than `bytes_max` are cut there.
-    pub(crate) fn with_limit(bytes_max: usize) -> Self {
-        Self { partial: Vec::new(), bytes_max, is_cut: false, cut_lines: 0 }
+    /// Lines longer than `bytes_max` are cut there; those that come in pieces also where the budget ends.
+    pub(crate) fn with_limit(bytes_max: usize, budget: &Arc<Budget>) -> Self {
+        let (partial, budget) = (Vec::new(), Arc::clone(budget));
+        Self { partial, bytes_max, is_cut: false, cut_lines: 0, budget }
     }
 
     /// Calls `take` with each line that is complete, without its line end, until that returns false;
@@ -47,6 +75,7 @@ impl Lines {
     /// Forgets a line under way; false where there was none.
     pub(crate) fn forget(&mut self) -> bool {
         let was_there = !self.is_empty();
+        self.budget.give_back(self.partial.len());
         // A long line must not hold its memory for ever.
         self.partial = Vec::new();
         self.is_cut = false;
@@ -64,15 +93,27 @@ impl Lines {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
-        let room = self.bytes_max - self.partial.len();
-        self.is_cut |= bytes.len() > room;
-        self.partial.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        // Once something was passed over, what follows it is no part of the line.
+        let room = if self.is_cut { 0 } else { self.bytes_max - self.partial.len() };
+        let kept = self.budget.take(bytes.len().min(room));
+        self.is_cut |= kept < bytes.len();
+        self.partial.extend_from_slice(&bytes[..kept]);
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.budget.give_back(self.partial.len());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn with_limit(bytes_max: usize) -> Lines {
+        Lines::with_limit(bytes_max, &Budget::with_limit(100))
+    }
 
     fn collect(lines: &mut Lines, bytes: &[u8]) -> Vec<String> {
         let mut seen = Vec::new();
@@ -86,10 +127,10 @@ mod tests {
     #[test]
     fn lines_are_the_same_however_the_bytes_are_cut() {
         let text = b"one\n\ntwo three\r\n\xe6\x9d\xb1\nrest";
-        let whole = collect(&mut Lines::with_limit(100), text);
+        let whole = collect(&mut with_limit(100), text);
         assert_eq!(whole, ["one", "", "two three\r", "東"]);
         for size in 1..text.len() {
-            let mut lines = Lines::with_limit(100);
+            let mut lines = with_limit(100);
             let seen: Vec<_> =
                 text.chunks(size).flat_map(|piece| collect(&mut lines, piece)).collect();
             assert_eq!(seen, whole, "pieces of {size}");
@@ -102,7 +143,7 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_and_counted_and_the_next_is_whole() {
         for size in 1..12 {
-            let mut lines = Lines::with_limit(4);
+            let mut lines = with_limit(4);
             let text = b"1234\n12345678\nnext\n123456";
             let seen: Vec<_> =
                 text.chunks(size).flat_map(|piece| collect(&mut lines, piece)).collect();
@@ -113,9 +154,29 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_wait_for_their_end_have_one_budget_together() {
+        let budget = Budget::with_limit(10);
+        let [mut first, mut second] = [(); 2].map(|()| Lines::with_limit(8, &budget));
+        assert!(collect(&mut first, b"1234567").is_empty());
+        assert!(collect(&mut second, b"abcdefg").is_empty());
+        assert!(collect(&mut second, b"h").is_empty());
+        // What is whole needs none of it.
+        let mut third = Lines::with_limit(8, &budget);
+        assert_eq!(collect(&mut third, b"12345678\n"), ["12345678"]);
+        assert_eq!(collect(&mut first, b"\n"), ["1234567"]);
+        // There is room again, but not within this line.
+        assert_eq!(collect(&mut second, b"i\n12345678"), ["abc"]);
+        assert_eq!((first.take_cut_lines(), second.take_cut_lines()), (0, 1));
+        assert_eq!(collect(&mut second, b"\n"), ["12345678"]);
+        collect(&mut first, b"12345");
+        drop(first);
+        assert_eq!(budget.take(11), 10);
+    }
+
+    #[test]
     fn a_taker_who_has_enough_gets_no_more() {
         let mut seen = 0;
-        let is_done = !Lines::with_limit(9).push(b"a\nb\nc\n", &mut |_| {
+        let is_done = !with_limit(9).push(b"a\nb\nc\n", &mut |_| {
             seen += 1;
             seen < 2
         });
@@ -125,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_nothing_completes_is_finished_or_forgotten() {
-        let mut lines = Lines::with_limit(9);
+        let mut lines = with_limit(9);
         collect(&mut lines, b"half");
         let mut seen = Vec::new();
         lines.finish(&mut |line| {

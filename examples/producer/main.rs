@@ -16,21 +16,25 @@ mod claims;
 mod fan_in;
 mod files;
 mod follower;
+mod glob;
 mod lines;
 mod outlet;
 mod pace;
 mod patterns;
+mod prefixes;
 mod publisher;
 mod readings;
+mod rhythm;
+mod room;
 mod stdin;
 mod tally;
+mod threads;
 
 use std::error::Error;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
-use std::thread::{self, Scope};
+use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
@@ -39,11 +43,15 @@ use zmq2ws_examples::process;
 use crate::args::Args;
 use crate::claims::Claims;
 use crate::fan_in::{FanIn, Next};
-use crate::files::Shared;
+use crate::files::{Finder, Inbox, Shared};
+use crate::follower::Common;
+use crate::lines::{Budget, UNENDED_BYTES_MAX};
 use crate::outlet::Outlet;
 use crate::pace::Pace;
 use crate::patterns::Patterns;
 use crate::publisher::Options;
+use crate::room::Room;
+use crate::threads::Threads;
 
 fn main() -> ExitCode {
     let Err(error) = run(&Args::parse()) else { return ExitCode::SUCCESS };
@@ -52,7 +60,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    process::raise_descriptor_limit();
+    let descriptors = process::raise_descriptor_limit();
     let stop = process::stop_flag()?;
     let context = zmq::Context::new();
     let options = Options {
@@ -63,49 +71,54 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     };
     let end = (Arc::clone(&stop), args.linger());
     let mut outlet = Outlet::open(&context, &args.bind, &args.connect, &options, end)?;
-    let claims = Arc::default();
-    let mut patterns = patterns(args, &claims)?;
-    outlet.wait_for_subscriptions(args.subscriptions, args.wait())?;
-
+    let room = Room::new(args.files_max(), descriptors, args.threads());
+    let claims = Arc::new(Claims::with_limit(room.open_max));
+    let topics = (args.host(), args.topic_from);
+    let patterns = Patterns::new(&args.files, Arc::clone(&claims), topics, args.threads(), room)?;
+    let common = Common {
+        claims,
+        line_bytes_max: args.line_bytes_max(),
+        budget: Budget::with_limit(UNENDED_BYTES_MAX.max(args.line_bytes_max())),
+        stop: Arc::clone(&stop),
+    };
     let shared = Shared {
         pace: Pace::new(args.rate(), args.count, Arc::clone(&stop)),
         stop,
-        claims,
-        start: args.lines,
-        line_bytes_max: args.line_bytes_max(),
+        common: Arc::new(common),
         look_interval: args.interval(),
         cut_lines: AtomicU64::new(0),
     };
+    let (mut finder, inboxes) = Finder::new(patterns, args.threads(), &shared);
+    // Before waiting: what is written meanwhile is to be sent.
+    finder.look(args.lines);
+    outlet.wait_for_subscriptions(args.subscriptions, args.wait())?;
+
     let fan_in = FanIn::new(&context)?;
     let result = thread::scope(|scope| {
-        let started = start_threads(scope, args, &mut patterns, &fan_in, &shared);
+        let mut threads = Threads::new(scope, &shared.stop);
+        let started = start_threads(&mut threads, args, (finder, inboxes), &fan_in, &shared);
         let result = started.and_then(|()| Ok(forward(&fan_in, &mut outlet)?));
         // Threads that still search and read end, too.
         shared.stop.store(true, Ordering::Relaxed);
-        result
+        result.and(threads.join().map_err(Into::into))
     });
     drop(fan_in);
     finish(outlet, context, shared.cut_lines.into_inner());
     result
 }
 
-fn patterns(args: &Args, claims: &Arc<Claims>) -> Result<Patterns, String> {
-    let topics = (args.host(), args.topic_from);
-    Patterns::new(&args.files, Arc::clone(claims), topics, args.threads(), args.max_files)
-}
-
 /// Starts what feeds the fan-in.
 fn start_threads<'scope>(
-    scope: &'scope Scope<'scope, '_>,
+    threads: &mut Threads<'scope, '_>,
     args: &'scope Args,
-    patterns: &'scope mut Patterns,
+    (mut finder, inboxes): (Finder<'scope>, Vec<Inbox>),
     fan_in: &FanIn,
     shared: &'scope Shared,
 ) -> Result<(), Box<dyn Error>> {
     if args.stdin {
         let feeder = fan_in.feeder(&shared.stop)?;
-        scope.spawn(move || {
-            let cut = stdin::publish(&feeder, &shared.pace, &shared.stop, shared.line_bytes_max);
+        threads.spawn(move || {
+            let cut = stdin::publish(&feeder, &shared.pace, &shared.stop, args.line_bytes_max());
             shared.cut_lines.fetch_add(cut, Ordering::Relaxed);
         });
     } else if args.files.is_empty() {
@@ -116,19 +129,16 @@ fn start_threads<'scope>(
             // Each station has one thread, and so an order.
             let own = topics.iter().skip(thread).step_by(args.threads()).cloned();
             let (own, feeder) = (own.collect::<Vec<_>>(), fan_in.feeder(&shared.stop)?);
-            scope.spawn(move || readings::publish(&own, args.size, &feeder, &shared.pace));
+            threads.spawn(move || {
+                readings::publish(&own, args.body_bytes_min(), &feeder, &shared.pace);
+            });
         }
     } else {
-        let (is_gone, gone) = mpsc::channel();
-        let mut threads = Vec::new();
-        for _ in 0..args.threads() {
-            let (sender, assignments) = mpsc::channel();
-            let (feeder, is_gone) = (fan_in.feeder(&shared.stop)?, is_gone.clone());
-            scope.spawn(move || files::follow_files(&assignments, &is_gone, &feeder, shared));
-            threads.push(sender);
+        for inbox in inboxes {
+            let feeder = fan_in.feeder(&shared.stop)?;
+            threads.spawn(move || files::follow_files(&inbox, &feeder, shared));
         }
-        drop(is_gone);
-        scope.spawn(move || files::find_files(patterns, &threads, &gone, shared));
+        threads.spawn(move || finder.run());
     }
     Ok(())
 }
@@ -151,7 +161,11 @@ fn finish(outlet: Outlet, context: zmq::Context, cut_lines: u64) {
     let (tally, linger) = outlet.close();
     tally.report(end).iter().for_each(|line| say(line));
     if cut_lines > 0 {
-        say(&format!("cut {cut_lines} lines that were longer than --max-line"));
+        let kept = UNENDED_BYTES_MAX >> 20;
+        say(&format!(
+            "cut {cut_lines} lines that were longer than --max-line, or had no room: all that wait for their end \
+             may have {kept} MiB"
+        ));
     }
     let start = Instant::now();
     drop(context);

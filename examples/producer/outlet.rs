@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use zmq2ws_examples::endpoint::{Endpoint, ZmqEndpoint};
 use zmq2ws_examples::multicast::{NotSent, Radio};
 
-use crate::pace::{Schedule, wait_until};
+use crate::pace::{CATCH_UP_MAX_OF_DATAGRAMS, Schedule, wait_until};
 use crate::publisher::{Options, Publisher, Sent};
 use crate::say;
 use crate::tally::{Loss, Tally};
@@ -59,7 +59,10 @@ impl Outlet {
         Ok(Self {
             publisher,
             radios,
-            radio_schedule: Schedule::new(f64::from(options.multicast_kbits) * 1000.0),
+            radio_schedule: Schedule::new(
+                f64::from(options.multicast_kbits) * 1000.0,
+                CATCH_UP_MAX_OF_DATAGRAMS,
+            ),
             tally: Tally::new(Instant::now()),
             patience: Patience { stop, linger, deadline: None },
             is_refusal_told: false,

@@ -1,22 +1,18 @@
 //! Finds the files that arguments and glob patterns name, and gives each to one of the threads. Reads no
 //! file.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use glob::{MatchOptions, Pattern};
+use zmq2ws_examples::text;
 
-use crate::claims::{Claims, Identity};
-
-/// As a shell matches: `*` neither crosses a `/` nor begins with a dot; `**` is for folders.
-const MATCHING: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: true,
-};
+use crate::claims::{Claims, Identity, Known};
+use crate::follower::Start;
+use crate::glob::Glob;
+use crate::room::Room;
 
 /// Where a topic comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -34,17 +30,19 @@ pub(crate) struct Assignment {
     pub(crate) topic: Vec<u8>,
     /// It was found by a pattern: once it is gone, nobody waits for it.
     pub(crate) is_found: bool,
+    /// Where to go on in a file that was followed under another name, and closed.
+    pub(crate) resume: Option<Start>,
 }
 
 /// All that is followed, and which thread does.
 pub(crate) struct Patterns {
     literal: Vec<PathBuf>,
-    globs: Vec<String>,
+    globs: Vec<Glob>,
     claims: Arc<Claims>,
     host: String,
     topic_from: TopicFrom,
     threads: usize,
-    files_max: usize,
+    room: Room,
     assigned: HashMap<PathBuf, usize>,
     /// How many files each thread has.
     loads: Vec<usize>,
@@ -72,7 +70,7 @@ impl Patterns {
         claims: Arc<Claims>,
         (host, topic_from): (String, TopicFrom),
         threads: usize,
-        files_max: usize,
+        room: Room,
     ) -> Result<Self, String> {
         let mut patterns = Self {
             literal: Vec::new(),
@@ -81,23 +79,20 @@ impl Patterns {
             host,
             topic_from,
             threads,
-            files_max,
+            room,
             assigned: HashMap::new(),
             loads: vec![0; threads],
             topics: HashMap::new(),
             is_full_told: false,
         };
         for argument in arguments {
-            let has_meta = argument.as_os_str().as_bytes().iter().any(|byte| b"*?[".contains(byte));
-            if !has_meta || argument.symlink_metadata().is_ok() {
+            let text = argument.as_os_str();
+            if !Glob::is_pattern(text) || argument.symlink_metadata().is_ok() {
                 patterns.literal.push(argument.clone());
                 continue;
             }
-            let text = argument
-                .to_str()
-                .ok_or_else(|| format!("{}: a pattern must be UTF-8", argument.display()))?;
-            Pattern::new(text).map_err(|error| format!("{text}: {error}"))?;
-            patterns.globs.push(text.to_owned());
+            let explain = |reason| format!("{}: {reason}", shown(argument));
+            patterns.globs.push(Glob::parse(text).map_err(explain)?);
         }
         Ok(patterns)
     }
@@ -107,38 +102,33 @@ impl Patterns {
         !self.globs.is_empty()
     }
 
-    /// What nobody follows yet. A file that is followed, or was, under another name is none of it: it
-    /// was only renamed.
-    pub(crate) fn look(&mut self) -> Found {
+    /// What nobody follows yet. A file that is followed under another name is none of it: it was only
+    /// renamed. Nor is one that was, until it grows.
+    pub(crate) fn look(&mut self, is_over: impl Fn() -> bool) -> Found {
         let mut found = Found::default();
+        // What has a name: none but the first of its names is looked at.
+        let mut present = HashSet::new();
         for path in std::mem::take(&mut self.literal) {
             // Also where it does not exist yet.
             if !self.assigned.contains_key(&path) {
-                if let Ok(data) = fs::metadata(&path) {
-                    self.claims.is_new(Identity::of(&data));
-                }
-                self.assign(path, false, &mut found);
+                present.extend(fs::metadata(&path).ok().map(|data| Identity::of(&data)));
+                self.assign(path, false, None, &mut found);
             }
         }
-        let mut present = HashSet::new();
-        for glob in &self.globs.clone() {
-            // What cannot be read (a folder without the right to) is as if it were not there.
-            let paths = glob::glob_with(glob, MATCHING).into_iter().flatten().flatten();
-            for path in paths {
-                if self.assigned.contains_key(&path) {
-                    continue;
-                }
-                let Ok(data) = fs::metadata(&path) else { continue };
-                let identity = Identity::of(&data);
-                let is_known = present.contains(&identity) || !self.claims.is_new(identity);
-                if !data.is_file() {
-                    continue;
-                }
-                present.insert(identity);
-                if !is_known && !self.assign(path, true, &mut found) {
-                    present.remove(&identity);
-                }
+        for path in self.unassigned(is_over) {
+            let Ok(data) = fs::metadata(&path) else { continue };
+            let identity = Identity::of(&data);
+            if !data.is_file() || !present.insert(identity) {
+                continue;
             }
+            let resume = match self.claims.known(identity) {
+                Some(Known::Open) => continue,
+                Some(Known::ReadTo(offset)) if offset == data.len() => continue,
+                // Where it has become shorter, it is read from its beginning.
+                Some(Known::ReadTo(offset)) => Some(Start::At(identity, offset)),
+                None => None,
+            };
+            self.assign(path, true, resume, &mut found);
         }
         self.claims.forget_all_but(&present);
         found
@@ -155,30 +145,39 @@ impl Patterns {
         }
     }
 
-    fn assign(&mut self, path: PathBuf, is_found: bool, found: &mut Found) -> bool {
-        if self.assigned.len() >= self.files_max {
+    /// What the patterns match, in the order of names.
+    fn unassigned(&self, is_over: impl Fn() -> bool) -> BTreeSet<PathBuf> {
+        let mut paths = BTreeSet::new();
+        for glob in &self.globs {
+            glob.each(&is_over, &mut |path| {
+                if !self.assigned.contains_key(&path) {
+                    paths.insert(path);
+                }
+            });
+        }
+        paths
+    }
+
+    fn assign(&mut self, path: PathBuf, is_found: bool, resume: Option<Start>, found: &mut Found) {
+        if self.assigned.len() >= self.room.files_max {
             if !std::mem::replace(&mut self.is_full_told, true) {
-                let max = self.files_max;
-                found
-                    .notes
-                    .push(format!("more than {max} files: raise --max-files for the others"));
+                found.notes.push(self.room.note());
             }
-            return false;
+            return;
         }
         let topic = self.topic(&path);
         match self.topics.get(&topic) {
             None => drop(self.topics.insert(topic.clone(), path.clone())),
             Some(first) => found.notes.push(format!(
                 "{} and {} have the same topic; --topic-from path tells them apart",
-                first.display(),
-                path.display()
+                shown(first),
+                shown(&path)
             )),
         }
         let thread = (0..self.threads).min_by_key(|&thread| self.loads[thread]).unwrap_or(0);
         self.loads[thread] += 1;
         self.assigned.insert(path.clone(), thread);
-        found.assignments.push((thread, Assignment { path, topic, is_found }));
-        true
+        found.assignments.push((thread, Assignment { path, topic, is_found, resume }));
     }
 
     fn topic(&self, path: &Path) -> Vec<u8> {
@@ -190,6 +189,10 @@ impl Patterns {
         let name = name.strip_prefix(b"/").unwrap_or(name);
         [self.host.as_bytes(), name].join(&b'/')
     }
+}
+
+fn shown(path: &Path) -> String {
+    text::shown(path.as_os_str().as_bytes())
 }
 
 #[cfg(test)]

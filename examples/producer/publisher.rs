@@ -1,12 +1,13 @@
 //! The one ZeroMQ socket that publishes. Knows who subscribes, and what to do while nobody does or a
 //! queue is full.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use zmq2ws_examples::endpoint::ZmqEndpoint;
 use zmq2ws_examples::process::ATTENTION_MS;
 use zmq2ws_examples::{ffi, sockets};
+
+use crate::prefixes::Prefixes;
 
 /// After so many messages, who subscribes is looked at: more often costs more than sending.
 const MESSAGES_PER_LOOK: u32 = 64;
@@ -14,7 +15,7 @@ const MESSAGES_PER_LOOK: u32 = 64;
 /// What happens to messages that some subscriber has no room for, or that nobody subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Delivery {
-    /// They wait, and files are not read on
+    /// They wait, and files are not read on; only what others than those who are there want is lost
     Wait,
     /// They are lost, as with any PUB socket
     Drop,
@@ -28,7 +29,7 @@ pub(crate) enum Sent {
     /// Not in that of somebody who has no room, and who gets nothing from now on until there is some
     /// again: libzmq does not tell how much that is.
     Some,
-    /// Nowhere: nobody subscribes to anything.
+    /// Nowhere: nobody subscribes to its topic.
     Unheard,
     /// Nowhere: the caller gave up waiting.
     GivenUp,
@@ -39,7 +40,7 @@ pub(crate) struct Publisher {
     delivery: Delivery,
     /// Multicast has listeners who do not tell.
     is_blind: bool,
-    prefixes: HashSet<Vec<u8>>,
+    prefixes: Prefixes,
     /// How many subscriptions came in all, also such as were there already.
     subscriptions: u64,
     messages_since_look: u32,
@@ -85,7 +86,7 @@ impl Publisher {
             socket,
             delivery: options.delivery,
             is_blind,
-            prefixes: HashSet::new(),
+            prefixes: Prefixes::default(),
             subscriptions: 0,
             messages_since_look: 0,
         };
@@ -124,13 +125,14 @@ impl Publisher {
         if self.messages_since_look >= MESSAGES_PER_LOOK {
             self.look_for(0)?;
         }
-        if self.delivery == Delivery::Wait {
-            return self.send_patiently(topic, body, gives_up);
-        }
-        if !self.is_heard() {
+        if !self.is_heard(topic) {
             self.look_for(0)?;
         }
-        if self.is_heard() { self.send_at_once(topic, body, gives_up) } else { Ok(Sent::Unheard) }
+        match self.delivery {
+            Delivery::Wait => self.send_patiently(topic, body, gives_up),
+            Delivery::Drop if self.is_heard(topic) => self.send_at_once(topic, body, gives_up),
+            Delivery::Drop => Ok(Sent::Unheard),
+        }
     }
 
     /// Takes in who subscribes; for when there is nothing to send.
@@ -143,8 +145,8 @@ impl Publisher {
         self.socket.set_linger(i32::try_from(linger.as_millis()).unwrap_or(i32::MAX))
     }
 
-    fn is_heard(&self) -> bool {
-        self.is_blind || !self.prefixes.is_empty()
+    fn is_heard(&self, topic: &[u8]) -> bool {
+        self.is_blind || self.prefixes.match_start_of(topic)
     }
 
     fn send_patiently(
@@ -154,7 +156,11 @@ impl Publisher {
         mut gives_up: impl FnMut() -> bool,
     ) -> zmq::Result<Sent> {
         loop {
-            if !self.is_heard() {
+            if !self.is_heard(topic) {
+                // Whoever subscribes to something else is not kept waiting for that.
+                if !self.prefixes.is_empty() {
+                    return Ok(Sent::Unheard);
+                }
                 if gives_up() {
                     return Ok(Sent::GivenUp);
                 }
@@ -240,9 +246,9 @@ impl Publisher {
         match request.split_first() {
             Some((1, prefix)) => {
                 self.subscriptions += 1;
-                self.prefixes.insert(prefix.to_vec());
+                self.prefixes.add(prefix);
             }
-            Some((0, prefix)) => drop(self.prefixes.remove(prefix)),
+            Some((0, prefix)) => self.prefixes.remove(prefix),
             _ => {}
         }
     }

@@ -8,7 +8,7 @@ use std::thread;
 use zmq2ws_examples::process::ATTENTION;
 
 use crate::fan_in::Feeder;
-use crate::lines::Lines;
+use crate::lines::{Budget, Lines};
 use crate::pace::Pace;
 use crate::say;
 
@@ -20,7 +20,7 @@ pub(crate) fn publish(
     line_bytes_max: usize,
 ) -> u64 {
     let pieces = read();
-    let mut lines = Lines::with_limit(line_bytes_max);
+    let mut lines = Lines::with_limit(line_bytes_max, &Budget::with_limit(line_bytes_max));
     let mut send = |line: &[u8]| {
         let mut fields = line.splitn(2, |&byte| byte == b' ');
         let [topic, body] = [(); 2].map(|()| fields.next().unwrap_or_default());

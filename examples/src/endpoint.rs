@@ -1,7 +1,7 @@
 //! Reads the endpoints that users type. Opens nothing.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What `--connect` and `--bind` understand.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +18,26 @@ pub struct ZmqEndpoint {
     text: String,
 }
 
-/// `udp://[INTERFACE-IP;]IP:PORT`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// `udp://[INTERFACE;]IP:PORT`
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UdpEndpoint {
     /// A multicast group, or one host.
-    pub address: SocketAddrV4,
+    pub address: SocketAddr,
     /// Which interface a group is sent to and joined on; `None` leaves it to the routes.
-    pub interface: Option<Ipv4Addr>,
+    pub interface: Option<Interface>,
 }
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interface {
+    /// By one of its addresses.
+    Address(Ipv4Addr),
+    /// By its name.
+    Name(String),
+}
+
+/// IFNAMSIZ of Linux is 16 bytes with its NUL (netdevice(7)).
+const INTERFACE_BYTES_MAX: usize = 15;
 
 impl Endpoint {
     /// For `--connect`.
@@ -76,14 +88,15 @@ impl ZmqEndpoint {
             Some(("ipc", path)) => !path.is_empty(),
             // Without a group and a port, libzmq ends the process.
             Some(("pgm" | "epgm", address)) => {
-                address.split_once(';').is_some_and(|(_, group)| has_port(group))
+                let parts = address.split_once(';');
+                parts.is_some_and(|(interface, group)| !interface.is_empty() && has_port(group))
             }
             _ => false,
         };
         let endpoint = Self { text: text.to_owned() };
         if !is_valid {
             return Err("an endpoint is tcp://HOST:PORT, ipc://PATH, udp://GROUP:PORT, \
-                udp://INTERFACE-IP;GROUP:PORT or epgm://INTERFACE;GROUP:PORT"
+                udp://INTERFACE;GROUP:PORT or epgm://INTERFACE;GROUP:PORT"
                 .into());
         }
         Ok(endpoint)
@@ -106,25 +119,55 @@ impl ZmqEndpoint {
 }
 
 impl UdpEndpoint {
-    fn parse(address: &str) -> Result<Self, String> {
-        let help = "udp:// takes IPv4 addresses: udp://GROUP:PORT, udp://INTERFACE-IP;GROUP:PORT \
-            or udp://IP:PORT";
-        let (interface, address) = match address.split_once(';') {
-            Some((interface, address)) => {
-                (Some(interface.parse::<Ipv4Addr>().map_err(|_| help)?), address)
-            }
-            None => (None, address),
+    fn parse(text: &str) -> Result<Self, String> {
+        let help = "udp:// takes IP addresses: udp://GROUP:PORT, udp://INTERFACE;GROUP:PORT, \
+            udp://IPV4:PORT, udp://[IPV6]:PORT, or to listen udp://*:PORT";
+        let (interface, address) = match text.split_once(';') {
+            Some((interface, address)) => (Some(Interface::parse(interface)?), address),
+            None => (None, text),
         };
-        let address: SocketAddrV4 = address.parse().map_err(|_| help)?;
-        if address.ip().is_unspecified() || address.ip().is_broadcast() {
-            return Err(help.into());
+        let address: SocketAddr = match address.strip_prefix("*:") {
+            Some(port) => (Ipv4Addr::UNSPECIFIED, port.parse::<u16>().map_err(|_| help)?).into(),
+            None => address.parse().map_err(|_| help)?,
+        };
+        match address.ip() {
+            IpAddr::V4(ip) if ip.is_broadcast() => return Err(help.into()),
+            IpAddr::V6(ip) if ip.is_multicast() => {
+                return Err(
+                    "IPv6 groups are not supported: take an IPv4 one, such as 239.192.1.1".into()
+                );
+            }
+            _ => {}
         }
-        if interface.is_some() && !address.ip().is_multicast() {
+        let endpoint = Self { address, interface };
+        if endpoint.interface.is_some() && endpoint.group().is_none() {
             return Err("an interface is for a multicast group (224.0.0.0 to \
                 239.255.255.255) only"
                 .into());
         }
-        Ok(Self { address, interface })
+        Ok(endpoint)
+    }
+
+    /// The group, where it is one.
+    pub fn group(&self) -> Option<Ipv4Addr> {
+        match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_multicast() => Some(ip),
+            _ => None,
+        }
+    }
+}
+
+impl Interface {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(address) = text.parse() {
+            return Ok(Self::Address(address));
+        }
+        let is_like_an_address = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let is_name = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"/:".contains(&byte));
+        if text.len() > INTERFACE_BYTES_MAX || is_like_an_address || !is_name {
+            return Err("the part before ';' is neither an interface nor its IPv4 address".into());
+        }
+        Ok(Self::Name(text.to_owned()))
     }
 }
 
@@ -139,10 +182,13 @@ impl fmt::Display for Endpoint {
 
 impl fmt::Display for UdpEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.interface {
-            Some(interface) => write!(f, "udp://{interface};{}", self.address),
-            None => write!(f, "udp://{}", self.address),
+        f.write_str("udp://")?;
+        match &self.interface {
+            Some(Interface::Address(address)) => write!(f, "{address};")?,
+            Some(Interface::Name(name)) => write!(f, "{name};")?,
+            None => {}
         }
+        self.address.fmt(f)
     }
 }
 
@@ -162,10 +208,19 @@ mod tests {
             "udp://239.192.1.1:5556",
             "udp://127.0.0.1;239.192.1.1:5556",
             "udp://127.0.0.1:5556",
+            "udp://eth0;239.192.1.1:5556",
+            "udp://[::1]:5556",
+            "udp://0.0.0.0:5556",
             "epgm://eth0;239.192.1.1:5556",
         ] {
             assert_eq!(Endpoint::to_connect(text).unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_star_is_every_address_of_this_host() {
+        let every = Endpoint::to_connect("udp://*:5556").unwrap();
+        assert_eq!(every.to_string(), "udp://0.0.0.0:5556");
     }
 
     #[test]
@@ -179,13 +234,19 @@ mod tests {
             "ipc://",
             "norm://239.1.1.1",
             "udp://239.192.1.1",
-            "udp://0.0.0.0:5556",
             "udp://host:5556",
-            "udp://[::1]:5556",
-            "udp://eth0;239.192.1.1:5556",
+            "udp://*",
+            "udp://255.255.255.255:5556",
+            "udp://[ff02::1]:5556",
+            "udp://;239.192.1.1:5556",
+            "udp://127.0.0;239.192.1.1:5556",
+            "udp://much-too-long-a-name;239.192.1.1:5556",
+            "udp://eth0;[::1]:5556",
             "udp://127.0.0.1;127.0.0.1:5556",
             "epgm://239.192.1.1:5556",
             "epgm://eth0;239.192.1.1",
+            "epgm://;239.192.1.1:5556",
+            "pgm://;239.192.1.1:5556",
         ] {
             assert!(Endpoint::to_connect(text).is_err(), "{text}");
         }

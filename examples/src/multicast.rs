@@ -3,17 +3,22 @@
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 
 use crate::datagram;
-use crate::endpoint::UdpEndpoint;
+use crate::endpoint::{Interface, UdpEndpoint};
 
 /// What the system may keep for a reader that is late; it gives less where it allows less.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+
+/// The system's table of sockets may lack one where others come and go while it is read: with 50 at a time, one
+/// read of about 100 did.
+const TABLE_READS_MAX: u32 = 20;
 
 /// Sends.
 #[derive(Debug)]
@@ -40,20 +45,34 @@ impl Radio {
     ///
     /// One line that names the endpoint and the reason.
     pub fn open(endpoint: &UdpEndpoint, hops: u32) -> Result<Self, String> {
-        let explain = |error: io::Error| format!("cannot send to {endpoint}: {error}");
-        if endpoint.address.port() == 0 {
-            return Err(format!("cannot send to {endpoint}: the port must be from 1 to 65535"));
+        Self::try_open(endpoint, hops)
+            .map_err(|reason| format!("cannot send to {endpoint}: {reason}"))
+    }
+
+    fn try_open(endpoint: &UdpEndpoint, hops: u32) -> Result<Self, String> {
+        let address = endpoint.address;
+        if address.port() == 0 {
+            return Err("the port must be from 1 to 65535".into());
         }
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(explain)?;
-        if endpoint.address.ip().is_multicast() {
+        if address.ip().is_unspecified() {
+            return Err("name the host, or a group: * is for those who listen".into());
+        }
+        let explain = |error: io::Error| explain(&error, endpoint);
+        let any: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any).map_err(explain)?;
+        if let Some(group) = endpoint.group() {
             socket.set_multicast_ttl_v4(hops).map_err(explain)?;
             socket.set_multicast_loop_v4(true).map_err(explain)?;
+            let (interface, index) = interface(&socket, endpoint).map_err(explain)?;
+            if endpoint.interface.is_some() {
+                sockopt::set_ip_multicast_if_with_ifindex(&socket, &group, &interface, index)
+                    .map_err(|errno| explain(errno.into()))?;
+            }
         }
-        if let Some(interface) = &endpoint.interface {
-            sockopt::set_ip_multicast_if(&socket, interface)
-                .map_err(|errno| explain(errno.into()))?;
-        }
-        Ok(Self { socket, address: endpoint.address.into(), datagram: Vec::new() })
+        Ok(Self { socket, address, datagram: Vec::new() })
     }
 
     /// Sends one message; returns the bytes of its datagram.
@@ -83,26 +102,31 @@ impl Dish {
     ///
     /// One line that names the endpoint and the reason.
     pub fn open(endpoint: &UdpEndpoint) -> Result<Self, String> {
-        Self::try_open(endpoint).map_err(|error| format!("cannot listen on {endpoint}: {error}"))
+        Self::try_open(endpoint)
+            .map_err(|error| format!("cannot listen on {endpoint}: {}", explain(&error, endpoint)))
     }
 
     fn try_open(endpoint: &UdpEndpoint) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
+        let family = match endpoint.address {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
         // Beyond what the system allows only with the right to; the other call takes what it can get.
         if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES).is_err() {
             sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
         }
-        let group = *endpoint.address.ip();
-        if group.is_multicast() {
+        let group = endpoint.group();
+        if group.is_some() {
             sockopt::set_socket_reuseaddr(&socket, true)?;
         }
         // To the group and not to every address: what others send to this port is not for us.
         bind(&socket, &endpoint.address)?;
         let socket = UdpSocket::from(socket);
-        if group.is_multicast() {
-            let interface = endpoint.interface.unwrap_or(Ipv4Addr::UNSPECIFIED);
-            socket.join_multicast_v4(&group, &interface)?;
+        if let Some(group) = group {
+            let (interface, index) = interface(&socket, endpoint)?;
+            sockopt::set_ip_add_membership_with_ifindex(&socket, &group, &interface, index)?;
         }
         Ok(Self { socket })
     }
@@ -140,7 +164,9 @@ impl Dish {
     /// How many datagrams the system had no room for; `None` where it does not say.
     pub fn dropped(&self) -> Option<u64> {
         let inode = inode_of(self.socket.as_fd())?;
-        drops_of(&fs::read_to_string("/proc/self/net/udp").ok()?, inode)
+        let is_ipv6 = self.address().ok()?.is_ipv6();
+        let table = if is_ipv6 { "/proc/self/net/udp6" } else { "/proc/self/net/udp" };
+        (0..TABLE_READS_MAX).find_map(|_| drops_of(&fs::read_to_string(table).ok()?, inode))
     }
 }
 
@@ -155,10 +181,35 @@ fn drops_of(table: &str, inode: u64) -> Option<u64> {
     lines.find(is_ours)?.get(12)?.parse().ok()
 }
 
+/// As the system wants it: an address, or else the number of a name; neither leaves the choice to it.
+fn interface(socket: &UdpSocket, endpoint: &UdpEndpoint) -> io::Result<(Ipv4Addr, u32)> {
+    match &endpoint.interface {
+        Some(Interface::Address(address)) => Ok((*address, 0)),
+        Some(Interface::Name(name)) => Ok((Ipv4Addr::UNSPECIFIED, name_to_index(socket, name)?)),
+        None => Ok((Ipv4Addr::UNSPECIFIED, 0)),
+    }
+}
+
+/// The system's words, and what to do where they do not say it.
+fn explain(error: &io::Error, endpoint: &UdpEndpoint) -> String {
+    let is_missing = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    let is_missing = is_missing == Some(rustix::io::Errno::NODEV);
+    match &endpoint.interface {
+        None if is_missing => format!(
+            "{error} (there is no route to the group: name an interface, as in udp://127.0.0.1;239.192.1.1:5556)"
+        ),
+        Some(_) if is_missing || error.kind() == io::ErrorKind::AddrNotAvailable => {
+            format!("{error} (`ip address` shows this machine's interfaces and their addresses)")
+        }
+        _ => error.to_string(),
+    }
+}
+
 /// `udp://ADDRESS`, as it can be typed to reach `endpoint` at `address`.
 pub fn reachable(endpoint: &UdpEndpoint, address: SocketAddr) -> String {
-    let ip = *endpoint.address.ip();
-    UdpEndpoint { address: SocketAddrV4::new(ip, address.port()), ..*endpoint }.to_string()
+    let mut reachable = endpoint.clone();
+    reachable.address.set_port(address.port());
+    reachable.to_string()
 }
 
 #[cfg(test)]
@@ -188,6 +239,27 @@ mod tests {
             assert_eq!(wait(dish, &mut [0; 100]), b"\x05topicbody");
             assert_eq!(dish.dropped(), Some(0));
         }
+    }
+
+    #[test]
+    fn the_gateways_forms_of_addresses_are_sent_to_and_listened_on() {
+        for text in ["udp://lo;239.192.71.9:0", "udp://[::1]:0", "udp://*:0"] {
+            let endpoint = udp(text);
+            let dish = Dish::open(&endpoint).unwrap_or_else(|reason| panic!("{reason}"));
+            let reachable = reachable(&endpoint, dish.address().unwrap());
+            let radio = Radio::open(&udp(&reachable.replace("0.0.0.0", "127.0.0.1")), 1);
+            radio.unwrap_or_else(|reason| panic!("{reason}")).send(b"t", b"b").unwrap();
+            assert_eq!(wait(&dish, &mut [0; 100]), b"\x01tb", "{text}");
+            assert_eq!(dish.dropped(), Some(0));
+        }
+        for text in ["udp://nowhere0;239.192.71.9:5556", "udp://192.0.2.1;239.192.71.9:5556"] {
+            for reason in [Dish::open(&udp(text)).err(), Radio::open(&udp(text), 1).err()] {
+                let reason = reason.unwrap();
+                assert!(reason.contains(text) && reason.contains("ip address"), "{reason}");
+            }
+        }
+        let reason = Radio::open(&udp("udp://*:5556"), 1).err().unwrap();
+        assert!(reason.contains("name the host"), "{reason}");
     }
 
     #[test]

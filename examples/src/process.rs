@@ -31,10 +31,13 @@ pub fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// As many descriptors as the process may have; what cannot be had is missed later, and said then.
-pub fn raise_descriptor_limit() {
+/// As many descriptors as the process may have; returns how many that is.
+pub fn raise_descriptor_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let result = setrlimit(Resource::Nofile, raised);
+    let descriptors = if result.is_ok() { limit.maximum } else { limit.current };
+    descriptors.unwrap_or(u64::MAX)
 }
 
 /// `consumer | head` is no failure.

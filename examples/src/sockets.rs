@@ -19,6 +19,10 @@ const REPAIR_KBITS: i32 = 100_000;
 const INSTALL_WITH_SYSTEM_LIBZMQ: &str =
     "cargo install --path examples --config .cargo/system-libzmq.toml";
 
+/// libzmq says "Invalid argument" to everything that OpenPGM does not like.
+const MULTICAST_ADVICE: &str = " (an interface is one of this machine's, by its name or IPv4 address, as `ip address` shows \
+    them; a group is from 224.0.0.0 to 239.255.255.255)";
+
 /// For a socket that receives, before it is attached.
 ///
 /// # Errors
@@ -54,9 +58,10 @@ pub fn attach(
     }
     for endpoint in connect {
         check_multicast(endpoint)?;
+        let advice = if endpoint.is_multicast() { MULTICAST_ADVICE } else { "" };
         let endpoint = endpoint.as_str();
         ffi::connect(socket, endpoint)
-            .map_err(|reason| format!("cannot connect to {endpoint}: {reason}"))?;
+            .map_err(|reason| format!("cannot connect to {endpoint}: {reason}{advice}"))?;
         said.push(format!("connecting to {endpoint}"));
     }
     Ok(said)

@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::AtomicU32;
 
 use super::*;
 
@@ -38,7 +38,7 @@ impl Folder {
         let name = format!("zmq2ws-follower-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
-        let follower = Follower::new(path.join("log"), start, 100, Arc::default());
+        let follower = Follower::new(path.join("log"), start, common(100));
         let folder = Self { path, follower, now: Instant::now(), seen: Seen::default() };
         if let Some(content) = content {
             folder.append("log", content);
@@ -77,6 +77,12 @@ impl Folder {
     }
 }
 
+fn common(open_max: usize) -> Arc<Common> {
+    let claims = Arc::new(Claims::with_limit(open_max));
+    let budget = Budget::with_limit(1000);
+    Arc::new(Common { claims, line_bytes_max: 100, budget, stop: Arc::default() })
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
@@ -89,8 +95,13 @@ const NOTHING: [&str; 0] = [];
 fn a_partial_last_line_waits_for_its_end() {
     let mut folder = Folder::new(Start::All, Some("one\ntw"));
     assert_eq!(folder.visit(), ["one"]);
+    assert!(folder.follower.take_change());
     assert_eq!(folder.visit(), NOTHING);
-    folder.append("log", "o\nthree\n");
+    assert!(!folder.follower.take_change());
+    folder.append("log", "o");
+    assert_eq!(folder.visit(), NOTHING);
+    assert!(folder.follower.take_change(), "it grows, if by no line");
+    folder.append("log", "\nthree\n");
     assert_eq!(folder.visit(), ["two", "three"]);
     assert_eq!(folder.notes(), "");
 }
@@ -114,6 +125,35 @@ fn a_file_begins_as_many_lines_before_its_end_as_are_wanted() {
         let next = if content.ends_with("part") { "partial" } else { "ial" };
         assert_eq!(folder.visit(), [next]);
     }
+}
+
+#[test]
+fn a_line_without_an_end_is_not_searched_to_its_beginning() {
+    const GIANT_BYTES: u64 = 1 << 30;
+    for (end, expected) in [
+        ("", GIANT_BYTES - SEARCH_BYTES_MIN),
+        ("\n", GIANT_BYTES + 1 - SEARCH_BYTES_MIN),
+        ("\nlast\n", GIANT_BYTES + 1),
+        ("\n0\n1\n2\n", GIANT_BYTES + 3),
+    ] {
+        let mut folder = Folder::new(Start::Last(2), Some(""));
+        // It takes no place on the disk.
+        let file = OpenOptions::new().write(true).open(folder.path.join("log")).unwrap();
+        file.set_len(GIANT_BYTES).unwrap();
+        folder.append("log", end);
+        folder.follower.look(folder.now, &mut |_| {});
+        assert_eq!(folder.follower.current.as_ref().unwrap().offset, expected);
+    }
+}
+
+#[test]
+fn a_stop_does_not_wait_for_the_last_lines_of_a_large_file() {
+    let mut folder = Folder::new(Start::Last(1 << 40), Some(""));
+    let file = OpenOptions::new().write(true).open(folder.path.join("log")).unwrap();
+    file.set_len(1 << 26).unwrap();
+    folder.follower.common.stop.store(true, Ordering::Relaxed);
+    folder.follower.look(folder.now, &mut |_| {});
+    assert_eq!(folder.follower.current.as_ref().unwrap().offset, 1 << 26, "nothing was searched");
 }
 
 #[test]
@@ -150,6 +190,26 @@ fn rotation_by_renaming_loses_nothing_and_keeps_the_order() {
     folder.append("log", "6\n");
     assert_eq!(folder.visit(), ["6"]);
     assert!(folder.notes().contains("has been replaced"));
+}
+
+#[test]
+fn a_rotation_that_there_is_no_room_for_waits_until_an_older_file_is_closed() {
+    let mut folder = Folder::new(Start::All, Some("1\n"));
+    folder.follower.common = common(2);
+    assert_eq!(folder.visit(), ["1"]);
+    for number in 2..=3 {
+        folder.rename("log", &format!("log.{number}"));
+        folder.append("log", &format!("{number}\n"));
+    }
+    assert_eq!(folder.visit(), ["3"], "the one between was not seen");
+    folder.rename("log", "log.4");
+    folder.append("log.4", "late\n");
+    folder.append("log", "4\n");
+    assert_eq!(folder.visit(), ["late"]);
+    folder.now += GRACE;
+    folder.visit();
+    assert_eq!(folder.visit(), ["4"]);
+    assert_eq!(folder.follower.retired.len(), 1);
 }
 
 #[test]
@@ -243,6 +303,23 @@ fn what_is_no_file_is_left_alone_and_told_once() {
     assert!(status.unwrap().success());
     folder.visit();
     assert_eq!(folder.notes(), "", "still no regular file, and nobody waits for a pipe's writer");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_once_and_waited_for_as_long_as_it_is_there() {
+    let mut folder = Folder::new(Start::All, Some("1\n"));
+    assert_eq!(folder.visit(), ["1"]);
+    folder.remove("log");
+    fs::create_dir(folder.path.join("log")).unwrap();
+    for _ in 0..3 {
+        // Gone, it would be found again by its pattern, and told again.
+        assert_eq!(folder.visit_as(Visit::AtEnd), NOTHING);
+        folder.now += GRACE;
+    }
+    assert!(folder.follower.current.is_none(), "it would keep its place on the disk");
+    assert_eq!(folder.notes(), "is no regular file");
+    fs::remove_dir(folder.path.join("log")).unwrap();
+    assert_eq!(folder.visit_as(Visit::Gone), NOTHING);
 }
 
 #[test]

@@ -44,7 +44,9 @@ fn lines_of_standard_input_are_messages_and_cannot_command_a_terminal() {
     stdin.write_all(b"t one two  three\nother not wanted\nt\n").unwrap();
     stdin.write_all(b"t \x1b[2J\xe2\x80\xae\nt \xff").unwrap();
     drop(stdin);
-    assert_said(&producer.end(), "producer: sent 5 messages, ");
+    let end = producer.end();
+    assert_said(&end, "producer: sent 4 messages, ");
+    assert_said(&end, "producer: dropped 1 messages: 1 that nobody subscribed to");
     let consumer = consumer.end();
     assert_said(&consumer, "consumer: received 4 messages, ");
     let expected = ["t\tone two  three", "t\t", "t\t\\u{1b}[2J\\u{202e}", "t\t0xff"];
@@ -153,6 +155,27 @@ fn what_nobody_subscribes_to_is_counted() {
 }
 
 #[test]
+fn a_topic_that_nobody_subscribes_to_is_not_counted_as_sent() {
+    let folder = Folder::new();
+    folder.append("log", &"x\n".repeat(1000));
+    let (consumer, endpoint) = bound_consumer(&["--topic=web2/", "--count=1"]);
+    let produce = |host: &str, args: &[&str]| {
+        let all = ["--host", host, "--connect", &endpoint];
+        producer(&[&all[..], args].concat()).end()
+    };
+    let files = ["--lines=all", "--count=1000", "--files", &folder.path("log")];
+    let demo = ["--demo", "--rate=0", "--count=1000", "--wait=60"];
+    for args in [&files[..], &demo[..]] {
+        let end = produce("web1", args);
+        assert_said(&end, "producer: dropped 1000 messages: 1000 that nobody subscribed to");
+        assert_said(&end, "producer: sent 0 messages, ");
+    }
+    let last = ["--demo", "--count=1", "--wait=60"];
+    assert_said(&produce("web2", &last), "producer: dropped 0 messages");
+    assert_said(&consumer.end(), "consumer: received 1 messages, ");
+}
+
+#[test]
 fn everyone_who_is_waited_for_gets_everything() {
     let args = ["--demo", "--bind=tcp://127.0.0.1:*", "--rate=0", "--count=50", "--wait=60"];
     let producer = producer(&[&args[..], &["--subscriptions=3"]].concat());
@@ -197,7 +220,9 @@ fn a_proxy_forwards_everything_between_many_and_many() {
         assert_said(&consumer.end(), &format!("consumer: received {count} messages, "));
     }
     proxy.signal(Signal::TERM);
-    assert_said(&proxy.end(), "proxy: forwarded 2000 messages, ");
+    let end = proxy.end();
+    assert_said(&end, "proxy: forwarded 2000 messages, ");
+    assert_said(&end, "proxy: what a consumer had no room for (--to-hwm) ");
 }
 
 #[test]

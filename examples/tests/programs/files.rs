@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::folder::Folder;
 use crate::process::Process;
-use crate::{assert_said, bound_consumer, producer};
+use crate::{assert_said, bound_consumer, consumer, producer};
 
 #[track_caller]
 fn assert_next(consumer: &Process, expected: &[&str]) {
@@ -68,6 +68,42 @@ fn whatever_happens_to_a_file_every_line_comes_once_and_in_order() {
     let end = consumer.end();
     assert_said(&end, "consumer: received 10 messages, ");
     assert!(end.stdout.is_empty(), "{end:#?}");
+}
+
+#[test]
+fn lines_written_while_nobody_subscribes_are_sent_when_somebody_does() {
+    let folder = Folder::new();
+    for name in ["a.log", "b.log"] {
+        folder.append(name, "old\n");
+    }
+    let [first, second, later] = ["a.log", "b.log", "later"].map(|name| folder.path(name));
+    let pattern = folder.path("*.txt");
+    let producer = producer(&[
+        "--host=h",
+        "--lines=0",
+        "--bind=tcp://127.0.0.1:*",
+        "--files",
+        &first,
+        &second,
+        &later,
+        &pattern,
+    ]);
+    let endpoint = producer.said("producer: bound to");
+    producer.said(&format!("producer: {later}: is not there (yet)"));
+    let text: String = (0..1000).map(|number| format!("{number}\n")).collect();
+    for name in ["a.log", "b.log", "later", "new.txt"] {
+        folder.append(name, &text);
+    }
+    let consumer = consumer(&["--count=4000", "--connect", &endpoint]);
+    let end = consumer.end();
+    assert_said(&end, "consumer: received 4000 messages, ");
+    for name in ["a.log", "b.log", "later", "new.txt"] {
+        let start = format!("h/{name}\t");
+        let numbers = end.stdout.iter().filter_map(|line| line.strip_prefix(&start));
+        assert!(numbers.eq(text.lines()), "{name}");
+    }
+    producer.signal(Signal::INT);
+    assert_said(&producer.end(), "producer: dropped 0 messages");
 }
 
 #[test]
@@ -176,4 +212,37 @@ fn files_of_one_name_have_one_topic_and_paths_tell_them_apart() {
         topics.sort_unstable();
         assert_eq!(topics, expected);
     }
+}
+
+#[test]
+fn files_leave_descriptors_for_subscribers() {
+    let folder = Folder::new();
+    for file in 0..200 {
+        folder.append(&format!("{file:03}.log"), "x\n");
+    }
+    let pattern = folder.path("*.log");
+    let producer = Process::start(
+        "sh",
+        &[
+            "-c",
+            "ulimit -n 64; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_producer"),
+            "--bind=tcp://127.0.0.1:*",
+            "--subscriptions=10",
+            "--lines=all",
+            "--host=h",
+            "--files",
+            &pattern,
+        ],
+    );
+    let endpoint = producer.said("producer: bound to");
+    let note = producer.said("producer: more than 15 files: ");
+    assert!(note.contains("limit of open files (`ulimit -Hn` is 64)"), "{note}");
+    let all = ["--count=15", "--connect", &endpoint];
+    let consumers: Vec<_> = (0..10).map(|_| consumer(&all)).collect();
+    for consumer in consumers {
+        assert_eq!(consumer.end().stdout.len(), 15);
+    }
+    producer.signal(Signal::INT);
+    assert_said(&producer.end(), "producer: sent 15 messages, ");
 }

@@ -37,7 +37,10 @@ fn what_cannot_be_done_is_said_in_one_line() {
         (producer(&["--files", "/nowhere/***"]).end(), "/nowhere/***: "),
         (consumer(&["--bind=ipc:///dev/null"]).end(), "cannot bind ipc:///dev/null: "),
         (consumer(&["--bind=ipc:///nowhere/x"]).end(), "cannot bind ipc:///nowhere/x: "),
-        (proxy(&["--to-bind=tcp://192.0.2.1:1"]).end(), "cannot bind tcp://192.0.2.1:1: "),
+        (
+            proxy(&["--from-bind=tcp://127.0.0.1:*", "--to-bind=tcp://192.0.2.1:1"]).end(),
+            "cannot bind tcp://192.0.2.1:1: ",
+        ),
     ] {
         assert_eq!(end.code, Some(1), "{end:#?}");
         assert!(end.stderr.last().unwrap().contains(reason), "{reason}: {end:#?}");
@@ -73,6 +76,22 @@ fn multicast_that_this_build_has_not_is_refused_with_the_command_to_build_it() {
         );
         let command = "cargo install --path examples --config .cargo/system-libzmq.toml";
         assert!(line.ends_with(command), "{line}");
+    }
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_told_with_what_to_do() {
+    let mut endpoints = vec!["udp://nowhere0;239.192.1.1:5556"];
+    if zmq::has("pgm") == Some(true) {
+        endpoints.push("epgm://nowhere0;239.192.1.1:5556");
+    }
+    for endpoint in endpoints {
+        let to = format!("--connect={endpoint}");
+        for end in [producer(&["--demo", &to]).end(), consumer(&[&to]).end()] {
+            assert_eq!(end.code, Some(1), "{end:#?}");
+            let line = end.stderr.last().unwrap();
+            assert!(line.contains(endpoint) && line.contains("`ip address`"), "{line}");
+        }
     }
 }
 
