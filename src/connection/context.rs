@@ -99,6 +99,8 @@ pub(crate) struct Context {
     /// What is served beside the page, whatever that is.
     pub(crate) client: BuiltIn,
     pub(crate) phase: Phase,
+    /// Whether some source has ended for good.
+    pub(crate) has_lost_source: bool,
     /// The time of day, to the second.
     pub(crate) date: Date,
     /// What the host program has a say in.
@@ -209,8 +211,11 @@ impl Context {
             Route::Page(path) => self.serve_page(&path, request, exchange, answer),
             Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
             Route::Ready => match self.phase {
-                Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
                 Phase::Draining => self.unavailable("draining").write(out, exchange),
+                Phase::Serving if self.has_lost_source => {
+                    self.unavailable("an endpoint's ZeroMQ context has ended").write(out, exchange)
+                }
+                Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
             },
             Route::Metrics => {
                 let text = self.metrics_text();

@@ -110,6 +110,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         site: Site::BuiltIn(BuiltIn::page()),
         client: BuiltIn::client(),
         phase: Phase::Serving,
+        has_lost_source: false,
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),
         hooks: Hooks::default(),
         refusals: 0,

@@ -127,6 +127,7 @@ impl EventLoop {
         if drained == Drained::Dead {
             registry.remove_source(&sources[index]);
             sources[index].end();
+            connections.context.has_lost_source = true;
         }
     }
 

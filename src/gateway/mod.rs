@@ -404,6 +404,7 @@ fn context(
         origin: config.origin,
         format: config.format,
         phase: Phase::Serving,
+        has_lost_source: false,
         date: Date::from_system_time(SystemTime::now()),
         hooks: Hooks::new(authorize, on_event),
         refusals: 0,

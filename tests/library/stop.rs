@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zmq2ws::{Gateway, Handle};
 
 use crate::support::PATIENCE;
-use crate::support::http::connect_narrow;
+use crate::support::http::{connect_narrow, get};
 use crate::support::websocket::Raw;
 use crate::{address, builder, wait_for_clients};
 
@@ -149,6 +149,14 @@ fn a_context_that_its_host_terminates_is_let_go_of_and_the_gateway_stays() {
     while !client.is_finished() {
         gateway.turn(Some(Duration::from_millis(1))).unwrap();
     }
+    let ready_status = |gateway: &mut Gateway| {
+        let asked = thread::spawn(move || get(address, "/readyz").status);
+        while !asked.is_finished() {
+            gateway.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        asked.join().unwrap()
+    };
+    assert_eq!(ready_status(&mut gateway), 200);
     let host = thread::spawn(move || { context }.destroy().unwrap());
     let begun = Instant::now();
     while !host.is_finished() {
@@ -156,6 +164,7 @@ fn a_context_that_its_host_terminates_is_let_go_of_and_the_gateway_stays() {
         assert!(begun.elapsed() < PATIENCE, "the host waits for it");
     }
     host.join().unwrap();
+    assert_eq!(ready_status(&mut gateway), 503, "clients had better go elsewhere");
     // What is left to be done is done, and then nothing wakes it.
     let is_idle = |gateway: &Gateway| {
         let is_due = gateway.next_deadline().is_some_and(|it| it <= Instant::now());
