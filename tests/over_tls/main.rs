@@ -1,6 +1,5 @@
 //! Every test of `tests/gateway` once more, over TLS: clients reach the gateway through tunnels that know no other way. And
 //! what only TLS has: handshakes, goodbyes, certificates.
-#![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
 #[path = "../gateway/main.rs"]
