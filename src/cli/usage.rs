@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn flags_of_later_versions_are_unknown() {
-        for flag in ["--tls-cert", "--token-key", "--trust-proxy"] {
+        for flag in ["--token-key", "--trust-proxy"] {
             assert!(error(&[flag, "1"]).starts_with(&format!("{flag}: unknown flag")), "{flag}");
         }
     }

@@ -279,7 +279,7 @@ fn a_bomb_is_passed_on_as_it_came_and_holds_up_nobody() {
     assert_eq!(client.message(), json!({"topic": "fine", "data": "text"}));
     gateway.wait_for_metric(RECEIVED, |value| value == 53.0);
     assert_eq!(gateway.metrics().get("zmq2ws_decode_failures_total"), 51.0);
-    gateway.wait_for_log("topic 'bomb': a part of the body inflates to more than --max-message");
+    gateway.wait_for_log("topic 'bomb': a part of the body inflates to more than max-message");
     gateway.wait_for_log("topic 'broken': a part of the body does not inflate");
     let log = gateway.log();
     assert_eq!(log.iter().filter(|line| line.contains("topic 'bomb'")).count(), 1, "once a minute");
