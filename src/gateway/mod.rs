@@ -363,12 +363,7 @@ fn context(
     }
     let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
     if config.on_demand {
-        if config.decode != Decode::None && config.topic_from == TopicFrom::Part {
-            log::warn!(
-                "on-demand with decode: publishers compare what they send, so messages of one part, which have no \
-                 topic, reach only clients that ask for everything"
-            );
-        }
+        warn_of_inflated_demand(&config);
         let sources = config.endpoints.len();
         feeds = feeds.on_demand(Demand::new(config.subscribe, sources, wish_memory));
     }
@@ -409,6 +404,15 @@ fn context(
         hooks: Hooks::new(authorize, on_event),
         refusals: 0,
     })
+}
+
+fn warn_of_inflated_demand(config: &Config) {
+    if config.decode != Decode::None && config.topic_from == TopicFrom::Part {
+        log::warn!(
+            "on-demand with decode: publishers compare what they send, so messages of one part, which have no topic, \
+             reach only clients that ask for everything"
+        );
+    }
 }
 
 /// A body may be as large as what Socket.IO's clients may say in one.
