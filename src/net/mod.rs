@@ -20,6 +20,7 @@ pub use listener::ListenAddr;
 pub(crate) use listener::{Accepted, Listener, TcpOptions};
 pub(crate) use stream::{ByteStream, HostStream, Stream};
 pub(crate) use tls::{Acceptor, Identity};
+pub(crate) use wrapped::Ending;
 
 /// Which half of an [`Identity`] cannot be used, and why.
 #[derive(Debug, PartialEq, Eq)]

@@ -66,8 +66,7 @@ impl Stream {
         user_timeout: Duration,
     ) -> io::Result<(Self, Option<IpAddr>)> {
         let socket = match &stream {
-            HostStream::Socket(socket) => socket.as_fd(),
-            HostStream::Duplex(duplex) => duplex.as_fd(),
+            HostStream::Socket(socket) | HostStream::Duplex(socket, _) => socket.as_fd(),
         };
         if sockopt::socket_type(socket)? != SocketType::STREAM {
             return Err(Errno::PROTOTYPE.into());
@@ -81,7 +80,9 @@ impl Stream {
         let ip = peer.ok().map(|address| address.ip().to_canonical());
         let stream = match stream {
             HostStream::Socket(socket) => Self::Socket(socket),
-            HostStream::Duplex(duplex) => Self::Wrapped(Box::new(Wrapped::new(duplex)?)),
+            HostStream::Duplex(socket, duplex) => {
+                Self::Wrapped(Box::new(Wrapped::new(socket, duplex)))
+            }
         };
         Ok((stream, ip))
     }
@@ -90,7 +91,8 @@ impl Stream {
 /// A connection as the host has it.
 pub(crate) enum HostStream {
     Socket(OwnedFd),
-    Duplex(Box<dyn Duplex>),
+    /// A descriptor of the socket below, and the stream.
+    Duplex(OwnedFd, Box<dyn Duplex>),
 }
 
 impl AsFd for Stream {
@@ -146,8 +148,10 @@ impl ByteStream for Stream {
     }
 
     fn say_goodbye(&mut self) {
-        if let Self::Tls(tls) = self {
-            tls.say_goodbye();
+        match self {
+            Self::Socket(_) => {}
+            Self::Tls(tls) => tls.say_goodbye(),
+            Self::Wrapped(wrapped) => wrapped.say_goodbye(),
         }
     }
 

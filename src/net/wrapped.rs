@@ -14,41 +14,87 @@ use crate::hooks::Guarded;
 const WRITE_BYTES_MAX: usize = 16 << 10;
 
 /// What the host's stream has to be able to do.
-pub(crate) trait Duplex: Read + Write + AsFd + Send {}
+pub(crate) trait Duplex: Read + Write + Send {
+    /// Says that nothing more will be written, as far as the stream has a word for it: what flushing sends then.
+    fn end(&mut self);
+}
 
-impl<S: Read + Write + AsFd + Send> Duplex for S {}
+/// A stream, and what ends it.
+pub(crate) struct Ending<S, F> {
+    stream: S,
+    end: Option<F>,
+}
+
+impl<S, F> Ending<S, F> {
+    pub(crate) fn new(stream: S, end: F) -> Self {
+        Self { stream, end: Some(end) }
+    }
+}
+
+impl<S: Read, F> Read for Ending<S, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl<S: Write, F> Write for Ending<S, F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl<S: Read + Write + Send, F: FnOnce(&mut S) + Send> Duplex for Ending<S, F> {
+    fn end(&mut self) {
+        if let Some(end) = self.end.take() {
+            end(&mut self.stream);
+        }
+    }
+}
 
 /// A stream of the host's.
 pub(crate) struct Wrapped {
     stream: Guarded<Box<dyn Duplex>>,
-    /// The same socket, by a descriptor that is ours: the poller must never have one that the host could close.
+    /// The socket below it, by a descriptor that is ours: the poller must never have one that the host could close.
     socket: OwnedFd,
     may_hold_input: bool,
     /// Whether the stream may hold bytes that it was given.
     needs_flush: bool,
     /// Bytes that the stream did not take. It is to be offered the same again: that is how TLS wants it.
     refused: Vec<u8>,
+    /// Whether the stream was told that nothing more will be written.
+    has_ended: bool,
 }
 
 impl Wrapped {
-    /// Takes a stream whose socket does not block. Fails where there is no descriptor left.
-    pub(crate) fn new(stream: Box<dyn Duplex>) -> io::Result<Self> {
-        let socket = stream.as_fd().try_clone_to_owned()?;
-        Ok(Self {
+    /// Takes a stream and a descriptor of the socket below it, which does not block.
+    pub(crate) fn new(socket: OwnedFd, stream: Box<dyn Duplex>) -> Self {
+        Self {
             stream: Guarded::new("stream", stream),
             socket,
             // It may have read ahead before it came here.
             may_hold_input: true,
             needs_flush: false,
             refused: Vec::new(),
-        })
+            has_ended: false,
+        }
     }
 
     /// Calls what is the host's; where it panics, the connection fails. Of its errors only the kind is kept: the rest is
     /// the host's, too.
     fn call<T>(&mut self, call: impl FnOnce(&mut dyn Duplex) -> io::Result<T>) -> io::Result<T> {
         let call = |stream: &mut Box<dyn Duplex>| call(&mut **stream).map_err(|error| error.kind());
-        Ok(self.stream.call(call).unwrap_or(Err(ErrorKind::Other))?)
+        match self.stream.call(call) {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => {
+                // It is not asked for its last word either.
+                self.has_ended = true;
+                Err(ErrorKind::Other.into())
+            }
+        }
     }
 
     /// Offers again what was refused.
@@ -65,6 +111,20 @@ impl Wrapped {
             }
         }
         Ok(())
+    }
+
+    /// Has the stream say its last word, behind all that was written.
+    fn end(&mut self) -> io::Result<()> {
+        if !self.has_ended {
+            self.flush()?;
+            self.has_ended = true;
+            self.needs_flush = true;
+            self.call(|stream| {
+                stream.end();
+                Ok(())
+            })?;
+        }
+        self.flush()
     }
 }
 
@@ -113,7 +173,12 @@ impl ByteStream for Wrapped {
         self.may_hold_input
     }
 
+    fn say_goodbye(&mut self) {
+        let _ = self.end();
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
+        self.end()?;
         Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
     }
 }
@@ -135,12 +200,6 @@ mod tests {
         turns: usize,
         refused: Option<Vec<u8>>,
         kept: Vec<u8>,
-    }
-
-    impl AsFd for Stubborn {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.socket.as_fd()
-        }
     }
 
     impl Read for Stubborn {
@@ -180,8 +239,11 @@ mod tests {
     fn what_is_refused_is_offered_again_whatever_comes_next() {
         let (near, mut far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
+        let socket = near.try_clone().unwrap();
         let stubborn = Stubborn { socket: near, turns: 0, refused: None, kept: Vec::new() };
-        let mut wrapped = Wrapped::new(Box::new(stubborn)).unwrap();
+        let end = |stubborn: &mut Stubborn| stubborn.kept.extend(b"the end");
+        let stream = Box::new(Ending::new(stubborn, end));
+        let mut wrapped = Wrapped::new(socket.into(), stream);
         let text: Vec<u8> = (0..200).collect();
         let mut sent = 0;
         while sent < text.len() || wrapped.needs_flush() {
@@ -201,16 +263,22 @@ mod tests {
         assert_eq!(wrapped.read(&mut buffer).unwrap(), 2);
         assert!(wrapped.may_hold_input() && wrapped.read(&mut buffer).is_err());
         assert!(!wrapped.may_hold_input());
+        // Its last word comes behind what was refused, and is sent before the socket's end.
+        while wrapped.refused.is_empty() {
+            assert_eq!(wrapped.write(b"x").unwrap(), 1);
+        }
+        while let Err(error) = wrapped.shutdown_write() {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        }
+        let mut rest = String::new();
+        far.read_to_string(&mut rest).unwrap();
+        let written = rest.strip_suffix("the end").unwrap();
+        assert!(!written.is_empty() && written.bytes().all(|byte| byte == b'x'), "{rest}");
     }
 
     #[test]
     fn a_stream_that_panics_is_a_connection_that_fails() {
-        struct Broken(UnixStream);
-        impl AsFd for Broken {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
-            }
-        }
+        struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
                 panic!("on purpose")
@@ -225,8 +293,10 @@ mod tests {
             }
         }
         let (near, _far) = UnixStream::pair().unwrap();
-        let mut wrapped = Wrapped::new(Box::new(Broken(near))).unwrap();
+        let end = |_: &mut Broken| unreachable!("nobody asks what is broken");
+        let mut wrapped = Wrapped::new(near.into(), Box::new(Ending::new(Broken, end)));
         assert_eq!(wrapped.read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::Other);
         assert_eq!(wrapped.write(b"x").unwrap_err().kind(), ErrorKind::Other);
+        assert!(wrapped.shutdown_write().is_ok());
     }
 }

@@ -3,15 +3,19 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use zmq2ws::{Access, AdoptError, ClientStream, Denial, Transport};
 
 use crate::support::http::{Connection, connect};
 use crate::support::websocket::{PING, PONG, Raw, UPGRADE, upgrade_request};
-use crate::support::{PATIENCE, wait_until};
+use crate::support::{PATIENCE, tls, wait_until};
 use crate::{builder, wait_for_clients};
 
 /// Both ends of a connection to a listener of the host's: the client's and the host's.
@@ -256,6 +260,10 @@ fn seal(bytes: &[u8]) -> Vec<u8> {
 }
 
 impl Sealed {
+    fn wrapped(socket: UnixStream) -> ClientStream {
+        ClientStream::wrapped(socket.try_clone().unwrap(), Self::new(socket))
+    }
+
     fn new(socket: UnixStream) -> Self {
         Self { socket, opened: VecDeque::new(), sealed_input: Vec::new(), output: Vec::new() }
     }
@@ -267,12 +275,6 @@ impl Sealed {
             self.opened.extend(record.iter().map(|byte| byte ^ KEY));
             self.sealed_input.drain(..4 + len);
         }
-    }
-}
-
-impl AsFd for Sealed {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 
@@ -332,7 +334,7 @@ fn what_a_stream_has_read_ahead_is_not_forgotten() {
     let requests = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3)
         + "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     far.write_all(&seal(requests.as_bytes())).unwrap();
-    running.handle().adopt(ClientStream::wrapped(Sealed::new(near)), []).unwrap();
+    running.handle().adopt(Sealed::wrapped(near), []).unwrap();
     let answers = String::from_utf8(unseal_all(far)).unwrap();
     assert_eq!(answers.matches("ok\n").count(), 4, "{answers}");
 }
@@ -345,7 +347,7 @@ fn a_stream_that_takes_nothing_loses_nothing() {
     let (near, mut far) = UnixStream::pair().unwrap();
     far.set_read_timeout(Some(PATIENCE)).unwrap();
     far.write_all(&seal(upgrade_request("/ws").as_bytes())).unwrap();
-    handle.adopt(ClientStream::wrapped(Sealed::new(near)), []).unwrap();
+    handle.adopt(Sealed::wrapped(near), []).unwrap();
     wait_for_clients(&running, 1);
     // Nobody reads: far more than the socket takes.
     for number in 0..MESSAGES {
@@ -378,9 +380,50 @@ fn the_end_of_a_stream_is_the_clients_end() {
     let (near, mut far) = UnixStream::pair().unwrap();
     far.write_all(&seal(format!("GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}\r\n").as_bytes()))
         .unwrap();
-    handle.adopt(ClientStream::wrapped(Sealed::new(near)), []).unwrap();
+    handle.adopt(Sealed::wrapped(near), []).unwrap();
     wait_for_clients(&running, 1);
     far.shutdown(Shutdown::Both).unwrap();
     wait_until("its end", || handle.stats().unwrap().clients == 0);
     assert_eq!(handle.stats().unwrap().of_transport(Transport::WebSocket).closed, 1);
+}
+
+/// By rustls, as any host would: the client is told of the end by TLS, not only by TCP.
+#[test]
+fn a_host_accepts_tls_and_its_client_gets_close_notify() {
+    let running = builder().spawn().unwrap();
+    let handle = running.handle();
+    let authority = tls::Authority::new();
+    let [chain, key] = authority.issue();
+    let chain = CertificateDer::from_pem_slice(chain.as_bytes()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .unwrap();
+    let (client, mut host) = pair();
+    let request = upgrade_request("/ws");
+    let client = thread::spawn(move || {
+        let mut client = StreamOwned::new(tls::connection(&authority.client()), client);
+        client.write_all(request.as_bytes()).unwrap();
+        let mut read = Vec::new();
+        // Fails unless the end is told.
+        client.read_to_end(&mut read).unwrap();
+        read
+    });
+    let mut connection = ServerConnection::new(Arc::new(config)).unwrap();
+    while connection.is_handshaking() {
+        connection.complete_io(&mut host).unwrap();
+    }
+    let socket = host.try_clone().unwrap();
+    let stream = StreamOwned::new(connection, host);
+    let stream = ClientStream::wrapped_with_end(socket, stream, |it| it.conn.send_close_notify());
+    handle.adopt(stream, []).unwrap();
+    wait_for_clients(&running, 1);
+    handle.publish("t", ["by way of rustls"]).unwrap();
+    handle.shutdown();
+    let read = client.join().unwrap();
+    assert!(read.ends_with(b"\x81\x10by way of rustls\x88\x02\x03\xe9"), "{read:?}");
+    running.join().unwrap();
 }

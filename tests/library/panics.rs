@@ -1,7 +1,6 @@
 //! What of the host's may panic, wherever it does: what it was for ends, the gateway goes on.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::panic_any;
 
@@ -21,12 +20,6 @@ impl Drop for Bomb {
 
 /// A stream that panics when it is dropped, and when what it failed with is.
 struct Stream(UnixStream, Bomb);
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -78,7 +71,8 @@ fn a_stream_that_panics_when_it_is_dropped() {
     let handle = running.handle();
     for head in ["GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "GET /"] {
         let (near, mut far) = UnixStream::pair().unwrap();
-        handle.adopt(ClientStream::wrapped(Stream(near, Bomb)), head).unwrap();
+        let socket = near.try_clone().unwrap();
+        handle.adopt(ClientStream::wrapped(socket, Stream(near, Bomb)), head).unwrap();
         wait_until("it is taken over", || handle.stats().unwrap().connections == 1);
         far.shutdown(std::net::Shutdown::Write).unwrap();
         let _ = far.read_to_end(&mut Vec::new());
