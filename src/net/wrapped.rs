@@ -112,6 +112,10 @@ impl ByteStream for Wrapped {
         self.may_hold_input
     }
 
+    fn held_bytes(&self) -> usize {
+        self.refused.capacity()
+    }
+
     fn shutdown_write(&mut self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.socket, Shutdown::Write)?)
     }
