@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     /// Bytes that the socket still takes.
     pub(crate) room: usize,
     pub(crate) is_shut: bool,
+    /// What the stream says that it keeps for itself, until it is shut.
+    pub(crate) held_bytes: usize,
 }
 
 /// A connection's end of a stream that does exactly what it is told.
@@ -65,8 +67,13 @@ impl ByteStream for MemoryStream {
     }
 
     fn shutdown_write(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().is_shut = true;
+        let mut peer = self.0.borrow_mut();
+        (peer.is_shut, peer.held_bytes) = (true, 0);
         Ok(())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.0.borrow().held_bytes
     }
 }
 

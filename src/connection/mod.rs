@@ -17,6 +17,7 @@ mod flushing;
 mod gathering;
 mod goodbyes;
 mod guests;
+mod holdings;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 #[cfg(test)]
@@ -96,6 +97,8 @@ struct Connection<S> {
     is_queued: bool,
     /// Whether the table means to read without being told that there is something.
     is_unread: bool,
+    /// Whether the table counts what the stream holds.
+    is_holding: bool,
 }
 
 #[derive(Debug)]
@@ -129,6 +132,7 @@ impl<S: ByteStream> Connection<S> {
             registered: Interest { readable: true, writable: false },
             is_queued: false,
             is_unread: false,
+            is_holding: false,
         }
     }
 

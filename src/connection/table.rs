@@ -11,6 +11,7 @@ use super::already_read::AlreadyRead;
 use super::context::Phase;
 use super::drain::Drain;
 use super::gathering::Gathering;
+use super::holdings::Holdings;
 use super::waiting_room::{Occupant, WaitingRoom};
 use super::{Connection, Context, Interest, SETTLED, State, Visit};
 use crate::error::CloseReason;
@@ -65,6 +66,8 @@ pub(crate) struct Connections<S> {
     pub(crate) context: Context,
     /// What comes before anything that the streams of a few have.
     already_read: SparseSecondaryMap<ConnectionKey, AlreadyRead>,
+    /// What streams keep for themselves.
+    pub(super) holdings: Holdings,
     timers: Timers<ConnectionKey>,
     /// Nobody wakes up for a deadline before this.
     timers_rest_until: Option<Instant>,
@@ -86,6 +89,7 @@ impl<S: ByteStream> Connections<S> {
         Self {
             connections: SlotMap::with_key(),
             already_read: SparseSecondaryMap::new(),
+            holdings: Holdings::within_half_of(&context.request_memory),
             timers: Timers::new(),
             timers_rest_until: None,
             again: VecDeque::new(),
@@ -202,6 +206,7 @@ impl<S: ByteStream> Connections<S> {
             Some(len) => connection.handle_input(now, key.owner(), &mut scratch[..len], context),
             None => connection.handle_readable(now, key.owner(), scratch, context),
         });
+        self.keep_holdings_within_memory(now, key);
     }
 
     /// Has a connection that was taken over begin with this.
@@ -272,6 +277,7 @@ impl<S: ByteStream> Connections<S> {
                 self.visit(key, |connection, context| {
                     connection.handle_timeout(now, key.owner(), context)
                 });
+                self.keep_holdings_within_memory(now, key);
             }
         }
         self.advance_drain(now);
@@ -301,6 +307,7 @@ impl<S: ByteStream> Connections<S> {
             }
             let work = |it: &mut Connection<S>, context: &mut _| it.work(now, key.owner(), context);
             bytes_left = bytes_left.saturating_sub(self.visit(key, work));
+            self.keep_holdings_within_memory(now, key);
             if bytes_left <= budget.turn_bytes_max / 2 {
                 break;
             }
@@ -311,6 +318,7 @@ impl<S: ByteStream> Connections<S> {
             let key = ConnectionKey::of_owner(owner);
             let flush = |it: &mut Connection<S>, context: &mut _| it.flush(now, context);
             bytes_left = bytes_left.saturating_sub(self.visit(key, flush));
+            self.keep_holdings_within_memory(now, key);
             if bytes_left == 0 {
                 break;
             }
@@ -423,6 +431,12 @@ impl<S: ByteStream> Connections<S> {
     /// Notes what follows from a visit.
     fn settle(&mut self, key: ConnectionKey, visit: Visit) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        // What is closed is dropped before the turn ends.
+        let held_bytes = if connection.is_closed() { 0 } else { connection.stream.held_bytes() };
+        if held_bytes > 0 || connection.is_holding {
+            connection.is_holding = held_bytes > 0;
+            self.holdings.note(key, held_bytes);
+        }
         if connection.is_closed() {
             self.closed.push(key);
             return;

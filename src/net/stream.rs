@@ -34,6 +34,11 @@ pub(crate) trait ByteStream {
         false
     }
 
+    /// Bytes that it keeps for itself: what came and is not whole, and what was written and has not left.
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     /// Says goodbye as far as that can be done at once, where the stream has more to say than that it ends.
     fn say_goodbye(&mut self) {}
 
@@ -144,6 +149,14 @@ impl ByteStream for Stream {
             Self::Socket(_) => false,
             Self::Tls(tls) => tls.may_hold_input(),
             Self::Wrapped(wrapped) => wrapped.may_hold_input(),
+        }
+    }
+
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Socket(_) => 0,
+            Self::Tls(tls) => tls.held_bytes(),
+            Self::Wrapped(wrapped) => wrapped.held_bytes(),
         }
     }
 

@@ -435,6 +435,10 @@ impl ByteStream for Tls {
         !self.plain.is_empty() || self.reading == Reading::Ended
     }
 
+    fn held_bytes(&self) -> usize {
+        self.input.capacity() + self.plain.capacity() + self.output.capacity()
+    }
+
     fn say_goodbye(&mut self) {
         if self.saying == Saying::Anything {
             self.saying = Saying::Goodbye;

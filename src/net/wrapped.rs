@@ -173,6 +173,10 @@ impl ByteStream for Wrapped {
         self.may_hold_input
     }
 
+    fn held_bytes(&self) -> usize {
+        self.refused.capacity()
+    }
+
     fn say_goodbye(&mut self) {
         let _ = self.end();
     }

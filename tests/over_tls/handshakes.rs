@@ -11,9 +11,9 @@ use rustls::{ClientConfig, RootCertStore, StreamOwned, SupportedProtocolVersion,
 use crate::support::http::closed;
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
-use crate::support::websocket::{Raw, frame, upgrade_request};
+use crate::support::websocket::{Raw, frame};
 use crate::support::{PATIENCE, pass, tls};
-use crate::{Client, client, socket};
+use crate::{client, socket, websocket};
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -197,24 +197,12 @@ fn garbage_is_told_or_closed_and_the_gateway_lives() {
     assert!(gateway.metrics().closed("http", "tls") >= 10.0);
 }
 
-fn websocket(gateway: &Gateway) -> Client {
-    let mut client = client(gateway.address, &tls::identity().authority.client());
-    client.write_all(upgrade_request("/ws").as_bytes()).unwrap();
-    let mut byte = [0];
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        client.read_exact(&mut byte).unwrap();
-        head.push(byte[0]);
-    }
-    client
-}
-
 #[test]
 fn tiny_records_and_new_keys_without_end_disturb_nobody() {
     let gateway = Gateway::start(&[]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let mut witness = Raw::open(gateway.address, "/ws");
-    let mut hostile = websocket(&gateway);
+    let mut hostile = websocket(socket(gateway.address));
     let before = gateway.anonymous_bytes();
     let text = frame(1, true, b"");
     for number in 0..3_000_u32 {
@@ -242,7 +230,7 @@ fn tiny_records_and_new_keys_without_end_disturb_nobody() {
 #[test]
 fn new_keys_and_nothing_else_end_the_connection() {
     let gateway = Gateway::start(&[]);
-    let mut hostile = websocket(&gateway);
+    let mut hostile = websocket(socket(gateway.address));
     for _ in 0..10_000 {
         hostile.conn.refresh_traffic_keys().unwrap();
         if hostile.conn.write_tls(&mut hostile.sock).is_err() {
