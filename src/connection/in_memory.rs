@@ -29,6 +29,8 @@ pub(crate) struct Peer {
     pub(crate) is_shut: bool,
     /// What the stream says that it keeps for itself, until it is shut.
     pub(crate) held_bytes: usize,
+    /// Whether the stream says that its handshake goes on.
+    pub(crate) is_greeting: bool,
 }
 
 /// A connection's end of a stream that does exactly what it is told.
@@ -70,6 +72,10 @@ impl ByteStream for MemoryStream {
         let mut peer = self.0.borrow_mut();
         (peer.is_shut, peer.held_bytes) = (true, 0);
         Ok(())
+    }
+
+    fn is_greeting(&self) -> bool {
+        self.0.borrow().is_greeting
     }
 
     fn held_bytes(&self) -> usize {

@@ -16,6 +16,7 @@ mod engine_io;
 mod flushing;
 mod gathering;
 mod goodbyes;
+mod greetings;
 mod guests;
 mod holdings;
 #[cfg(any(test, feature = "bench-internals"))]

@@ -11,6 +11,7 @@ use super::already_read::AlreadyRead;
 use super::context::Phase;
 use super::drain::Drain;
 use super::gathering::Gathering;
+use super::greetings::Greetings;
 use super::holdings::Holdings;
 use super::waiting_room::{Occupant, WaitingRoom};
 use super::{Connection, Context, Interest, SETTLED, State, Visit};
@@ -66,6 +67,7 @@ pub(crate) struct Connections<S> {
     pub(crate) context: Context,
     /// What comes before anything that the streams of a few have.
     already_read: SparseSecondaryMap<ConnectionKey, AlreadyRead>,
+    greetings: Greetings,
     /// What streams keep for themselves.
     pub(super) holdings: Holdings,
     timers: Timers<ConnectionKey>,
@@ -89,6 +91,7 @@ impl<S: ByteStream> Connections<S> {
         Self {
             connections: SlotMap::with_key(),
             already_read: SparseSecondaryMap::new(),
+            greetings: Greetings::default(),
             holdings: Holdings::within_half_of(&context.request_memory),
             timers: Timers::new(),
             timers_rest_until: None,
@@ -201,6 +204,10 @@ impl<S: ByteStream> Connections<S> {
     }
 
     pub(crate) fn handle_readable(&mut self, now: Instant, key: ConnectionKey, scratch: &mut [u8]) {
+        let is_greeting = self.stream(key).is_some_and(ByteStream::is_greeting);
+        if !self.greetings.admit(is_greeting) {
+            return;
+        }
         let already_read = self.read_already_read(key, scratch);
         self.visit(key, |connection, context| match already_read {
             Some(len) => connection.handle_input(now, key.owner(), &mut scratch[..len], context),
@@ -296,6 +303,7 @@ impl<S: ByteStream> Connections<S> {
     /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
         self.context.feeds.begin_turn();
+        self.greetings = Greetings::default();
         self.follow_sessions();
         let budget = self.context.budget;
         let mut bytes_left = budget.turn_bytes_max;

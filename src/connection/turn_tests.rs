@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::greetings::TURN_GREETINGS_MAX;
 use super::tests::{REQUEST, Rig, answers};
 
 const WAIT: Duration = Duration::from_millis(5);
@@ -149,4 +150,23 @@ fn who_sends_is_answered_once_before_others_have_their_turn() {
     assert_eq!(answers(&rig.take_output(client)), 1);
     rig.turns(10);
     assert_eq!(answers(&rig.take_output(client)), 39);
+}
+
+/// Each step of a handshake takes as long as hundreds of requests.
+#[test]
+fn a_crowd_of_handshakes_is_spread_over_turns_and_holds_up_nobody() {
+    let mut rig = Rig::new(1 << 20, 512 << 20);
+    let crowd: Vec<_> = (0..3 * TURN_GREETINGS_MAX).map(|_| rig.connect(REQUEST)).collect();
+    crowd.iter().for_each(|&client| rig.peer(client).is_greeting = true);
+    let other = rig.connect(REQUEST);
+    for turn in 1..=3 {
+        rig.turn();
+        let greeted = crowd.iter().filter(|&&client| rig.peer(client).input.is_empty()).count();
+        assert_eq!(greeted, turn * TURN_GREETINGS_MAX, "as many in each turn");
+        assert_eq!(
+            answers(&rig.peer(other).output),
+            1,
+            "whose handshake is over is served at once"
+        );
+    }
 }

@@ -34,6 +34,11 @@ pub(crate) trait ByteStream {
         false
     }
 
+    /// Whether reading may be a step of a handshake, which takes long.
+    fn is_greeting(&self) -> bool {
+        false
+    }
+
     /// Bytes that it keeps for itself: what came and is not whole, and what was written and has not left.
     fn held_bytes(&self) -> usize {
         0
@@ -149,6 +154,13 @@ impl ByteStream for Stream {
             Self::Socket(_) => false,
             Self::Tls(tls) => tls.may_hold_input(),
             Self::Wrapped(wrapped) => wrapped.may_hold_input(),
+        }
+    }
+
+    fn is_greeting(&self) -> bool {
+        match self {
+            Self::Tls(tls) => tls.is_greeting(),
+            Self::Socket(_) | Self::Wrapped(_) => false,
         }
     }
 

@@ -431,6 +431,10 @@ impl ByteStream for Tls {
         self.send()
     }
 
+    fn is_greeting(&self) -> bool {
+        self.reading != Reading::Discarded && self.connection.is_handshaking()
+    }
+
     fn may_hold_input(&self) -> bool {
         !self.plain.is_empty() || self.reading == Reading::Ended
     }
