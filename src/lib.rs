@@ -55,8 +55,14 @@
 //!
 //! # Cargo features
 //!
-//! `cli`, the command, and `compress`, for [`Builder::compress`] and [`Builder::decode`], are on by default; the README says
-//! what each brings. Without any, this is the plain gateway.
+//! All are on by default; the README says what each brings. Without any, this is the plain gateway.
+//!
+//! | feature | what it is for |
+//! |---|---|
+//! | `cli` | the command |
+//! | `compress` | [`Builder::compress`] and [`Builder::decode`] |
+//! | `socket-io` | Socket.IO, and [`Builder::socket_io_recovery`] |
+//! | `tls` | [`Builder::tls_cert`], [`Builder::tls_key`] and [`Handle::reload_tls`] |
 //!
 //! # Layers
 //!
