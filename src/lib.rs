@@ -61,7 +61,6 @@
 //! |---|---|
 //! | `cli` | the command |
 //! | `compress` | [`Builder::compress`] and [`Builder::decode`] |
-//! | `socket-io` | Socket.IO, and [`Builder::socket_io_recovery`] |
 //! | `tls` | [`Builder::tls_cert`], [`Builder::tls_key`] and [`Handle::reload_tls`] |
 //!
 //! # Layers

@@ -154,7 +154,7 @@ impl Metrics {
     }
 
     /// Clients of `transport` that were closed for `reason` so far.
-    #[cfg(all(test, feature = "socket-io"))]
+    #[cfg(test)]
     pub(crate) fn closed_for(&self, transport: Transport, reason: CloseReason) -> u64 {
         self.clients[transport as usize].closed[reason as usize]
     }

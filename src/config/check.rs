@@ -76,13 +76,11 @@ impl Config {
         let on = |is_on: bool| is_on.then(|| "true".to_owned());
         let decode = format!("{:?}", self.decode).to_lowercase();
         let decode = (self.decode != Decode::None).then_some(decode);
-        let recovery = on(self.socket_io_recovery);
         let file = |path: &Option<PathBuf>| path.as_ref().map(|it| it.display().to_string());
         // The feature, whether it is here, and what needs it, with its value where it is asked for.
         let needs = [
             ("compress", cfg!(feature = "compress"), "decode", decode),
             ("compress", cfg!(feature = "compress"), "compress", on(self.compress)),
-            ("socket-io", cfg!(feature = "socket-io"), "socket-io-recovery", recovery),
             ("tls", cfg!(feature = "tls"), "tls-cert", file(&self.tls_cert)),
             ("tls", cfg!(feature = "tls"), "tls-key", file(&self.tls_key)),
         ];

@@ -102,8 +102,7 @@ pub(crate) struct Config {
     pub(crate) clients_per_ip_max: usize,
     /// `--max-topics`: topics that one client may ask for.
     pub(crate) topics_max: usize,
-    /// `--socket-io-recovery`: whether a Socket.IO client that comes back goes on where it was. Needs the Cargo feature
-    /// `socket-io`.
+    /// `--socket-io-recovery`: whether a Socket.IO client that comes back goes on where it was.
     pub(crate) socket_io_recovery: bool,
     /// `--handshake-timeout`: for a whole request to arrive.
     pub(crate) handshake_timeout: Duration,

@@ -259,9 +259,8 @@ mod tests {
         assert_eq!((config.decode, config.compress, config.on_demand), (Decode::Auto, true, true));
     }
 
-    #[cfg(feature = "socket-io")]
     #[test]
-    fn what_the_feature_socket_io_is_for_reaches_its_field() {
+    fn socket_io_recovery_reaches_its_field() {
         assert!(config("socket-io-recovery = true").unwrap().socket_io_recovery);
     }
 
@@ -270,12 +269,6 @@ mod tests {
         for (feature, is_here, toml, setting) in [
             ("compress", cfg!(feature = "compress"), "compress = true", "compress: 'true'"),
             ("compress", cfg!(feature = "compress"), "decode = 'zlib'", "decode: 'zlib'"),
-            (
-                "socket-io",
-                cfg!(feature = "socket-io"),
-                "socket-io-recovery = true",
-                "socket-io-recovery: 'true'",
-            ),
             ("tls", cfg!(feature = "tls"), "tls-cert = 'x'\ntls-key = 'y'", "tls-cert: 'x'"),
         ] {
             let reason = format!("this build has none: the Cargo feature '{feature}' was left out");

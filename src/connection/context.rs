@@ -110,10 +110,6 @@ pub(crate) struct Context {
 }
 
 /// Who asks for what, and how.
-#[cfg_attr(
-    not(feature = "socket-io"),
-    allow(dead_code, reason = "only sessions are opened before their connections are")
-)]
 pub(super) struct Asking<'a> {
     pub(super) now: Instant,
     pub(super) ip: Option<IpAddr>,

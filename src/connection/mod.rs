@@ -11,7 +11,6 @@ mod already_read;
 mod census;
 mod context;
 mod drain;
-#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 mod engine_io;
 mod flushing;
 mod gathering;

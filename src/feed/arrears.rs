@@ -9,7 +9,6 @@
 //! A replay ends at `until`, the last message when the cursor was set to the log's end, and the cursor has everything
 //! after: nothing is lost or doubled at the seam.
 
-#[cfg(feature = "socket-io")]
 mod seam;
 
 use super::log::{FrameRest, SharedFrame};

@@ -5,7 +5,6 @@ mod change;
 #[cfg(test)]
 mod checks;
 mod news;
-#[cfg(feature = "socket-io")]
 mod sessions;
 
 pub(crate) use answers::{Answer, Answering};

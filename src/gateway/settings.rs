@@ -280,7 +280,6 @@ impl Builder {
 ///     .inbox_messages(50_000)
 ///     .inbox_bytes(64 << 20)
 ///     .check()?;
-/// # #[cfg(feature = "socket-io")]
 /// Gateway::builder().socket_io_recovery(true).check()?;
 /// # Ok::<(), zmq2ws::Error>(())
 /// ```
@@ -308,7 +307,7 @@ impl Builder {
     }
 
     /// Whether a Socket.IO client that comes back goes on where it was: its messages then have an offset as the last argument.
-    /// Default false. Needs the Cargo feature `socket-io`.
+    /// Default false.
     pub fn socket_io_recovery(self, is_on: bool) -> Self {
         self.set("socket-io-recovery", |config| config.socket_io_recovery = is_on)
     }

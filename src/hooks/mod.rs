@@ -62,7 +62,6 @@ impl Hooks {
     }
 
     /// The connection that is being served opened a session, which is the client that its tag is for.
-    #[cfg(feature = "socket-io")]
     pub(crate) fn hand_tag_to(&mut self, session: u64) {
         if !self.tags.is_empty()
             && let Some(tag) = self.tags.remove(&self.visited)

@@ -17,7 +17,6 @@ pub(crate) mod assets;
 mod body;
 mod cors;
 mod date;
-#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 pub(crate) mod engine_io;
 mod extensions;
 #[cfg(any(test, fuzzing))]

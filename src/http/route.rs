@@ -35,7 +35,6 @@ pub(crate) enum Route {
     /// A poll, or with HEAD only what its answer would be like.
     Poll(Poll),
     /// A step of an Engine.IO session.
-    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     EngineIo(EngineIo),
     /// What a page of another origin may ask here: it may, by these methods.
     Preflight(&'static str),
@@ -167,7 +166,6 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
         (b"/ws", _) => web_socket(request, rules),
         (b"/sse", _) => events(request, rules),
         (b"/poll", _) => poll(request, rules),
-        #[cfg(feature = "socket-io")]
         (b"/socket.io/", _) => super::engine_io::route(request, rules),
         (b"/", _) if asks_for_web_socket(request) => web_socket(request, rules),
         (path, _) => safe_path(path).map(Route::Page).ok_or_else(not_found),

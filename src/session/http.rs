@@ -81,7 +81,6 @@ pub(crate) enum Reply {
     /// It asks for messages and gets them. The head was written that they follow, but for a poll.
     Session(Opening),
     /// A session is to have its body, of at most so many bytes.
-    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     Collect(SessionKey, HeldRequest, usize),
 }
 
@@ -113,7 +112,6 @@ pub(crate) enum Opening {
     /// It asks for topics when it is open.
     Zws(zws::Protocol, Option<Allowed>),
     Poll(Asked, HeldRequest, Duration),
-    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     EngineIo(EngineOpening),
 }
 

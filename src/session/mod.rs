@@ -2,7 +2,6 @@
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
 mod addresses;
-#[cfg_attr(not(feature = "socket-io"), path = "no_engine_io.rs")]
 pub(crate) mod engine_io;
 mod held;
 pub(crate) mod http;

@@ -7,7 +7,6 @@ mod client;
 mod events;
 mod pipe;
 mod polls;
-#[cfg_attr(not(feature = "socket-io"), path = "no_socket_io.rs")]
 mod socket_io;
 mod world;
 mod zws;
@@ -86,7 +85,6 @@ fn who_keeps_changing_topics_gets_exactly_what_it_wanted() {
 }
 
 /// Pages with Socket.IO go from polling to WebSocket in the middle of things, hang up, break the protocol and begin anew.
-#[cfg(feature = "socket-io")]
 #[test]
 fn nothing_is_lost_or_doubled_by_who_changes_from_polling_to_websocket() {
     let mut random = Random::from_env();

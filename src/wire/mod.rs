@@ -2,13 +2,10 @@
 
 #[cfg_attr(not(feature = "compress"), path = "no_deflate.rs")]
 mod deflate;
-#[cfg(feature = "socket-io")]
 pub(crate) mod engine_io;
 pub(crate) mod json;
-#[cfg(feature = "socket-io")]
 pub(crate) mod json_scan;
 pub(crate) mod poll;
-#[cfg_attr(not(feature = "socket-io"), path = "no_socket_io.rs")]
 pub(crate) mod socket_io;
 pub(crate) mod sse;
 pub(crate) mod utf8;
@@ -107,7 +104,6 @@ pub(crate) enum WireFormat {
     Zws,
     Poll,
     /// As on a WebSocket, also for clients that poll: they may move to one.
-    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "there is none"))]
     SocketIo(socket_io::Arguments),
 }
 

@@ -79,7 +79,6 @@ fn write_header_of(out: &mut Vec<u8>, frame: &FrameHeader, payload_len: usize) {
 
 /// The opcode and the payload of the frame that `frames` begin with, and what is behind it: of frames that we wrote. `None`
 /// where none is whole.
-#[cfg(any(feature = "socket-io", all(test, feature = "compress")))]
 pub(crate) fn split_frame(frames: &[u8]) -> Option<(OpCode, &[u8], &[u8])> {
     let mut head = Cursor::new(frames);
     let (frame, length) = FrameHeader::parse(&mut head).ok()??;
@@ -216,7 +215,6 @@ impl Decoder {
     }
 
     /// The memory that a message takes while it is under way.
-    #[cfg(feature = "socket-io")]
     pub(crate) fn kept_bytes(&self) -> usize {
         self.kept.capacity()
     }

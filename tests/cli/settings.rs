@@ -31,11 +31,7 @@ const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("max-lag", "64KB", Some("abc")),
     ("compress", "true", Some("maybe")),
     ("compress-min", "1", Some("0")),
-    (
-        "socket-io-recovery",
-        if cfg!(feature = "socket-io") { "true" } else { "false" },
-        Some("maybe"),
-    ),
+    ("socket-io-recovery", "true", Some("maybe")),
     ("coalesce", "5ms", Some("1001ms")),
     ("www", "/", Some("/no/such/directory")),
     ("no-www", "false", Some("maybe")),

@@ -82,10 +82,8 @@ fn nothing_is_deflated_unless_both_ends_want_it() {
     assert!(!plain.message().was_deflated);
     assert_eq!(gateway.metrics().get(IN), 0.0);
     // With what says by WebSocket what it wants, nothing is agreed on.
-    if cfg!(feature = "socket-io") {
-        let socket_io = "/socket.io/?EIO=4&transport=websocket";
-        assert_eq!(agreed(&gateway, socket_io, "permessage-deflate"), None);
-    }
+    let socket_io = "/socket.io/?EIO=4&transport=websocket";
+    assert_eq!(agreed(&gateway, socket_io, "permessage-deflate"), None);
     let mut connection = Connection::open(gateway.address);
     connection.send(format!(
         "GET /ws HTTP/1.1\r\nHost: a\r\n{UPGRADE}Sec-WebSocket-Protocol: ZWS2.0\r\n\

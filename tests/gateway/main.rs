@@ -20,7 +20,6 @@ mod polls;
 #[path = "../examples/process.rs"]
 mod process;
 mod radio;
-#[cfg_attr(not(feature = "socket-io"), path = "no_socket_io.rs")]
 mod socket_io;
 #[path = "../support/mod.rs"]
 pub(crate) mod support;

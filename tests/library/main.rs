@@ -7,7 +7,6 @@ mod authorize;
 mod events;
 mod panics;
 mod publish;
-#[cfg(feature = "socket-io")]
 mod socket_io;
 mod stop;
 #[path = "../support/mod.rs"]

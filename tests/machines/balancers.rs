@@ -123,9 +123,7 @@ fn serves_every_transport(program: &str) {
         assert_eq!(events.message(), format!("{number}"));
     }
     assert!(begun.elapsed() < HELD_BACK, "{:?}: something waits", begun.elapsed());
-    if cfg!(feature = "socket-io") {
-        speaks_socket_io(&balancer, &publisher);
-    }
+    speaks_socket_io(&balancer, &publisher);
     let polled = get(balancer.address, "/poll?timeout=0");
     assert_eq!(polled.status, 200, "{}", polled.text());
     assert!(polled.text().starts_with("{\"messages\":[]"), "{}", polled.text());

@@ -13,7 +13,6 @@ mod jszmq;
 #[path = "../support/node.rs"]
 mod node;
 mod proxy;
-#[cfg(feature = "socket-io")]
 mod socket_io;
 
 use std::time::{Duration, Instant};

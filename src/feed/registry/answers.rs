@@ -103,7 +103,6 @@ pub(super) struct Recent {
     /// It is only for those who wait no longer.
     pub(super) is_empty: bool,
     /// How far it leads in the log; 0 where its cursor ends.
-    #[cfg_attr(not(feature = "socket-io"), allow(dead_code, reason = "no cursor goes on"))]
     pub(super) taken: usize,
 }
 
