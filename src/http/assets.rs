@@ -38,9 +38,15 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; st
 const ALLOWED: &str = "GET, HEAD";
 
 impl Asset {
-    /// A file of a directory, `path` relative to it. The content is hashed, once: keep the asset.
-    pub(crate) fn from_file(path: &str, bytes: Vec<u8>) -> Self {
-        Self::new(path, Cow::Owned(bytes), Owner::Operator)
+    /// A file of a directory, `path` relative to it, with its entity tag.
+    pub(crate) fn from_file(path: &str, bytes: Vec<u8>, etag: String) -> Self {
+        let content_type = content_type(path);
+        Self { content_type, etag, bytes: Cow::Owned(bytes), owner: Owner::Operator }
+    }
+
+    /// Its strong entity tag, quotes included.
+    pub(crate) fn etag(&self) -> &str {
+        &self.etag
     }
 
     /// Its content.
@@ -48,6 +54,7 @@ impl Asset {
         &self.bytes
     }
 
+    /// A file inside the program. Its content is hashed.
     fn new(path: &str, bytes: Cow<'static, [u8]>, owner: Owner) -> Self {
         let etag = format!("\"{:x}-{:016x}\"", bytes.len(), fnv1a(&bytes));
         Self { content_type: content_type(path), etag, bytes, owner }
@@ -333,9 +340,13 @@ mod tests {
         assert!(!without_exports(CLIENT).lines().any(is_module));
     }
 
+    fn operator_file(path: &str, content: &[u8]) -> Rc<Asset> {
+        Rc::new(Asset::from_file(path, content.to_vec(), "\"1-2,3\"".to_owned()))
+    }
+
     #[test]
     fn files_of_the_operator_get_no_policy() {
-        let asset = Rc::new(Asset::from_file("a/B.PNG", b"x".to_vec()));
+        let asset = operator_file("a/B.PNG", b"x");
         let text = get("", Some(&asset));
         assert!(text.contains("\r\nContent-Type: image/png\r\n") && text.contains("nosniff"));
         assert!(!text.contains("Policy") && text.ends_with("\r\n\r\nx"));
@@ -343,7 +354,7 @@ mod tests {
 
     #[test]
     fn methods_and_missing_files() {
-        let asset = Rc::new(Asset::from_file("a.txt", b"content".to_vec()));
+        let asset = operator_file("a.txt", b"content");
         let head = answer("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", Some(&asset));
         assert!(head.contains("Content-Length: 7\r\n") && head.ends_with("\r\n\r\n"));
         let post = "POST / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -356,7 +367,7 @@ mod tests {
 
     #[test]
     fn conditions() {
-        let asset = Rc::new(Asset::from_file("a", b"content".to_vec()));
+        let asset = operator_file("a", b"content");
         let tag = &asset.etag;
         for (lines, is_fresh) in [
             (format!("If-None-Match: {tag}\r\n"), true),
@@ -379,7 +390,8 @@ mod tests {
                 assert!(text.ends_with("\r\n\r\n") && !text.contains("\r\nContent-"), "{text}");
             }
         }
-        assert_ne!(asset.etag, Asset::from_file("a", b"Content".to_vec()).etag);
+        let built_in = |text| BuiltIn::new(Owner::Page, [("a", Cow::Borrowed(text))]).find("a");
+        assert_ne!(built_in("content").unwrap().etag, built_in("Content").unwrap().etag);
     }
 
     #[test]

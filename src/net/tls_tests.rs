@@ -55,6 +55,26 @@ fn assert_blocks<T: std::fmt::Debug>(result: io::Result<T>) {
 }
 
 #[test]
+fn a_client_cannot_choose_a_curve_that_is_dear() {
+    let [cert, key] = pair();
+    let acceptor = Acceptor::new(Identity::from_pem(&cert, &key).unwrap());
+    let mut provider = ring::default_provider();
+    provider.kx_groups = vec![ring::kx_group::SECP384R1];
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+    let (near, mut far) = UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    client.write_tls(&mut far).unwrap();
+    let mut stream = acceptor.accept(OwnedFd::from(near)).unwrap();
+    assert_eq!(stream.read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::InvalidData);
+}
+
+#[test]
 fn who_says_nothing_costs_no_buffer() {
     let (mut client, mut tls) = connect();
     let mut buffer = [0; 64];
