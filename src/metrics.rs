@@ -175,6 +175,8 @@ impl Metrics {
     /// Appends the Prometheus text format, version 0.0.4.
     pub(crate) fn write_text(&self, out: &mut String) {
         let mut text = Text { out };
+        text.family("zmq2ws_build_info", "gauge", "The version of this gateway; always 1.");
+        text.sample("zmq2ws_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1_u64);
         text.family("zmq2ws_clients", "gauge", "Clients connected now.");
         for transport in Transport::ALL {
             let value = self.clients(transport) as u64;
@@ -388,6 +390,7 @@ mod tests {
         let mut text = String::new();
         metrics.write_text(&mut text);
         for line in [
+            concat!("zmq2ws_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "zmq2ws_clients{transport=\"websocket\"} 1",
             "zmq2ws_clients{transport=\"http\"} 0",
             "zmq2ws_clients_closed_total{transport=\"http\",reason=\"done\"} 1",

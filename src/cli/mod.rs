@@ -21,10 +21,10 @@ use zmq2ws::{Builder, ConfigError, Error, Gateway};
 use demo::Demo;
 use log_line::LogFormat;
 use logging::{Filter, Logger};
-use output::write_within;
+use output::{write_answer, write_within};
 use usage::Parsed;
 
-/// How long a standard stream that nobody reads may hold up start, exit or last words.
+/// How long a standard stream without a reader may hold up start, exit or last words.
 const OUTPUT_TIMEOUT: Duration = Duration::from_millis(200);
 /// 1 MiB: no configuration is as long, and a device such as /dev/zero is longer.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -42,7 +42,7 @@ pub(crate) fn main() -> ExitCode {
         Failure::Usage(text) | Failure::Run(text) => text,
         Failure::Gateway(error) => error.to_string(),
     };
-    write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), format!("zmq2ws: {text}\n"));
+    write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), &format!("zmq2ws: {text}\n"));
     ExitCode::from(status)
 }
 
@@ -79,14 +79,14 @@ fn run() -> Result<(), Failure> {
     let builder = Builder::from_settings(settings.clone().or_command_defaults())?;
     builder.check()?;
     if is_check {
-        say("configuration is valid\n".into());
+        write_answer(io::stdout().as_fd(), "configuration is valid\n");
         return Ok(());
     }
     let logger = start_logging(filter, log_format)?;
     for unknown in unknown_variables {
         log::warn!("{unknown}");
     }
-    let result = serve(builder, &settings, is_demo, sources, &logger);
+    let result = serve(builder, &settings, log_format, is_demo, sources, &logger);
     logger.flush(OUTPUT_TIMEOUT);
     result
 }
@@ -95,6 +95,7 @@ fn run() -> Result<(), Failure> {
 fn serve(
     builder: Builder,
     settings: &Settings,
+    log_format: LogFormat,
     is_demo: bool,
     sources: Sources,
     logger: &Logger,
@@ -113,8 +114,14 @@ fn serve(
     };
     let has_tls = settings.tls_cert.is_some();
     watch_signals(&gateway, has_tls, sources, logger)?;
-    say(announcement(&gateway, settings, connected, demo.is_some()));
     log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
+    let announced = announcement(&gateway, settings, connected, demo.is_some());
+    match log_format {
+        LogFormat::Text => write_within(OUTPUT_TIMEOUT, io::stdout().as_fd(), &announced),
+        // A log collector reads this format: it gets no other lines.
+        LogFormat::Json => announced.lines().for_each(|line| log::info!("{}", one_spaced(line))),
+    }
+    warn_of_open_listeners(&gateway, settings);
     gateway.run()?;
     log::info!("stopped");
     Ok(())
@@ -245,8 +252,8 @@ fn with_advice(error: Error, settings: &Settings) -> Failure {
 
 fn endpoint_advice(endpoint: &str) -> Option<&'static str> {
     (endpoint == DEFAULT_BIND).then_some(
-        "is another gateway or producer bound there? \
-         choose another with --bind, such as --bind 'tcp://127.0.0.1:*'",
+        "if your publisher has bound it, start with --connect tcp://127.0.0.1:5556; \
+         if another gateway has, choose another with --bind, such as --bind 'tcp://127.0.0.1:*'",
     )
 }
 
@@ -260,12 +267,14 @@ fn announcement(
     let has_page = !matches!(settings.no_www.as_deref(), Some("true" | "1"));
     let mut text = String::new();
     for address in gateway.listen_addresses() {
+        let shown = reachable(&address);
+        let interfaces = if shown == address { "" } else { " and every other interface" };
         if has_page {
-            text += &format!("page       {address}\n");
+            text += &format!("page       {shown}{interfaces}\n");
         }
         // http becomes ws, and https wss; the path of a unix socket stays.
-        let websocket = match address.strip_prefix("http") {
-            Some(rest) => format!("ws{rest}/ws"),
+        let websocket = match shown.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}/ws{interfaces}"),
             None => format!("{address}, path /ws"),
         };
         text += &format!("websocket  {websocket}\n");
@@ -289,8 +298,28 @@ fn announcement(
     text
 }
 
-fn say(text: String) {
-    write_within(OUTPUT_TIMEOUT, io::stdout().as_fd(), text);
+/// The columns of an announcement are for a human.
+fn one_spaced(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// An address that a browser on this host can open, where `url` is one of every interface.
+fn reachable(url: &str) -> String {
+    url.replacen("//0.0.0.0:", "//127.0.0.1:", 1).replacen("//[::]:", "//[::1]:", 1)
+}
+
+/// Warns where clients of the whole network may read everything.
+fn warn_of_open_listeners(gateway: &Gateway, settings: &Settings) {
+    for address in gateway.listen_addresses().iter().filter(|url| reachable(url) != **url) {
+        let origins = match settings.origin {
+            None => "",
+            Some(_) => "; --origin limits browsers, not programs",
+        };
+        log::warn!(
+            "{address}: every host that reaches this one may read all messages{origins}. \
+             Listen on 127.0.0.1 behind a proxy that checks users, or close the port to strangers"
+        );
+    }
 }
 
 #[cfg(test)]
@@ -335,8 +364,19 @@ mod tests {
         );
         settings.listen = Some(vec!["127.0.0.1:1".into()]);
         assert_eq!(said(with_advice(error(), &settings)), error().to_string());
-        assert!(endpoint_advice(DEFAULT_BIND).unwrap().contains("--bind"));
+        let advice = endpoint_advice(DEFAULT_BIND).unwrap();
+        assert!(
+            advice.contains(&format!("--connect {DEFAULT_BIND};")) && advice.contains("--bind")
+        );
         assert_eq!(endpoint_advice("tcp://h:1"), None);
+    }
+
+    #[test]
+    fn an_address_of_every_interface_is_shown_as_one_to_open() {
+        assert_eq!(reachable("http://0.0.0.0:80"), "http://127.0.0.1:80");
+        assert_eq!(reachable("https://[::]:443"), "https://[::1]:443");
+        assert_eq!(reachable("http://10.0.0.0:80"), "http://10.0.0.0:80");
+        assert_eq!(one_spaced("page       http://a"), "page http://a");
     }
 
     #[test]

@@ -4,24 +4,49 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// Between two tries on a standard error that someone made non-blocking.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Writes `text` to a standard stream, but waits no longer than `timeout` for a pipe that nobody
-/// reads. Errors are nobody's to hear: the stream that would tell them is the one that failed.
-pub(crate) fn write_within(timeout: Duration, stream: BorrowedFd<'_>, text: String) {
-    let Ok(owned) = stream.try_clone_to_owned() else { return };
-    let (done, is_done) = mpsc::channel();
-    let write = move || {
-        Output::new(File::from(owned)).write_line(&text);
-        let _ = done.send(());
-    };
-    if thread::Builder::new().name("zmq2ws-say".into()).spawn(write).is_ok() {
-        let _ = is_done.recv_timeout(timeout);
+/// A pipe that is ready for writing takes this much without blocking (POSIX: PIPE_BUF).
+const PIECE_BYTES: usize = 4096;
+
+/// Writes `text` to a standard stream, however long that takes: it is the answer that the user asked for. Errors are
+/// dropped, since the stream that would show them has failed.
+pub(crate) fn write_answer(stream: BorrowedFd<'_>, text: &str) {
+    if let Ok(owned) = stream.try_clone_to_owned() {
+        Output::new(File::from(owned)).write_line(text);
+    }
+}
+
+/// Writes `text` to a standard stream that may have no reader: gives up once the stream has taken nothing for `timeout`.
+/// While there is room nothing is dropped, however busy the machine is. Errors are dropped as in [`write_answer`].
+pub(crate) fn write_within(timeout: Duration, stream: BorrowedFd<'_>, text: &str) {
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() && is_ready_within(timeout, stream) {
+        match rustix::io::write(stream, &rest[..rest.len().min(PIECE_BYTES)]) {
+            Ok(0) => return,
+            Ok(written) => rest = &rest[written..],
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn is_ready_within(timeout: Duration, stream: BorrowedFd<'_>) -> bool {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now()));
+        let mut streams = [PollFd::from_borrowed_fd(stream, PollFlags::OUT)];
+        match poll(&mut streams, left.ok().as_ref()) {
+            Ok(count) => return count > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
     }
 }
 
@@ -131,8 +156,28 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_nobody_reads_does_not_hold_its_writer() {
+    fn a_stream_without_a_reader_does_not_hold_its_writer() {
         let (_reader, writer) = io::pipe().unwrap();
-        write_within(Duration::from_millis(20), writer.as_fd(), "x".repeat(1 << 20));
+        write_within(Duration::from_millis(20), writer.as_fd(), &"x".repeat(1 << 20));
+    }
+
+    #[test]
+    fn what_a_pipe_has_room_for_is_written_also_when_there_is_no_time() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        write_within(Duration::ZERO, writer.as_fd(), &"x".repeat(10_000));
+        drop(writer);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        assert_eq!(text.len(), 10_000);
+    }
+
+    #[test]
+    fn an_answer_waits_for_a_slow_reader() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let writing = thread::spawn(move || write_answer(writer.as_fd(), &"x".repeat(1 << 20)));
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        writing.join().unwrap();
+        assert_eq!(text.len(), 1 << 20);
     }
 }

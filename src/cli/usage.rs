@@ -2,10 +2,14 @@
 //! value's meaning.
 
 use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use zmq2ws::command::Settings;
+
+use super::output::write_answer;
 
 /// Broadcasts every ZeroMQ message to browsers over WebSocket
 #[derive(Parser)]
@@ -20,7 +24,8 @@ const AFTER_HELP: &str = "\
 Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file \
 of --config (lists are arrays). A flag wins over a variable, a variable over the file.
 
-Signals: SIGTERM and SIGINT stop within --drain, a second one at once; SIGHUP reads --log again.
+Signals: SIGTERM and SIGINT stop within --drain, a second one at once; SIGHUP reads --log, --tls-cert and
+--tls-key again.
 Exit status: 0 after a clean stop, 2 for bad usage or configuration, 1 for a failure to start or \
 run, and after a second signal.";
 
@@ -57,7 +62,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
             Ok(Parsed::Answered)
         }
         ErrorKind::DisplayVersion => {
-            super::say(version());
+            write_answer(io::stdout().as_fd(), &version());
             Ok(Parsed::Answered)
         }
         _ => Err(one_line(&error)),

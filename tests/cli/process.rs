@@ -258,6 +258,20 @@ fn the_environment_is_read_and_what_it_misspells_is_told() {
 }
 
 #[test]
+fn with_json_logs_every_line_of_output_is_json() {
+    let child = Gateway::command(&["--log-format=json"]).stderr(Stdio::piped()).spawn();
+    let mut child = child.unwrap();
+    let stderr = lines(child.stderr.take().unwrap());
+    let mut gateway = Gateway::started(child, stderr);
+    let line = wait_for(&gateway.stderr, "zeromq");
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(line["message"].as_str().unwrap().starts_with("zeromq SUB bound to tcp://127.0.0.1:"));
+    gateway.signal(Signal::TERM);
+    assert!(gateway.stdout.recv_timeout(PATIENCE).is_err(), "nothing is on standard output");
+    assert!(gateway.exit_status().success());
+}
+
+#[test]
 fn the_demo_publishes_to_its_own_gateway() {
     for socket in ["--socket=sub", "--socket=pull"] {
         let mut gateway = Gateway::start(&["--demo", socket]);
