@@ -67,8 +67,8 @@ const EVENTS: Transport = Transport {
     request: "GET /sse?format=raw HTTP/1.1\r\nHost: a\r\n\r\n",
     answer_bytes: "HTTP/1.1 200 OK\r\nVary: Origin\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n\
         X-Content-Type-Options: nosniff\r\nContent-Type: text/event-stream\r\n\
-        Cache-Control: no-store\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\
-        Connection: close\r\n\r\n18\r\nretry: 1000\n: zmq2ws\n\n\r\n"
+        Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nTransfer-Encoding: chunked\r\n\
+        Connection: close\r\n\r\n17\r\nretry: 1000\n: zmq2ws\n\r\n"
         .len(),
     message_bytes: |number| {
         let content = "id: 00000000-\ndata: \n\n".len() + number.to_string().len() + BODY_BYTES;

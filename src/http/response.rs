@@ -248,7 +248,7 @@ pub(crate) fn write_switching_protocols(
 /// Appends the 200 that turns the connection into an event stream, or only tells what it would be like: after HEAD the
 /// next request may follow. A stream ends with its connection.
 pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing: Framing) -> After {
-    let mut head = Head::uncached(out, "text/event-stream");
+    let mut head = Head::stream(out, "text/event-stream");
     // For nginx and those that learned from it: pass on each event as it comes.
     head.field("X-Accel-Buffering", "no");
     if exchange.head_only {
@@ -295,6 +295,14 @@ impl<'a> Head<'a> {
         let mut head = Self::start(out, Status::Ok);
         head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
+        head
+    }
+
+    /// Begins the 200 of a stream, which a proxy must neither cache nor compress: compressors wait for more bytes.
+    pub(super) fn stream(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
+        let mut head = Self::start(out, Status::Ok);
+        head.field("Content-Type", content_type);
+        head.field("Cache-Control", "no-store, no-transform");
         head
     }
 
@@ -475,7 +483,7 @@ mod tests {
             let (text, is) = written(|out| write_event_stream(out, exchange, framing));
             let expected = format!(
                 "HTTP/1.1 200 OK\r\nX-Content-Type-Options: nosniff\r\n\
-                 Content-Type: text/event-stream\r\nCache-Control: no-store\r\n\
+                 Content-Type: text/event-stream\r\nCache-Control: no-store, no-transform\r\n\
                  X-Accel-Buffering: no\r\n{fields}\r\n"
             );
             assert_eq!((text, is), (expected, after));

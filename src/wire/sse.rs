@@ -72,17 +72,17 @@ fn write_chunk_with(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends what a stream begins with: when to come back once it has ended, and a comment, so that whoever waits for a
-/// first byte has it.
+/// Appends what a stream begins with: when to come back once it has ended, and a comment, so that a client that waits
+/// for a first byte has it. No blank line follows: some parsers make an empty event of a block without `data:`.
 pub(crate) fn write_prologue(out: &mut Vec<u8>, retry_millis: u32) {
     out.extend_from_slice(b"retry: ");
     out.extend_from_slice(itoa::Buffer::new().format(retry_millis).as_bytes());
-    out.extend_from_slice(b"\n: zmq2ws\n\n");
+    out.extend_from_slice(b"\n: zmq2ws\n");
 }
 
-/// Appends a comment that says nothing: it shows that the stream lives.
+/// Appends an empty comment, which shows that the stream lives. As in [`write_prologue`], it is not a block of its own.
 pub(crate) fn write_comment(out: &mut Vec<u8>) {
-    out.extend_from_slice(b":\n\n");
+    out.extend_from_slice(b":\n");
 }
 
 /// Appends `message` as an object.

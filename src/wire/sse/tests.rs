@@ -44,7 +44,7 @@ fn events_look_as_they_should() {
     assert_eq!(out, b"event: gap\ndata: {\"gap\":{\"missed\":3,\"reason\":\"lag\"}}\n\n");
     out.clear();
     write_prologue(&mut out, 1500);
-    assert_eq!(out, b"retry: 1500\n: zmq2ws\n\n");
+    assert_eq!(out, b"retry: 1500\n: zmq2ws\n");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn each_event_is_one_chunk() {
     let mut comment = Vec::new();
     Framing::Chunked.write_with(&mut comment, write_comment);
     Framing::Chunked.write_end(&mut comment);
-    assert_eq!(comment, b"3\r\n:\n\n\r\n0\r\n\r\n");
+    assert_eq!(comment, b"2\r\n:\n\r\n0\r\n\r\n");
 }
 
 /// Bytes that are likely to do harm.
@@ -162,6 +162,11 @@ fn random_bytes_as_topic_and_body_come_back_and_forge_nothing() {
                     framing.write_with(&mut bytes, write_comment);
                 }
                 framing.write_end(&mut bytes);
+                if framing == Framing::Plain {
+                    let text = String::from_utf8_lossy(&bytes);
+                    let mut blocks = text.rsplit("\n\n").skip(1);
+                    assert!(blocks.all(|block| block.contains("\ndata: ")), "an empty event");
+                }
                 // In pieces of any size: the reader's state is tested as well.
                 let (mut chunks, mut reader) = (Chunks::default(), Reader::default());
                 let mut events = Vec::new();
