@@ -505,8 +505,9 @@ async function refusal(response) {
 // ---- Messages and ids ---------------------------------------------------------------------------------------------------
 
 function decode({ id, topic, topic64, data, encoding }) {
-  const part = encoding === "base64" ? decodeBase64 : (text) => text;
-  return { id, topic: topic ?? decodeBase64(topic64), data: Array.isArray(data) ? data.map(part) : part(data) };
+  const part = (text, name) => (name === "base64" ? decodeBase64(text) : text);
+  const body = Array.isArray(data) ? data.map((text, at) => part(text, encoding?.[at])) : part(data, encoding);
+  return { id, topic: topic ?? decodeBase64(topic64), data: body };
 }
 
 function decodeBase64(text) {

@@ -28,8 +28,8 @@ pub(crate) fn json(out: &mut impl Write, parts: &[Vec<u8>]) -> io::Result<()> {
     };
     let is_text = body.iter().all(|part| str::from_utf8(part).is_ok());
     let string = |part: &Vec<u8>| match str::from_utf8(part) {
-        Ok(text) if is_text => Value::from(text),
-        _ => Value::from(BASE64.encode(part)),
+        Ok(text) => Value::from(text),
+        Err(_) => Value::from(BASE64.encode(part)),
     };
     let data = match body {
         [part] => string(part),
@@ -39,7 +39,12 @@ pub(crate) fn json(out: &mut impl Write, parts: &[Vec<u8>]) -> io::Result<()> {
         Ok(text) => ("topic", Value::from(text)),
         Err(_) => ("topic64", Value::from(BASE64.encode(topic))),
     };
-    let encoding = if is_text { "" } else { r#","encoding":"base64""# };
+    let name_of = |part: &Vec<u8>| if str::from_utf8(part).is_ok() { "utf8" } else { "base64" };
+    let encoding = match body {
+        _ if is_text => String::new(),
+        [_] => r#","encoding":"base64""#.to_owned(),
+        parts => format!(r#","encoding":{}"#, json!(parts.iter().map(name_of).collect::<Vec<_>>())),
+    };
     // By hand, for the order of the fields.
     writeln!(out, r#"{{"{name}":{},"data":{}{encoding}}}"#, topic, json!(data))
 }
@@ -67,7 +72,10 @@ mod tests {
             (&[&b"t"[..], b"b\n"][..], r#"{"topic":"t","data":"b\n"}"#),
             (&[b"t", b"b", b"c"], r#"{"topic":"t","data":["b","c"]}"#),
             (&[b"b"], r#"{"topic":"","data":"b"}"#),
-            (&[b"t", b"b", b"\xff"], r#"{"topic":"t","data":["Yg==","/w=="],"encoding":"base64"}"#),
+            (
+                &[b"t", b"b", b"\xff"],
+                r#"{"topic":"t","data":["b","/w=="],"encoding":["utf8","base64"]}"#,
+            ),
             (&[b"\xff", b"b"], r#"{"topic64":"/w==","data":"b"}"#),
         ] {
             assert_eq!(shown(json, parts), format!("{expected}\n"));

@@ -149,12 +149,19 @@ fn print_text(out: &mut impl Write, message: &str) -> io::Result<u64> {
         return Ok(1);
     };
     let field = |name: &str| json.get(name).and_then(Value::as_str).map(escape);
-    // What is not UTF-8 comes in base64, all parts of a body alike.
-    let mark = if json.get("encoding").is_some() { "base64:" } else { "" };
+    // A part that is not UTF-8 comes in base64, each for itself.
+    let is_base64 = |at: usize| match json.get("encoding") {
+        Some(Value::Array(names)) => names.get(at).is_some_and(|name| name == "base64"),
+        Some(name) => name == "base64",
+        None => false,
+    };
     let topic64 = field("topic64").map(|topic| format!("base64:{topic}"));
     let topic = topic64.or_else(|| field("topic")).unwrap_or_default();
     let parts = data.as_array().map_or(slice::from_ref(data), Vec::as_slice);
-    let parts = parts.iter().filter_map(Value::as_str).map(|part| mark.to_owned() + &escape(part));
+    let parts = parts.iter().filter_map(Value::as_str).enumerate().map(|(at, part)| {
+        let mark = if is_base64(at) { "base64:" } else { "" };
+        mark.to_owned() + &escape(part)
+    });
     let body = parts.collect::<Vec<_>>().join("\t");
     writeln!(out, "{}\t{topic}\t{body}", field("id").unwrap_or_default())?;
     Ok(1)

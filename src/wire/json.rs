@@ -7,8 +7,9 @@ use crate::message::{Epoch, Message};
 
 /// Appends `{"id":…,"topic":…,"data":…}` for `message`.
 ///
-/// `data` is a string for a body of one part and an array for more. When some part is not UTF-8 every part is base64
-/// and `"encoding":"base64"` is added; a topic that is not UTF-8 is written as `topic64`.
+/// `data` is a string for a body of one part and an array for more. A part that is not UTF-8 is base64, and the member
+/// `encoding` says so: `"base64"` beside a string, a list such as `["utf8","base64"]` beside an array. A topic that is not
+/// UTF-8 is written as `topic64`.
 pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<'_>) {
     out.extend_from_slice(b"{\"id\":\"");
     super::write_id(out, epoch, message.seq);
@@ -24,20 +25,51 @@ pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<
         }
     }
     out.extend_from_slice(b",\"data\":");
-    let is_text = message.body().all(|part| simdutf8::basic::from_utf8(part).is_ok());
-    let write_part = if is_text { write_string } else { write_base64 };
-    if message.body_parts() == 1 {
-        message.body().for_each(|part| write_part(out, part));
-    } else {
-        let mut separator = b'[';
-        for part in message.body() {
-            out.push(separator);
-            write_part(out, part);
-            separator = b',';
+    let is_text = |part: &[u8]| simdutf8::basic::from_utf8(part).is_ok();
+    let mut is_all_text = true;
+    let mut write_part = |out: &mut Vec<u8>, part: &[u8]| {
+        if is_text(part) {
+            write_string(out, part);
+        } else {
+            is_all_text = false;
+            write_base64(out, part);
         }
-        out.push(b']');
+    };
+    let is_list = message.body_parts() != 1;
+    if is_list {
+        write_list(out, message.body(), write_part);
+    } else {
+        message.body().for_each(|part| write_part(out, part));
     }
-    out.extend_from_slice(if is_text { b"}".as_slice() } else { b",\"encoding\":\"base64\"}" });
+    if !is_all_text {
+        out.extend_from_slice(b",\"encoding\":");
+        let encodings = message.body().map(|part| match is_text(part) {
+            true => &b"\"utf8\""[..],
+            false => b"\"base64\"",
+        });
+        match is_list {
+            true => write_list(out, encodings, |out, name| out.extend_from_slice(name)),
+            false => out.extend_from_slice(b"\"base64\""),
+        }
+    }
+    out.push(b'}');
+}
+
+/// Appends an array of the elements that `write` appends.
+fn write_list<'a>(
+    out: &mut Vec<u8>,
+    elements: impl Iterator<Item = &'a [u8]>,
+    mut write: impl FnMut(&mut Vec<u8>, &[u8]),
+) {
+    out.push(b'[');
+    let start = out.len();
+    for element in elements {
+        if out.len() > start {
+            out.push(b',');
+        }
+        write(out, element);
+    }
+    out.push(b']');
 }
 
 /// Appends `{"gap":{"missed":…,"reason":…}}`; `missed` is `null` where the number is not known.
@@ -160,7 +192,11 @@ mod tests {
         assert_eq!(encoded(&[b""]), r#"{"id":"00000000-42","topic":"","data":""}"#);
         assert_eq!(
             encoded(&[b"\xff", b"a", b"\x80"]),
-            r#"{"id":"00000000-42","topic64":"/w==","data":["YQ==","gA=="],"encoding":"base64"}"#
+            r#"{"id":"00000000-42","topic64":"/w==","data":["a","gA=="],"encoding":["utf8","base64"]}"#
+        );
+        assert_eq!(
+            encoded(&[b"t", b"\x80"]),
+            r#"{"id":"00000000-42","topic":"t","data":"gA==","encoding":"base64"}"#
         );
     }
 
@@ -198,8 +234,14 @@ mod tests {
             } else {
                 (&parts[0][..], &parts[1..])
             };
-            let base64 = json.get("encoding").is_some();
-            assert_eq!(base64, body.iter().any(|part| std::str::from_utf8(part).is_err()));
+            let encoding = |at: usize| match json.get("encoding") {
+                Some(serde_json::Value::Array(names)) => names[at] == "base64",
+                Some(name) => name == "base64",
+                None => false,
+            };
+            for (at, part) in body.iter().enumerate() {
+                assert_eq!(encoding(at), std::str::from_utf8(part).is_err());
+            }
             let decode = |value: &serde_json::Value, base64: bool| {
                 let text = value.as_str().unwrap();
                 if base64 { BASE64.decode(text.as_bytes()).unwrap() } else { text.into() }
@@ -210,9 +252,10 @@ mod tests {
             }
             let data: Vec<_> = match &json["data"] {
                 serde_json::Value::Array(values) => {
-                    values.iter().map(|value| decode(value, base64)).collect()
+                    let values = values.iter().enumerate();
+                    values.map(|(at, value)| decode(value, encoding(at))).collect()
                 }
-                value => vec![decode(value, base64)],
+                value => vec![decode(value, encoding(0))],
             };
             assert_eq!(data, body);
         }

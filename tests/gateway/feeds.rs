@@ -44,11 +44,19 @@ impl Client {
     }
 }
 
-/// Binary parts as JSON has them.
+/// Parts of which one is not UTF-8, as JSON has them.
 fn base64(topic: &str, parts: &[&[u8]]) -> Value {
-    let mut data: Vec<Value> = parts.iter().map(|part| BASE64.encode(part).into()).collect();
-    let data = if data.len() == 1 { data.remove(0) } else { data.into() };
-    json!({"topic": topic, "data": data, "encoding": "base64"})
+    let text = |part: &[u8]| str::from_utf8(part).ok().map(str::to_owned);
+    let data = |part: &&[u8]| text(part).unwrap_or_else(|| BASE64.encode(part));
+    let encoding = |part: &&[u8]| if text(part).is_some() { "utf8" } else { "base64" };
+    match parts {
+        [part] => json!({"topic": topic, "data": data(part), "encoding": encoding(part)}),
+        _ => json!({
+            "topic": topic,
+            "data": parts.iter().map(data).collect::<Vec<_>>(),
+            "encoding": parts.iter().map(encoding).collect::<Vec<_>>(),
+        }),
+    }
 }
 
 fn gap(missed: Option<u64>) -> Value {

@@ -58,8 +58,8 @@ fn a_pub_socket_reaches_a_client_in_each_format() {
     let first: Vec<_> = message["id"].as_str().unwrap().split('-').map(String::from).collect();
     let message: serde_json::Value = serde_json::from_str(&text(&mut json)).unwrap();
     assert_eq!(message["topic64"], "d2VhdGhlci7/");
-    assert_eq!(message["data"], serde_json::json!(["YQ==", "", "gA=="]));
-    assert_eq!(message["encoding"], "base64");
+    assert_eq!(message["data"], serde_json::json!(["a", "", "gA=="]));
+    assert_eq!(message["encoding"], serde_json::json!(["utf8", "utf8", "base64"]));
     let second: Vec<_> = message["id"].as_str().unwrap().split('-').map(String::from).collect();
     assert_eq!(first[0], second[0]);
     assert_eq!(first[1].parse::<u64>().unwrap() + 1, second[1].parse::<u64>().unwrap());

@@ -129,9 +129,9 @@ impl Client {
         }
         let producer = json["topic"].as_str().unwrap().strip_prefix("producer").unwrap();
         let counter = json["data"][1].as_str().unwrap();
-        let bytes = match json.get("encoding") {
-            Some(_) => data_encoding::BASE64.decode(counter.as_bytes()).unwrap(),
-            None => counter.as_bytes().to_vec(),
+        let bytes = match json["encoding"][1].as_str() {
+            Some("base64") => data_encoding::BASE64.decode(counter.as_bytes()).unwrap(),
+            _ => counter.as_bytes().to_vec(),
         };
         let number = u64::from_le_bytes(bytes.try_into().unwrap());
         Seen::Message { producer: producer.parse().unwrap(), number }

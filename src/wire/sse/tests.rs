@@ -131,14 +131,16 @@ fn check(data: Data, parts: &[Vec<u8>], event: &Event) {
                 None => json["topic"].as_str().unwrap().into(),
             };
             assert_eq!(topic, parts[0]);
-            let is_base64 = json.get("encoding").is_some();
-            let part = |value: &serde_json::Value| match is_base64 {
-                true => base64(value),
-                false => value.as_str().unwrap().into(),
+            let part = |value: &serde_json::Value, encoding: &serde_json::Value| match encoding {
+                encoding if encoding == "base64" => base64(value),
+                _ => value.as_str().unwrap().into(),
             };
             let is: Vec<Vec<u8>> = match &json["data"] {
-                serde_json::Value::Array(values) => values.iter().map(part).collect(),
-                value => vec![part(value)],
+                serde_json::Value::Array(values) => {
+                    let values = values.iter().enumerate();
+                    values.map(|(at, value)| part(value, &json["encoding"][at])).collect()
+                }
+                value => vec![part(value, &json["encoding"])],
             };
             assert_eq!(is, body);
         }

@@ -103,8 +103,8 @@ fn with_format_json_the_argument_is_the_object() {
         Value::from(events),
         json!([
             ["message", {"id": format!("{epoch}-1"), "topic": "weather.oslo", "data": "12"}],
-            ["message", {"id": format!("{epoch}-2"), "topic": "t", "data": ["/w==", "eA=="],
-                "encoding": "base64"}],
+            ["message", {"id": format!("{epoch}-2"), "topic": "t", "data": ["/w==", "x"],
+                "encoding": ["base64", "utf8"]}],
             ["message", {"id": format!("{epoch}-3"), "topic64": "dP8=", "data": "a"}],
         ])
     );
