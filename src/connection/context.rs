@@ -114,7 +114,7 @@ pub(super) struct Asking<'a> {
     pub(super) now: Instant,
     pub(super) ip: Option<IpAddr>,
     pub(super) request: &'a Request<'a>,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: Exchange<'a>,
 }
 
 impl Context {
@@ -135,7 +135,8 @@ impl Context {
             topics_max: self.limits.topics_max,
             deflates: self.feeds.deflates(),
         };
-        let (mut route, cors) = (http::route(request, &rules), http::cors(request, &rules));
+        let mut route = http::route(request, &rules);
+        let cors = http::cors(request, &rules);
         let mut allowed = None;
         if let Ok(wanted) = &mut route {
             match self.authorize(request, wanted, ip) {
@@ -143,23 +144,14 @@ impl Context {
                 Err(refusal) => route = Err(refusal),
             }
         }
-        let mut exchange = request.exchange();
+        let mut exchange = Exchange { date: Some(self.date), cors, ..request.exchange() };
         exchange.keep_alive &= self.phase == Phase::Serving;
-        let mut reply = match route {
+        match route {
             Ok(route) => {
                 self.answer(route, &Asking { now, ip, request, exchange }, answer, allowed)
             }
             Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
-        };
-        if let Some(cors) = cors {
-            if let Some(held) = reply.held_request() {
-                // Its answer begins when it is given.
-                held.origin = cors.origin().map(Box::from);
-            } else if !reply.is_upgrade() {
-                cors.stamp(&mut answer.head);
-            }
         }
-        reply
     }
 
     fn answer(
@@ -182,7 +174,6 @@ impl Context {
             Route::Events(Events { wanted, framing }) => match self.room_for_client() {
                 Ok(()) => {
                     let _ = response::write_event_stream(out, exchange, framing);
-                    self.date.stamp(out);
                     let data = match wanted.format.or(self.format) {
                         Some(Format::Raw) => Data::Raw,
                         // An event has no room for parts.
@@ -196,7 +187,7 @@ impl Context {
             Route::Poll(_) if exchange.head_only => response::write_poll_preview(out, exchange),
             Route::Poll(Poll { wanted, timeout }) => match self.room_for_client() {
                 Ok(()) => {
-                    let held = HeldRequest { exchange, origin: None };
+                    let held = HeldRequest::new(&exchange);
                     let asked = asked(wanted, WireFormat::Poll);
                     return Reply::Session(Opening::Poll(asked, held, timeout));
                 }

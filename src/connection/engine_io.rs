@@ -134,7 +134,7 @@ impl Context {
         asking: &Asking<'_>,
         out: &mut Vec<u8>,
     ) -> Result<Reply, Refusal> {
-        let held = HeldRequest { exchange: asking.exchange, origin: None };
+        let held = HeldRequest::new(&asking.exchange);
         match step {
             EngineStep::Nothing(refusal) => Err(refusal),
             EngineStep::Upgrade(Upgrade { accept, .. }) => {
@@ -172,7 +172,7 @@ impl Context {
         session: SessionKey,
         content: Result<Vec<u8>, Refusal>,
         out: &mut Vec<u8>,
-        exchange: Exchange,
+        exchange: Exchange<'_>,
     ) -> After {
         let payload = match content {
             Ok(payload) => payload,

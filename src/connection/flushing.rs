@@ -109,7 +109,7 @@ impl<S: ByteStream> Connection<S> {
             return false;
         };
         let counted_as = session.counts_as();
-        match session.into_http(now, context.date, &context.timing) {
+        match session.into_http(now, &context.timing) {
             Ok(http) => {
                 context.metrics.client_changed(counted_as, Transport::Http);
                 self.announce_end(counted_as, CloseReason::Done, context);

@@ -124,7 +124,7 @@ impl<S: ByteStream> Connection<S> {
         context.metrics.client_opened(Transport::Http);
         Self {
             stream,
-            state: State::Http(Box::new(Http::new(now, context.date, &context.timing))),
+            state: State::Http(Box::new(Http::new(now, &context.timing))),
             ip,
             serves,
             stalled_until: None,
@@ -219,7 +219,7 @@ impl<S: ByteStream> Connection<S> {
         context: &mut Context,
     ) -> Visit {
         match &mut self.state {
-            State::Http(http) => http.handle_input(now, context.date, input, &context.timing),
+            State::Http(http) => http.handle_input(now, input, &context.timing),
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
                 let (timing, shared) = (context.timing, context.shared());
@@ -313,20 +313,21 @@ impl<S: ByteStream> Connection<S> {
 
     fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
         let State::Http(http) = &mut self.state else { return };
-        let (limits, ip, serves) = (context.limits.http, self.ip, self.serves);
+        let (limits, date) = (context.limits.http, context.date);
+        let (ip, serves) = (self.ip, self.serves);
         let mut serve = |request: &Request<'_>, answer: &mut Answer| {
             context.serve(now, request, answer, ip, serves)
         };
-        match http.proceed(&limits, &mut serve) {
+        match http.proceed(&limits, date, &mut serve) {
             Progress::Waiting => {
                 // Who keeps us waiting with half a request is the one that holds the memory.
                 if http.charge_input(&context.request_memory) && http.wants_input() {
                     context.give_up_body(http.collects_for(), CloseReason::Memory);
-                    http.give_up(&context.turn_down("too many unfinished requests"));
+                    http.give_up(&context.turn_down("too many unfinished requests"), date);
                 }
             }
             Progress::Collected(session, request, content) => {
-                http.answer_collected(&request, |out, exchange| {
+                http.answer_collected(&request, date, |out, exchange| {
                     context.take_payload(now, session, content, out, exchange)
                 });
             }

@@ -152,7 +152,7 @@ impl<S: ByteStream> Connections<S> {
     pub(crate) fn turn_away(&mut self, stream: &mut S, reason: &'static str) {
         let mut answer = Vec::new();
         let refusal = self.context.turn_down(reason);
-        let _ = refusal.write(&mut answer, Exchange::refused(b""));
+        let _ = refusal.write(&mut answer, Exchange::refused(b"", None));
         // Whether it arrives or not, the client is dropped. What it has sent already is read, since the kernel sends a
         // reset for unread input, which could overtake the answer.
         let _ = stream.write(&answer);

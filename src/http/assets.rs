@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::response::Head;
-use super::{After, Exchange, Method, Refusal, Request, Status};
+use super::{After, Cors, Exchange, Method, Refusal, Request, Status};
 
 /// A file as it is served.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ fn without_exports(module: &str) -> String {
 pub(crate) fn write_page(
     out: &mut Vec<u8>,
     request: &Request<'_>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     asset: Option<Rc<Asset>>,
 ) -> (After, Option<Rc<Asset>>) {
     let Some(asset) = asset else {
@@ -141,8 +141,12 @@ pub(crate) fn write_page(
     (after, has_content.then_some(asset))
 }
 
-fn write_head(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Status) -> After {
-    let mut head = Head::start(out, status);
+fn write_head(out: &mut Vec<u8>, exchange: Exchange<'_>, asset: &Asset, status: Status) -> After {
+    let cors = match asset.owner {
+        Owner::Everyone => Cors::Everyone,
+        Owner::Page | Owner::Operator => exchange.cors,
+    };
+    let mut head = Head::start(out, Exchange { cors, ..exchange }, status);
     head.field("ETag", &asset.etag);
     // Kept, but asked for again each time, which costs a 304: a new version of the program is seen
     // at once.
@@ -152,16 +156,13 @@ fn write_head(out: &mut Vec<u8>, exchange: Exchange, asset: &Asset, status: Stat
             head.field("Content-Security-Policy", CONTENT_SECURITY_POLICY);
             head.field("Referrer-Policy", "no-referrer");
         }
-        Owner::Everyone => {
-            head.field("Access-Control-Allow-Origin", "*");
-            head.field("Cross-Origin-Resource-Policy", "cross-origin");
-        }
+        Owner::Everyone => head.field("Cross-Origin-Resource-Policy", "cross-origin"),
         Owner::Operator => {}
     }
     if status == Status::Ok {
         head.field("Content-Type", asset.content_type);
     }
-    head.finish_before(exchange, asset.bytes.len())
+    head.finish_before(asset.bytes.len())
 }
 
 /// Whether one line of `If-None-Match` names `etag`, or any by `*`. Tags are compared weakly (RFC

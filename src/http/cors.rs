@@ -10,75 +10,51 @@ pub(crate) const METHODS: &str = "GET, HEAD, OPTIONS";
 /// How long a browser may rely on the answer to a preflight: `--origin` changes with a restart only.
 const MAX_AGE_SECONDS: &str = "600";
 
-/// The fields that every answer has that is shared with other origins, refusals included.
+/// Which pages of other origins may see an answer, refusals included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cors<'a> {
-    /// The origin that is let in.
-    origin: Option<&'a [u8]>,
+pub(crate) enum Cors<'a> {
+    /// No page of another origin.
+    Hidden,
+    /// The pages of the request's origin, where the gateway lets it in.
+    Origin(Option<&'a [u8]>),
+    /// Any page: the answer is the same for everyone.
+    Everyone,
 }
 
-impl<'a> Cors<'a> {
-    /// The fields for a request of `origin`, if it is let in.
-    pub(crate) fn new(origin: Option<&'a [u8]>) -> Self {
-        Self { origin }
-    }
-
-    /// The origin that is let in.
-    pub(crate) fn origin(&self) -> Option<&'a [u8]> {
-        self.origin
-    }
-
-    /// Puts the fields behind the status line of the answer that `head` begins with, unless it is everyone's to see.
-    pub(crate) fn stamp(&self, head: &mut Vec<u8>) {
-        const SHARED: &[u8] = b"\r\nAccess-Control-Allow-Origin: *\r\n";
-        if head.windows(SHARED.len()).any(|bytes| bytes == SHARED) {
-            return;
-        }
-        let Some(end) = head.windows(2).position(|two| two == b"\r\n") else { return };
-        let mut fields = Vec::new();
-        let mut lines = Head::of_fields(&mut fields);
-        lines.field("Vary", "Origin");
-        if let Some(origin) = self.origin.and_then(|origin| std::str::from_utf8(origin).ok()) {
+impl Cors<'_> {
+    /// Writes the fields that say so.
+    pub(super) fn write(self, head: &mut Head<'_, '_>) {
+        let origin = match self {
+            Self::Hidden => return,
+            Self::Everyone => return head.field("Access-Control-Allow-Origin", "*"),
+            Self::Origin(origin) => origin,
+        };
+        head.field("Vary", "Origin");
+        if let Some(origin) = origin.and_then(|origin| std::str::from_utf8(origin).ok()) {
             // The origin by its name: with credentials a browser does not take `*`.
-            lines.field("Access-Control-Allow-Origin", origin);
-            lines.field("Access-Control-Allow-Credentials", "true");
-            // When to come back, which a page is not shown otherwise.
-            lines.field("Access-Control-Expose-Headers", "Retry-After");
+            head.field("Access-Control-Allow-Origin", origin);
+            head.field("Access-Control-Allow-Credentials", "true");
+            // Without it a page cannot read when to come back.
+            head.field("Access-Control-Expose-Headers", "Retry-After");
         }
-        head.splice(end + 2..end + 2, fields);
     }
 }
 
-/// Appends the answer to OPTIONS: a browser's question whether a page of another origin may ask, by one of `methods`. What
-/// allows the origin comes with [`Cors::stamp`].
+/// Appends the answer to OPTIONS: a browser's question whether a page of another origin may ask, by one of `methods`.
 pub(crate) fn write_preflight(
     out: &mut Vec<u8>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     request: &Request<'_>,
     methods: &'static str,
 ) -> After {
-    let mut head = Head::start(out, Status::NoContent);
+    let mut head = Head::start(out, exchange, Status::NoContent);
     head.field("Allow", methods);
     head.field("Access-Control-Allow-Methods", methods);
     if let Some(names) = requested_fields(request) {
         head.field("Access-Control-Allow-Headers", names);
     }
     head.field("Access-Control-Max-Age", MAX_AGE_SECONDS);
-    head.finish_before(exchange, 0)
-}
-
-/// Appends the head of an answer that was waited for, to a page of `origin`, where there is one. Its content, of
-/// `content_len` bytes, is the caller's to send.
-pub(crate) fn write_late_head(
-    out: &mut Vec<u8>,
-    exchange: Exchange,
-    content_type: &'static str,
-    content_len: usize,
-    origin: Option<&[u8]>,
-) {
-    // Whether another request follows is the session's to know: it may have to end meanwhile.
-    let _ = Head::uncached(out, content_type).finish_before(exchange, content_len);
-    Cors::new(origin).stamp(out);
+    head.finish_before(0)
 }
 
 /// The names of fields that a page means to send, where they are names.
@@ -95,23 +71,28 @@ mod tests {
 
     #[test]
     fn the_fields_follow_the_status_line() {
-        let stamped = |origin: Option<&[u8]>| {
-            let mut head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n".to_vec();
-            Cors::new(origin).stamp(&mut head);
-            String::from_utf8(head).unwrap()
+        let written = |cors| {
+            let mut out = Vec::new();
+            let exchange = Exchange { cors, ..Exchange::refused(b"", None) };
+            let _ = Head::start(&mut out, exchange, Status::Ok).finish(b"");
+            String::from_utf8(out).unwrap()
         };
-        let nobody = "HTTP/1.1 200 OK\r\nVary: Origin\r\nA: b\r\n\r\nbody\r\n";
-        let mut shared = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\n\r\n".to_vec();
-        let before = shared.clone();
-        Cors::new(Some(b"https://a")).stamp(&mut shared);
-        assert_eq!(shared, before, "a second origin would be none");
-        assert_eq!(stamped(None), nobody);
-        assert_eq!(stamped(Some(b"\xff")), nobody);
+        const START: &str = "HTTP/1.1 200 OK\r\n";
+        const END: &str =
+            "X-Content-Type-Options: nosniff\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let unnamed = format!("{START}Vary: Origin\r\n{END}");
+        assert_eq!(written(Cors::Hidden), format!("{START}{END}"));
+        let everyone = format!("{START}Access-Control-Allow-Origin: *\r\n{END}");
+        assert_eq!(written(Cors::Everyone), everyone, "no second origin, and no Vary");
+        assert_eq!(written(Cors::Origin(None)), unnamed);
+        assert_eq!(written(Cors::Origin(Some(b"\xff"))), unnamed);
         assert_eq!(
-            stamped(Some(b"https://a\r\nX: y")),
-            "HTTP/1.1 200 OK\r\nVary: Origin\r\nAccess-Control-Allow-Origin: https://aX: y\r\n\
-             Access-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: Retry-After\r\n\
-             A: b\r\n\r\nbody\r\n"
+            written(Cors::Origin(Some(b"https://a\r\nX: y"))),
+            format!(
+                "{START}Vary: Origin\r\nAccess-Control-Allow-Origin: https://aX: y\r\n\
+                 Access-Control-Allow-Credentials: true\r\n\
+                 Access-Control-Expose-Headers: Retry-After\r\n{END}"
+            )
         );
     }
 

@@ -19,27 +19,24 @@ impl Date {
         Self(text)
     }
 
-    /// Puts the field behind the status line of the answer that `head` begins with.
-    pub(crate) fn stamp(&self, head: &mut Vec<u8>) {
-        if let Some(end) = head.windows(2).position(|two| two == b"\r\n") {
-            let field = [b"\r\nDate: ", self.0.as_slice()].concat();
-            head.splice(end..end, field);
-        }
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an IMF-fixdate is ASCII")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::response::{Exchange, write_text};
     use super::*;
     use std::time::Duration;
 
     #[test]
     fn the_date_follows_the_status_line() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let mut head = b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nbody\r\n".to_vec();
-        Date::from_system_time(time).stamp(&mut head);
-        let expected =
-            b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nA: b\r\n\r\nbody\r\n";
-        assert_eq!(head, expected);
+        let mut out = Vec::new();
+        let date = Some(Date::from_system_time(time));
+        let _ = write_text(&mut out, Exchange::refused(b"", date), "text/plain", b"body\r\n");
+        let expected = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Content-";
+        assert!(out.starts_with(expected), "{}", out.escape_ascii());
     }
 }

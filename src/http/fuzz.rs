@@ -69,7 +69,7 @@ struct Server<'a> {
 enum State {
     Head(HeadScanner),
     /// The answer waits for the end of the body.
-    Body(BodySkipper, Exchange, Vec<u8>, After),
+    Body(BodySkipper, Exchange<'static>, Vec<u8>, After),
     Upgraded,
     Closed,
 }
@@ -120,7 +120,7 @@ impl<'a> Server<'a> {
                     Some(length)
                 }
                 Err(refusal) => {
-                    self.close(refusal, Exchange::refused(input));
+                    self.close(refusal, Exchange::refused(input, None));
                     None
                 }
             },
@@ -143,7 +143,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn close(&mut self, refusal: Refusal, exchange: Exchange) {
+    fn close(&mut self, refusal: Refusal, exchange: Exchange<'_>) {
         let after = refusal.write(&mut self.sent, exchange);
         assert_eq!(after, After::Close, "whoever cannot tell where the next request starts closes");
         self.state = State::Closed;
@@ -152,7 +152,7 @@ impl<'a> Server<'a> {
     fn handle_head(&mut self, head: &[u8]) {
         let request = match parse_head(head, &self.limits) {
             Ok(request) => request,
-            Err(refusal) => return self.close(refusal, Exchange::refused(head)),
+            Err(refusal) => return self.close(refusal, Exchange::refused(head, None)),
         };
         let rules = Rules {
             prefix: b"",

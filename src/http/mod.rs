@@ -30,13 +30,13 @@ mod scanner;
 mod target;
 
 pub(crate) use body::{BodyLength, BodySkipper};
-pub(crate) use cors::{Cors, write_late_head, write_preflight};
+pub(crate) use cors::{Cors, write_preflight};
 pub(crate) use date::Date;
 pub(crate) use extensions::Deflate;
 pub(crate) use headers::Field;
 pub(crate) use query::{Wanted, decode_path, parameter};
 pub(crate) use request::{Method, Request, Version, parse_head};
-pub(crate) use response::{After, Exchange, Refusal, Status};
+pub(crate) use response::{After, Exchange, Refusal, Status, write_late_head};
 pub(crate) use route::{Events, Poll, Route, Rules, Serves, Upgrade, cors, route};
 pub(crate) use scanner::HeadScanner;
 pub(crate) use target::Target;

@@ -4,7 +4,7 @@
 use super::headers::{Field, Headers};
 use super::scanner::blank_bytes;
 use super::target::{Target, is_authority};
-use super::{BodyLength, Exchange, HEADERS_MAX, Limits, Refusal, Status};
+use super::{BodyLength, Cors, Exchange, HEADERS_MAX, Limits, Refusal, Status};
 
 /// A request's method (RFC 9110 section 9, RFC 5789).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,12 +95,14 @@ impl<'a> Request<'a> {
             .any(|name| self.headers.field(name) != Field::Absent)
     }
 
-    /// What an answer must know of this request.
-    pub(crate) fn exchange(&self) -> Exchange {
+    /// What an answer must know of this request, without the moment and the pages that may see it.
+    pub(crate) fn exchange(&self) -> Exchange<'static> {
         Exchange {
             version: self.version,
             keep_alive: self.keep_alive,
             head_only: self.method == Method::Head,
+            date: None,
+            cors: Cors::Hidden,
         }
     }
 
@@ -269,7 +271,7 @@ mod tests {
         let request = parse_head(head.as_bytes(), &Limits::default());
         let refusal = request.and_then(|request| request.check_body()).err()?;
         let mut out = Vec::new();
-        let after = refusal.write(&mut out, Exchange::refused(head.as_bytes()));
+        let after = refusal.write(&mut out, Exchange::refused(head.as_bytes(), None));
         assert_eq!(after, super::super::After::Close, "{head:?}");
         Some(refusal.status)
     }

@@ -1,14 +1,11 @@
-//! Writes answers: status lines, header fields, refusals, the upgrade. Knows no request but its
-//! `Exchange`.
+//! Writes answers: status lines, header fields, refusals, the upgrade. Knows no request except its `Exchange`.
 //!
-//! The `Date` is added by who sends the answer ([`super::Date`]).
-//!
-//! Nothing that a client sent is ever repeated in an answer, every reason is a constant; but for the origin and the names
-//! of fields that a browser wants to hear again.
+//! An answer repeats nothing that a client sent, except the origin and the field names that a browser asked about; every
+//! reason is a constant.
 
 use super::engine_io::ErrorCode;
 use super::scanner::blank_bytes;
-use super::{Deflate, Version};
+use super::{Cors, Date, Deflate, Version};
 use crate::wire::sse::Framing;
 
 /// The statuses that this server answers with.
@@ -78,24 +75,40 @@ impl Status {
     }
 }
 
-/// What an answer must know of the request it answers.
+/// What the head of an answer needs to know: of the request, and of the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Exchange {
+pub(crate) struct Exchange<'a> {
     /// The request's version: 1.0 is told when the connection stays, 1.1 when it does not.
     pub(crate) version: Version,
     /// Whether another request may follow.
     pub(crate) keep_alive: bool,
     /// Whether the answer's content is left out: the request was HEAD.
     pub(crate) head_only: bool,
+    /// When the answer begins; `None` where the answer has no `Date` field, as an upgrade.
+    pub(crate) date: Option<Date>,
+    /// Which pages of other origins may see the answer.
+    pub(crate) cors: Cors<'a>,
 }
 
-impl Exchange {
-    /// The exchange of a request that was not understood, from what arrived of its head: it ends here.
-    pub(crate) fn refused(head: &[u8]) -> Self {
-        let line = &head[blank_bytes(head)..];
-        Self { version: Version::Http11, keep_alive: false, head_only: line.starts_with(b"HEAD ") }
-    }
+impl Exchange<'static> {
+    /// The exchange of an upgrade: HTTP ends with it, and no page can look at the answer.
+    const UPGRADE: Self = Self {
+        version: Version::Http11,
+        keep_alive: true,
+        head_only: false,
+        date: None,
+        cors: Cors::Hidden,
+    };
 
+    /// The exchange of a malformed request, from the bytes of its head that arrived: the connection ends with it.
+    pub(crate) fn refused(head: &[u8], date: Option<Date>) -> Self {
+        let line = &head[blank_bytes(head)..];
+        let head_only = line.starts_with(b"HEAD ");
+        Self { keep_alive: false, head_only, date, ..Self::UPGRADE }
+    }
+}
+
+impl Exchange<'_> {
     fn after(&self) -> After {
         if self.keep_alive { After::NextRequest } else { After::Close }
     }
@@ -180,10 +193,10 @@ impl Refusal {
     }
 
     /// Appends the whole answer to `out`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, exchange: Exchange) -> After {
+    pub(crate) fn write(&self, out: &mut Vec<u8>, exchange: Exchange<'_>) -> After {
         let keep_alive = exchange.keep_alive && self.after == After::NextRequest;
         let exchange = Exchange { keep_alive, ..exchange };
-        let mut head = Head::start(out, self.status);
+        let mut head = Head::start(out, exchange, self.status);
         match self.hint {
             Hint::None => {}
             Hint::Allow(methods) => head.field("Allow", methods),
@@ -200,7 +213,7 @@ impl Refusal {
         };
         head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
-        head.finish(exchange, text.as_bytes())
+        head.finish(text.as_bytes())
     }
 }
 
@@ -217,11 +230,11 @@ pub(crate) fn retry_after_seconds(base: u32, random: u64) -> u32 {
 /// Appends a 200 whose text must not be cached: health, readiness, metrics.
 pub(crate) fn write_text(
     out: &mut Vec<u8>,
-    exchange: Exchange,
+    exchange: Exchange<'_>,
     content_type: &'static str,
     text: &[u8],
 ) -> After {
-    Head::uncached(out, content_type).finish(exchange, text)
+    Head::uncached(out, exchange, content_type).finish(text)
 }
 
 /// Appends the 101 that turns the connection into a WebSocket (RFC 6455 section 4.2.2). `accept` is
@@ -232,7 +245,7 @@ pub(crate) fn write_switching_protocols(
     subprotocol: Option<&str>,
     deflate: Option<Deflate>,
 ) {
-    let mut head = Head::start(out, Status::SwitchingProtocols);
+    let mut head = Head::start(out, Exchange::UPGRADE, Status::SwitchingProtocols);
     head.field("Upgrade", "websocket");
     head.field("Connection", "Upgrade");
     head.field("Sec-WebSocket-Accept", accept);
@@ -247,81 +260,111 @@ pub(crate) fn write_switching_protocols(
 
 /// Appends the 200 that turns the connection into an event stream, or only tells what it would be like: after HEAD the
 /// next request may follow. A stream ends with its connection.
-pub(crate) fn write_event_stream(out: &mut Vec<u8>, exchange: Exchange, framing: Framing) -> After {
-    let mut head = Head::stream(out, "text/event-stream");
+pub(crate) fn write_event_stream(
+    out: &mut Vec<u8>,
+    exchange: Exchange<'_>,
+    framing: Framing,
+) -> After {
+    let keep_alive = exchange.keep_alive && exchange.head_only;
+    let exchange = Exchange { keep_alive, ..exchange };
+    let mut head = Head::stream(out, exchange, "text/event-stream");
     // For nginx and those that learned from it: pass on each event as it comes.
     head.field("X-Accel-Buffering", "no");
-    if exchange.head_only {
-        head.connection_field(exchange);
-        head.end();
-        return exchange.after();
-    }
-    if framing == Framing::Chunked {
+    if !exchange.head_only && framing == Framing::Chunked {
         head.field("Transfer-Encoding", "chunked");
     }
-    head.connection_field(Exchange { keep_alive: false, ..exchange });
-    head.end();
-    After::Close
-}
-
-/// Appends the 200 that tells what an answer to a poll would be like: it would have to be waited for.
-pub(crate) fn write_poll_preview(out: &mut Vec<u8>, exchange: Exchange) -> After {
-    let mut head = Head::uncached(out, "application/json");
-    head.connection_field(exchange);
+    head.connection_field();
     head.end();
     exchange.after()
 }
 
+/// Appends the 200 that tells what an answer to a poll would be like: it would have to be waited for.
+pub(crate) fn write_poll_preview(out: &mut Vec<u8>, exchange: Exchange<'_>) -> After {
+    let mut head = Head::uncached(out, exchange, "application/json");
+    head.connection_field();
+    head.end();
+    exchange.after()
+}
+
+/// Appends the head of a 200 that was waited for. The caller sends its content, of `content_len` bytes.
+pub(crate) fn write_late_head(
+    out: &mut Vec<u8>,
+    exchange: Exchange<'_>,
+    content_type: &'static str,
+    content_len: usize,
+) {
+    // The session knows whether another request follows: it may have to end meanwhile.
+    let _ = Head::uncached(out, exchange, content_type).finish_before(content_len);
+}
+
+/// Room for nearly every head: one allocation instead of several that grow.
+const HEAD_BYTES: usize = 256;
+
 /// The head of an answer while it is being written.
-pub(super) struct Head<'a> {
+pub(super) struct Head<'a, 'e> {
     out: &'a mut Vec<u8>,
+    exchange: Exchange<'e>,
     status: Status,
 }
 
-impl<'a> Head<'a> {
-    /// Writes the status line. It says HTTP/1.1 to everyone: the server's version, not the
-    /// exchange's (RFC 9110 section 6.2).
-    pub(super) fn start(out: &'a mut Vec<u8>, status: Status) -> Self {
+impl<'a, 'e> Head<'a, 'e> {
+    /// Writes the status line, and the fields that every answer has. The version is the server's, not the exchange's (RFC
+    /// 9110 section 6.2).
+    pub(super) fn start(out: &'a mut Vec<u8>, exchange: Exchange<'e>, status: Status) -> Self {
+        out.reserve(HEAD_BYTES);
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(status.line().as_bytes());
         out.extend_from_slice(b"\r\n");
-        let mut head = Self { out, status };
+        let mut head = Self { out, exchange, status };
+        if let Some(date) = &exchange.date {
+            head.field("Date", date.as_str());
+        }
+        exchange.cors.write(&mut head);
         head.field("X-Content-Type-Options", "nosniff");
         head
     }
 
     /// Begins a 200 that must not be cached.
-    pub(super) fn uncached(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
-        let mut head = Self::start(out, Status::Ok);
+    pub(super) fn uncached(
+        out: &'a mut Vec<u8>,
+        exchange: Exchange<'e>,
+        content_type: &'static str,
+    ) -> Self {
+        let mut head = Self::start(out, exchange, Status::Ok);
         head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store");
         head
     }
 
     /// Begins the 200 of a stream, which a proxy must neither cache nor compress: compressors wait for more bytes.
-    pub(super) fn stream(out: &'a mut Vec<u8>, content_type: &'static str) -> Self {
-        let mut head = Self::start(out, Status::Ok);
+    pub(super) fn stream(
+        out: &'a mut Vec<u8>,
+        exchange: Exchange<'e>,
+        content_type: &'static str,
+    ) -> Self {
+        let mut head = Self::start(out, exchange, Status::Ok);
         head.field("Content-Type", content_type);
         head.field("Cache-Control", "no-store, no-transform");
         head
-    }
-
-    /// Fields alone, for an answer that has begun.
-    pub(super) fn of_fields(out: &'a mut Vec<u8>) -> Self {
-        Self { out, status: Status::Ok }
     }
 
     /// Writes one field. Bytes that could end the line are left out: no value can add a field of its own.
     pub(super) fn field(&mut self, name: &'static str, value: &str) {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
-        self.out.extend(value.bytes().filter(|byte| (b' '..=b'~').contains(byte)));
+        let is_plain = |byte: &u8| (b' '..=b'~').contains(byte);
+        if value.as_bytes().iter().all(is_plain) {
+            self.out.extend_from_slice(value.as_bytes());
+        } else {
+            self.out.extend(value.bytes().filter(is_plain));
+        }
         self.out.extend_from_slice(b"\r\n");
     }
 
     /// Writes the fields that depend on the exchange, the blank line, and the content where the exchange has it.
-    pub(super) fn finish(self, exchange: Exchange, content: &[u8]) -> After {
-        let out = self.finish_fields(exchange, content.len());
+    pub(super) fn finish(self, content: &[u8]) -> After {
+        let exchange = self.exchange;
+        let out = self.finish_fields(content.len());
         if !exchange.head_only {
             out.extend_from_slice(content);
         }
@@ -330,23 +373,25 @@ impl<'a> Head<'a> {
 
     /// Writes the fields that depend on the exchange and the blank line. The content, of
     /// `content_len` bytes, is the caller's to send, if the exchange has it.
-    pub(super) fn finish_before(self, exchange: Exchange, content_len: usize) -> After {
-        self.finish_fields(exchange, content_len);
-        exchange.after()
+    pub(super) fn finish_before(self, content_len: usize) -> After {
+        let after = self.exchange.after();
+        self.finish_fields(content_len);
+        after
     }
 
-    fn finish_fields(mut self, exchange: Exchange, content_len: usize) -> &'a mut Vec<u8> {
+    fn finish_fields(mut self, content_len: usize) -> &'a mut Vec<u8> {
         // For 304 the length would be that of the 200 (RFC 9110 section 8.6); without it there is
         // nothing to get wrong.
         if self.status != Status::NotModified {
             self.field("Content-Length", &content_len.to_string());
         }
-        self.connection_field(exchange);
+        self.connection_field();
         self.out.extend_from_slice(b"\r\n");
         self.out
     }
 
-    fn connection_field(&mut self, exchange: Exchange) {
+    fn connection_field(&mut self) {
+        let exchange = self.exchange;
         let upgrade = self.status == Status::UpgradeRequired;
         match (exchange.version, exchange.keep_alive) {
             // RFC 9110 section 7.8: whoever sends Upgrade names it in Connection.
@@ -369,9 +414,8 @@ impl<'a> Head<'a> {
 mod tests {
     use super::*;
 
-    const HTTP11: Exchange =
-        Exchange { version: Version::Http11, keep_alive: true, head_only: false };
-    const HTTP10: Exchange = Exchange { version: Version::Http10, ..HTTP11 };
+    const HTTP11: Exchange<'static> = Exchange::UPGRADE;
+    const HTTP10: Exchange<'static> = Exchange { version: Version::Http10, ..HTTP11 };
 
     fn written(write: impl FnOnce(&mut Vec<u8>) -> After) -> (String, After) {
         let mut out = Vec::new();
@@ -434,17 +478,17 @@ mod tests {
         let head = Exchange { head_only: true, ..HTTP11 };
         let (text, _) = written(|out| write_text(out, head, TEXT, b"ready\n"));
         assert!(text.contains("Content-Length: 6\r\n") && text.ends_with("\r\n\r\n"), "{text}");
-        assert!(Exchange::refused(b"\r\nHEAD / HTTP/1.1").head_only);
-        assert!(!Exchange::refused(b" HEAD / HTTP/1.1").head_only);
-        assert!(!Exchange::refused(b"HEADER / HTTP/1.1").head_only);
+        assert!(Exchange::refused(b"\r\nHEAD / HTTP/1.1", None).head_only);
+        assert!(!Exchange::refused(b" HEAD / HTTP/1.1", None).head_only);
+        assert!(!Exchange::refused(b"HEADER / HTTP/1.1", None).head_only);
     }
 
     #[test]
     fn no_value_adds_a_field() {
         let (text, _) = written(|out| {
-            let mut head = Head::start(out, Status::Ok);
+            let mut head = Head::start(out, HTTP11, Status::Ok);
             head.field("ETag", "\"a\r\nSet-Cookie: b\0\u{7f}\u{e9}\"");
-            head.finish(HTTP11, b"")
+            head.finish(b"")
         });
         assert!(text.contains("ETag: \"aSet-Cookie: b\"\r\n"), "{text}");
     }

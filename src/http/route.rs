@@ -186,11 +186,13 @@ fn path<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Result<Cow<'a, [u8]>, R
 
 /// What pages of other origins may see of the answer to `request`: where they may connect they see every answer, refusals
 /// too, but for the metrics, which are for this host's own and not for whatever page is looked at there.
-pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Option<Cors<'a>> {
+pub(crate) fn cors<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Cors<'a> {
     let is_operation = rules.serves == Serves::Operation
         || path(request, rules).is_ok_and(|path| &*path == b"/metrics");
-    let origin = request.field("origin").once().filter(|_| allows_origin(request, rules));
-    (!is_operation).then(|| Cors::new(origin))
+    if is_operation {
+        return Cors::Hidden;
+    }
+    Cors::Origin(request.field("origin").once().filter(|_| allows_origin(request, rules)))
 }
 
 pub(super) fn allows_origin(request: &Request<'_>, rules: &Rules<'_>) -> bool {

@@ -20,9 +20,7 @@ const JOINED_BYTES_MAX: usize = 4 << 10;
 /// One request. What a waiting one does not need is in boxes: there may be many thousands.
 #[derive(Debug)]
 pub(super) struct Held {
-    exchange: Exchange,
-    /// The page's origin, for the answer's head.
-    origin: Option<Box<[u8]>>,
+    request: HeldRequest,
     /// What came behind the request, if anything did.
     behind: Option<Box<Behind>>,
     answer: State,
@@ -71,8 +69,7 @@ pub(super) struct Content<'a> {
 impl Held {
     /// A request that waits, with the `input` that came behind it.
     pub(super) fn new(request: HeldRequest, input: &[u8]) -> Self {
-        let HeldRequest { exchange, origin } = request;
-        let mut held = Self { exchange, origin, behind: None, answer: State::Waiting, end: None };
+        let mut held = Self { request, behind: None, answer: State::Waiting, end: None };
         held.handle_input(input);
         held
     }
@@ -111,12 +108,11 @@ impl Held {
     pub(super) fn give(&mut self, feeds: &Feeds, date: Date, content: Content<'_>) {
         let Content { content_type, start, answer, tail } = content;
         let answer_len = answer.as_ref().map_or(0, |answer| feeds.answer_len(answer));
-        let keep_alive = self.exchange.keep_alive && self.end.is_none();
-        let exchange = Exchange { keep_alive, ..self.exchange };
+        let keep_alive = self.request.keep_alive && self.end.is_none();
+        let exchange = Exchange { keep_alive, ..self.request.exchange(date) };
         let len = start.len() + answer_len + tail.len();
         let mut head = Vec::new();
-        write_late_head(&mut head, exchange, content_type, len, self.origin.as_deref());
-        date.stamp(&mut head);
+        write_late_head(&mut head, exchange, content_type, len);
         head.extend_from_slice(start);
         let tail = match &answer {
             Some(_) => tail,
@@ -136,7 +132,7 @@ impl Held {
             State::Leaving(leaving) => Output::Bytes(leaving.rest(feeds)),
             State::Over => match self.end {
                 Some(reason) => Output::Finished(reason),
-                None if self.exchange.keep_alive => Output::NextRequest,
+                None if self.request.keep_alive => Output::NextRequest,
                 None => Output::Finished(CloseReason::Done),
             },
         }
@@ -173,9 +169,9 @@ impl Held {
     }
 
     /// The connection goes on with the next request, or waits for one.
-    pub(super) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
+    pub(super) fn into_http(self, now: Instant, timing: &Timing) -> Box<Http> {
         let input = self.behind.map_or_else(Vec::new, |behind| behind.input);
-        Box::new(Http::behind_answer(now, date, timing, input))
+        Box::new(Http::behind_answer(now, timing, input))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::hooks::Allowed;
 use crate::http::assets::Asset;
 use crate::http::{
     After, BodyLength, BodySkipper, Cors, Date, Exchange, HeadScanner, Limits, Refusal, Request,
-    Status, parse_head,
+    Status, Version, parse_head,
 };
 use crate::memory::{Charge, Memory};
 use crate::message::Id;
@@ -37,8 +37,6 @@ pub(crate) struct Http {
     /// Why the connection ends when its last answer is sent.
     end: CloseReason,
     deadline: Option<Instant>,
-    /// When the client was last looked at.
-    date: Date,
 }
 
 #[derive(Debug)]
@@ -84,26 +82,6 @@ pub(crate) enum Reply {
     Collect(SessionKey, HeldRequest, usize),
 }
 
-impl Reply {
-    /// The request that is answered later, where one is.
-    pub(crate) fn held_request(&mut self) -> Option<&mut HeldRequest> {
-        match self {
-            Self::Collect(_, held, _) | Self::Session(Opening::Poll(_, held, _)) => Some(held),
-            Self::Session(Opening::EngineIo(opening)) => opening.held_request(),
-            Self::Answered(_) | Self::Session(_) => None,
-        }
-    }
-
-    /// Whether the connection becomes a WebSocket, whose answer no page can look at.
-    pub(crate) fn is_upgrade(&self) -> bool {
-        match self {
-            Self::Session(Opening::WebSocket(_) | Opening::Zws(..)) => true,
-            Self::Session(Opening::EngineIo(opening)) => opening.is_upgrade(),
-            Self::Answered(_) | Self::Session(_) | Self::Collect(..) => false,
-        }
-    }
-}
-
 /// A session that is to be opened.
 #[derive(Debug)]
 pub(crate) enum Opening {
@@ -122,12 +100,33 @@ pub(crate) struct Asked {
     pub(crate) since: Option<Id>,
 }
 
-/// A request that waits for its answer.
+/// A request that waits for its answer: what the head of the answer will need, whenever that begins.
 #[derive(Debug)]
 pub(crate) struct HeldRequest {
-    pub(crate) exchange: Exchange,
-    /// The page's origin, where it is let in.
-    pub(crate) origin: Option<Box<[u8]>>,
+    version: Version,
+    pub(super) keep_alive: bool,
+    head_only: bool,
+    /// The page's origin, where the gateway lets it in.
+    origin: Option<Box<[u8]>>,
+}
+
+impl HeldRequest {
+    pub(crate) fn new(exchange: &Exchange<'_>) -> Self {
+        let &Exchange { version, keep_alive, head_only, cors, .. } = exchange;
+        let origin = match cors {
+            Cors::Origin(origin) => origin.map(Box::from),
+            // Only paths that pages of other origins may ask have answers that wait.
+            Cors::Hidden | Cors::Everyone => None,
+        };
+        Self { version, keep_alive, head_only, origin }
+    }
+
+    /// The exchange of an answer that begins at `date`.
+    pub(super) fn exchange(&self, date: Date) -> Exchange<'_> {
+        let &Self { version, keep_alive, head_only, .. } = self;
+        let cors = Cors::Origin(self.origin.as_deref());
+        Exchange { version, keep_alive, head_only, date: Some(date), cors }
+    }
 }
 
 /// How far [`Http::proceed`] got.
@@ -143,7 +142,7 @@ pub(crate) enum Progress {
 }
 
 impl Http {
-    pub(crate) fn new(now: Instant, date: Date, timing: &Timing) -> Self {
+    pub(crate) fn new(now: Instant, timing: &Timing) -> Self {
         Self {
             input: Vec::new(),
             input_taken: 0,
@@ -155,20 +154,18 @@ impl Http {
             after: After::NextRequest,
             end: CloseReason::Done,
             deadline: Some(now + timing.handshake_timeout),
-            date,
         }
     }
 
     /// A connection whose last request somebody else has answered, with the `input` that came behind it.
-    pub(super) fn behind_answer(now: Instant, date: Date, timing: &Timing, input: Vec<u8>) -> Self {
-        let mut http = Self { input, ..Self::new(now, date, timing) };
-        http.go_on(now, date, timing);
+    pub(super) fn behind_answer(now: Instant, timing: &Timing, input: Vec<u8>) -> Self {
+        let mut http = Self { input, ..Self::new(now, timing) };
+        http.go_on(now, timing);
         http
     }
 
     /// Takes what the client sent; [`Self::proceed`] looks at it.
-    pub(crate) fn handle_input(&mut self, now: Instant, date: Date, input: &[u8], timing: &Timing) {
-        self.date = date;
+    pub(crate) fn handle_input(&mut self, now: Instant, input: &[u8], timing: &Timing) {
         if matches!(self.stage, Stage::Idle) {
             self.begin_request(now, timing);
         }
@@ -194,16 +191,17 @@ impl Http {
     }
 
     /// Answers with a refusal whatever is under way, and ends.
-    pub(crate) fn give_up(&mut self, refusal: &Refusal) {
+    pub(crate) fn give_up(&mut self, refusal: &Refusal, date: Date) {
         debug_assert!(self.sent == 0, "there is never a second answer");
         self.answer = Answer::default();
-        self.refuse(refusal, Exchange::refused(b""));
+        self.refuse(refusal, Exchange::refused(b"", Some(date)));
     }
 
     /// Works on the input until an answer is ready or more is needed. `serve` answers one request.
     pub(crate) fn proceed(
         &mut self,
         limits: &Limits,
+        date: Date,
         serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
     ) -> Progress {
         self.has_unread_input = false;
@@ -216,12 +214,12 @@ impl Http {
                         Ok(Some(head_len)) => head_len,
                         Ok(None) => return Progress::Waiting,
                         Err(refusal) => {
-                            let exchange = Exchange::refused(input);
+                            let exchange = Exchange::refused(input, Some(date));
                             self.refuse(&refusal, exchange);
                             continue;
                         }
                     };
-                    if let Some(opening) = self.serve_head(head_len, limits, serve) {
+                    if let Some(opening) = self.serve_head(head_len, limits, date, serve) {
                         return Progress::Opened(opening);
                     }
                 }
@@ -237,7 +235,7 @@ impl Http {
                     }
                     Err(refusal) => {
                         self.answer = Answer::default();
-                        let exchange = Exchange::refused(b"");
+                        let exchange = Exchange::refused(b"", Some(date));
                         self.refuse(&refusal, exchange);
                     }
                 },
@@ -272,6 +270,7 @@ impl Http {
         &mut self,
         head_len: usize,
         limits: &Limits,
+        date: Date,
         serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
     ) -> Option<Opening> {
         let head = &self.input[self.input_taken..self.input_taken + head_len];
@@ -279,7 +278,6 @@ impl Http {
             Ok(request) => match serve(&request, &mut self.answer) {
                 Reply::Answered(after) => {
                     self.after = after;
-                    self.date.stamp(&mut self.answer.head);
                     request.body_to_skip()
                 }
                 Reply::Session(opening) => {
@@ -297,7 +295,7 @@ impl Http {
                 }
             },
             Err(refusal) => {
-                let exchange = Exchange::refused(head);
+                let exchange = Exchange::refused(head, Some(date));
                 self.refuse(&refusal, exchange);
                 return None;
             }
@@ -313,9 +311,8 @@ impl Http {
         None
     }
 
-    fn refuse(&mut self, refusal: &Refusal, exchange: Exchange) {
+    fn refuse(&mut self, refusal: &Refusal, exchange: Exchange<'_>) {
         self.after = refusal.write(&mut self.answer.head, exchange);
-        self.date.stamp(&mut self.answer.head);
         self.stage = Stage::Answering;
     }
 
@@ -331,14 +328,13 @@ impl Http {
     pub(crate) fn answer_collected(
         &mut self,
         request: &HeldRequest,
-        write: impl FnOnce(&mut Vec<u8>, Exchange) -> After,
+        date: Date,
+        write: impl FnOnce(&mut Vec<u8>, Exchange<'_>) -> After,
     ) {
         // The connection may have been told to close meanwhile.
-        if write(&mut self.answer.head, request.exchange) == After::Close {
+        if write(&mut self.answer.head, request.exchange(date)) == After::Close {
             self.after = After::Close;
         }
-        Cors::new(request.origin.as_deref()).stamp(&mut self.answer.head);
-        self.date.stamp(&mut self.answer.head);
     }
 
     pub(crate) fn output(&self) -> Output<'_> {
@@ -371,7 +367,7 @@ impl Http {
         self.sent += sent;
         let is_complete = matches!(self.output(), Output::Finished(_));
         if is_complete && self.after == After::NextRequest {
-            self.go_on(now, self.date, timing);
+            self.go_on(now, timing);
         }
     }
 
@@ -386,8 +382,7 @@ impl Http {
     }
 
     /// The answer is complete: the next request may begin.
-    fn go_on(&mut self, now: Instant, date: Date, timing: &Timing) {
-        self.date = date;
+    fn go_on(&mut self, now: Instant, timing: &Timing) {
         self.answer = Answer::default();
         self.sent = 0;
         self.has_unread_input = self.input_taken < self.input.len();
@@ -445,7 +440,6 @@ impl Http {
 
     /// Does what is due. Fails where nothing was asked, so that there is nothing to answer either.
     pub(crate) fn handle_timeout(&mut self, now: Instant, date: Date) -> Result<(), CloseReason> {
-        self.date = date;
         if self.next_deadline().is_none_or(|deadline| deadline > now) {
             return Ok(());
         }
@@ -455,7 +449,7 @@ impl Http {
             Stage::Head(_) | Stage::Body(_) | Stage::Collecting(_) => {
                 self.end = CloseReason::HandshakeTimeout;
                 let reason = "the request took too long to arrive";
-                self.give_up(&Refusal::closing(Status::RequestTimeout, reason));
+                self.give_up(&Refusal::closing(Status::RequestTimeout, reason), date);
                 Ok(())
             }
             Stage::Answering => Ok(()),

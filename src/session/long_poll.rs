@@ -112,7 +112,7 @@ impl LongPoll {
         self.held.end(feeds);
     }
 
-    pub(super) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
-        self.held.into_http(now, date, timing)
+    pub(super) fn into_http(self, now: Instant, timing: &Timing) -> Box<Http> {
+        self.held.into_http(now, timing)
     }
 }

@@ -105,15 +105,10 @@ impl Session {
     }
 
     /// The connection goes on with HTTP, where it does.
-    pub(crate) fn into_http(
-        self,
-        now: Instant,
-        date: Date,
-        timing: &Timing,
-    ) -> Result<Box<Http>, Self> {
+    pub(crate) fn into_http(self, now: Instant, timing: &Timing) -> Result<Box<Http>, Self> {
         match self {
-            Self::LongPoll(poll) => Ok(poll.into_http(now, date, timing)),
-            Self::EngineIo(it) => it.into_http(now, date, timing).map_err(Self::EngineIo),
+            Self::LongPoll(poll) => Ok(poll.into_http(now, timing)),
+            Self::EngineIo(it) => it.into_http(now, timing).map_err(Self::EngineIo),
             other => Err(other),
         }
     }

@@ -24,17 +24,6 @@ pub(crate) enum EngineOpening {
 }
 
 impl EngineOpening {
-    pub(in crate::session) fn held_request(&mut self) -> Option<&mut HeldRequest> {
-        match self {
-            Self::Poll(_, held) => Some(held),
-            Self::Socket { .. } => None,
-        }
-    }
-
-    pub(in crate::session) fn is_upgrade(&self) -> bool {
-        matches!(self, Self::Socket { .. })
-    }
-
     /// Has the connection `owner` carry the session; a WebSocket's upgrade is answered by `head`.
     pub(crate) fn open(
         self,
@@ -77,11 +66,10 @@ impl EngineCarrier {
     pub(in crate::session) fn into_http(
         self,
         now: Instant,
-        date: Date,
         timing: &Timing,
     ) -> Result<Box<Http>, Self> {
         match self {
-            Self::Poll(poll) => Ok(poll.into_http(now, date, timing)),
+            Self::Poll(poll) => Ok(poll.into_http(now, timing)),
             Self::Socket(_) => Err(self),
         }
     }

@@ -127,7 +127,7 @@ impl EnginePoll {
         }
     }
 
-    pub(super) fn into_http(self, now: Instant, date: Date, timing: &Timing) -> Box<Http> {
-        self.held.into_http(now, date, timing)
+    pub(super) fn into_http(self, now: Instant, timing: &Timing) -> Box<Http> {
+        self.held.into_http(now, timing)
     }
 }
