@@ -10,8 +10,8 @@ use crate::feed::{Feeds, Owner, Wish};
 use crate::hooks::{Allowed, Hooks};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Upgrade,
-    Wanted, response,
+    self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Status,
+    Upgrade, Wanted, response,
 };
 use crate::memory::Memory;
 use crate::metrics::{Metrics, Transport};
@@ -101,6 +101,8 @@ pub(crate) struct Context {
     pub(crate) phase: Phase,
     /// Whether some source has ended for good.
     pub(crate) has_lost_source: bool,
+    /// When the gateway began.
+    pub(crate) started: Instant,
     /// The time of day, to the second.
     pub(crate) date: Date,
     /// What the host program has a say in.
@@ -161,7 +163,7 @@ impl Context {
         answer: &mut Answer,
         allowed: Option<Allowed>,
     ) -> Reply {
-        let &Asking { request, exchange, .. } = asking;
+        let &Asking { now, request, exchange, .. } = asking;
         let out = &mut answer.head;
         let after = match route {
             Route::WebSocket(upgrade) => match self.room_for_client() {
@@ -204,6 +206,13 @@ impl Context {
                 }
                 Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
             },
+            Route::Status if matches!(self.site, Site::None) => {
+                Refusal::new(Status::NotFound, "there is nothing at this path").write(out, exchange)
+            }
+            Route::Status => {
+                let text = self.status_text(now);
+                response::write_text(out, exchange, JSON, text.as_bytes())
+            }
             Route::Metrics => {
                 let text = self.metrics_text();
                 response::write_text(out, exchange, METRICS_TEXT, text.as_bytes())
@@ -299,6 +308,23 @@ impl Context {
         &self.metrics
     }
 
+    /// The figures that any client may see, as one JSON object.
+    fn status_text(&self, now: Instant) -> String {
+        let upstream = &self.metrics.upstream;
+        format!(
+            concat!(
+                r#"{{"version":"{}","uptime_seconds":{},"upstream_connections":{},"#,
+                r#""messages_received":{},"clients":{}}}"#,
+                "\n"
+            ),
+            env!("CARGO_PKG_VERSION"),
+            now.saturating_duration_since(self.started).as_secs(),
+            upstream.connections,
+            upstream.received_messages + upstream.published_messages,
+            self.metrics.subscribed_clients(),
+        )
+    }
+
     fn metrics_text(&mut self) -> String {
         let mut text = String::with_capacity(8 << 10);
         self.metrics().write_text(&mut text);
@@ -381,4 +407,5 @@ fn spread(Owner(number): Owner) -> u32 {
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const METRICS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Budget, Context, Limits, Phase, Site};
 use crate::access::OriginPolicy;
@@ -124,6 +124,7 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         client: BuiltIn::client(),
         phase: Phase::Serving,
         has_lost_source: false,
+        started: Instant::now(),
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),
         hooks: Hooks::default(),
         refusals: 0,

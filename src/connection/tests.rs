@@ -426,3 +426,30 @@ fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
     rig.turn();
     assert_eq!(answers(&rig.take_output(newcomer)), 1);
 }
+
+#[test]
+fn the_public_figures_obey_the_rules_of_messages() {
+    let mut rig = Rig::new(1 << 20, 1 << 20);
+    rig.now += Duration::from_secs(7);
+    rig.connections.context.metrics.upstream.received_messages = 5;
+    rig.connections.context.metrics.upstream.connections = 2;
+    let ask = |rig: &mut Rig, fields: &str| {
+        let client =
+            rig.connect(format!("GET /status HTTP/1.1\r\nHost: a\r\n{fields}\r\n").as_bytes());
+        rig.turn();
+        String::from_utf8(rig.take_output(client)).unwrap()
+    };
+    let figures = format!(
+        r#"{{"version":"{}","uptime_seconds":7,"upstream_connections":2,"messages_received":5,"clients":0}}"#,
+        env!("CARGO_PKG_VERSION")
+    );
+    let answer = ask(&mut rig, "");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 OK") && answer.trim_end().ends_with(&figures),
+        "{answer}"
+    );
+    let foreign = ask(&mut rig, "Origin: http://evil.example\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
+    rig.connections.context.site = Site::None;
+    assert!(ask(&mut rig, "").starts_with("HTTP/1.1 404"));
+}

@@ -400,6 +400,7 @@ fn context(
         format: config.format,
         phase: Phase::Serving,
         has_lost_source: false,
+        started: Instant::now(),
         date: Date::from_system_time(SystemTime::now()),
         hooks: Hooks::new(authorize, on_event),
         refusals: 0,

@@ -44,6 +44,8 @@ pub(crate) enum Route {
     Ready,
     /// The counters.
     Metrics,
+    /// The few figures that any client may see.
+    Status,
 }
 
 impl Route {
@@ -56,6 +58,8 @@ impl Route {
             Self::Events(events) => Some((Transport::Sse, Some(&mut events.wanted))),
             Self::Poll(poll) => Some((Transport::Poll, Some(&mut poll.wanted))),
             Self::EngineIo(asked) => asked.opened().map(|it| (Transport::SocketIo, Some(it))),
+            // The host decides about the figures as it does about messages.
+            Self::Status => Some((Transport::Http, None)),
             Self::Page(_) | Self::Preflight(_) | Self::Health | Self::Ready | Self::Metrics => None,
         }
     }
@@ -163,6 +167,7 @@ pub(crate) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, R
             if is_loopback { Ok(metrics) } else { Err(refusal) }
         }
         (b"/metrics", Serves::Clients) | (_, Serves::Operation) => Err(not_found()),
+        (b"/status", _) => status(request, rules),
         (b"/ws", _) => web_socket(request, rules),
         (b"/sse", _) => events(request, rules),
         (b"/poll", _) => poll(request, rules),
@@ -315,6 +320,18 @@ fn poll(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
     }
     let timeout = poll_timeout(request.query)?;
     Ok(Route::Poll(Poll { wanted, timeout }))
+}
+
+/// The route of the public figures: 405 for methods that do not read, 403 for an origin that gets no messages.
+fn status(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
+    match request.method {
+        Method::Get | Method::Head | Method::Options if !allows_origin(request, rules) => {
+            Err(foreign_origin())
+        }
+        Method::Get | Method::Head => Ok(Route::Status),
+        Method::Options => Ok(Route::Preflight(METHODS)),
+        Method::Post | Method::Known | Method::Unknown => Err(Refusal::method_not_allowed(METHODS)),
+    }
 }
 
 /// The event stream's route: as [`shared`] has it, then 400 for a format that events have not.

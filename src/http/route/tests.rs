@@ -27,6 +27,7 @@ fn paths() {
         ("/health%7A", Ok(Route::Health)),
         ("/readyz?x", Ok(Route::Ready)),
         ("/metrics", Ok(Route::Metrics)),
+        ("/status", Ok(Route::Status)),
         ("/..%2fetc/passwd", Err(Status::NotFound)),
         ("/%2e%2e/etc/passwd", Err(Status::NotFound)),
         ("/%252e%252e/etc", Ok(Route::Page("%2e%2e/etc".into()))),
