@@ -55,7 +55,7 @@
 //!
 //! # Cargo features
 //!
-//! All are on by default; the README says what each brings. Without any, this is the plain gateway.
+//! All are on by default; the handbook's page "Embed" says what each brings. Without any, this is the plain gateway.
 //!
 //! | feature | what it is for |
 //! |---|---|
@@ -165,10 +165,11 @@ pub mod command {
     pub use crate::config::{DEFAULT_BIND, Settings, Text};
 }
 
-/// Compiles and runs the code in the README.
+/// Compiles and runs the Rust code in the handbook.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/embed.md")]
+#[doc = include_str!("../docs/publishers/README.md")]
+struct Handbook;
 
 /// Entry points that take any bytes, for the targets in `fuzz/`. Seeded tests beside the code run over the same ones.
 #[cfg(fuzzing)]

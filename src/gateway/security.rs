@@ -8,7 +8,7 @@ use crate::config::GivenSecret;
 /// # Upstream: ZeroMQ's security
 ///
 /// CURVE or PLAIN, for all endpoints alike: one that cannot have it is refused, so that nothing is taken in without it by
-/// mistake; `inproc://` needs none. CURVE needs the system's libzmq (README, "With the system's libzmq"); PLAIN is in every
+/// mistake; `inproc://` needs none. CURVE needs the system's libzmq (handbook, "The system's libzmq"); PLAIN is in every
 /// build, and encrypts nothing. Keys are 40 characters of Z85, as `zmq::z85_encode` makes them. What is secret is in no error,
 /// no log and no `Debug`, and is wiped when the gateway is open.
 ///

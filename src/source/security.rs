@@ -6,7 +6,7 @@ use std::hint::black_box;
 use super::endpoint::{Attach, Endpoint, Transport};
 use super::ffi::{self, Errno};
 
-/// What gives a build the capabilities that the bundled libzmq has not. The README says the same.
+/// What gives a build the capabilities that the bundled libzmq has not. `docs/publishers/system-libzmq.md` says the same.
 const BUILD_WITH_SYSTEM_LIBZMQ: &str = "cargo build --release --config .cargo/system-libzmq.toml";
 
 /// A key of 32 bytes in Z85 (ZeroMQ RFC 32): four bytes are five characters.
@@ -293,9 +293,9 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_the_command() {
-        let readme = include_str!("../../README.md");
-        assert!(readme.lines().any(|line| line == BUILD_WITH_SYSTEM_LIBZMQ));
+    fn the_handbook_has_the_command() {
+        let page = include_str!("../../docs/publishers/system-libzmq.md");
+        assert!(page.lines().any(|line| line == BUILD_WITH_SYSTEM_LIBZMQ));
         assert!(include_str!("../../.cargo/system-libzmq.toml").contains("rustc-link-lib"));
     }
 

@@ -1,4 +1,4 @@
-//! Balancers in front of two gateways, nginx and HAProxy, with the lines that the README gives.
+//! Balancers in front of two gateways, nginx and HAProxy, with the lines that the handbook gives.
 
 use std::env;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::support::publisher::Publisher;
 use crate::support::websocket::{Raw, TEXT};
 use crate::support::{PATIENCE, TempDir, pass, wait_until};
 
-const README: &str = include_str!("../../README.md");
+const PAGE: &str = include_str!("../../docs/scale.md");
 
 /// What 100 messages take at least that are held back for 200 ms each, as by default in HAProxy; otherwise they take a
 /// twentieth of a second.
@@ -47,13 +47,13 @@ fn has(program: &str) -> bool {
     is_there
 }
 
-/// The lines of the README for `program`, with the addresses of these gateways in place of its own.
+/// The lines of the handbook for `program`, with the addresses of these gateways in place of its own.
 fn snippet(program: &str, gateways: &[Gateway; 2], listen: SocketAddr) -> String {
     let begin = format!("```{program}\nupstream");
     let begin = if program == "haproxy" { "```haproxy\n" } else { &*begin };
-    let start = README.find(begin).expect("the README has lines for it") + 4 + program.len();
-    let len = README[start..].find("```").unwrap();
-    let mut text = README[start..start + len].to_owned();
+    let start = PAGE.find(begin).expect("the page has lines for it") + 4 + program.len();
+    let len = PAGE[start..].find("```").unwrap();
+    let mut text = PAGE[start..start + len].to_owned();
     for (own, gateway) in ["10.0.0.11:8080", "10.0.0.12:8080"].iter().zip(gateways) {
         assert!(text.contains(own));
         text = text.replace(own, &gateway.address.to_string());

@@ -276,11 +276,11 @@ fn it_is_a_module_and_a_script_for_pages_of_every_origin() {
 }
 
 #[test]
-fn the_readme_s_page_works_as_it_stands() {
+fn the_handbook_s_page_works_as_it_stands() {
     let Some(mut browser) = Browser::start() else { return };
-    let readme = include_str!("../../README.md");
-    let page = readme.split("```html\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let folder = std::env::temp_dir().join(format!("zmq2ws-readme-{}", std::process::id()));
+    let text = include_str!("../../docs/clients/browser.md");
+    let page = text.split("```html\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = std::env::temp_dir().join(format!("zmq2ws-handbook-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("index.html"), page).unwrap();
     let gateway = Gateway::start_with(&["--www", folder.to_str().unwrap()]);

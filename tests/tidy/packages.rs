@@ -1,4 +1,4 @@
-//! What each Cargo feature brings with it, as Cargo tells it: the README's numbers, and what nobody is to have who did not ask
+//! What each Cargo feature brings with it, as Cargo tells it: the handbook's numbers, and what nobody is to have who did not ask
 //! for it.
 
 use std::collections::BTreeSet;
@@ -13,16 +13,16 @@ const OWN_FEATURES: [&str; 2] = ["default", "bench-internals"];
 const FOREIGN_TO_THE_LIBRARY: [&str; 5] = ["clap", "env_filter", "regex", "signal-hook", "flate2"];
 
 #[test]
-fn the_readme_counts_the_packages_of_each_feature() {
-    let readme = include_str!("../../README.md");
+fn the_handbook_counts_the_packages_of_each_feature() {
+    let page = include_str!("../../docs/embed.md");
     let (all, none) = (packages(&[]).len(), without_defaults("").len());
     let sentence = format!("`default-features = false` leaves {none} of {all} packages");
-    assert!(one_line(readme).contains(&sentence), "the README does not say: {sentence}");
+    assert!(one_line(page).contains(&sentence), "docs/embed.md does not say: {sentence}");
     for feature in features(include_str!("../../Cargo.toml")) {
         let added = without_defaults(feature).len() - none;
         let (row, number) = (format!("| `{feature}` |"), format!(" | {added} | "));
         let is_told = |line: &str| line.starts_with(&row) && line.contains(&number);
-        assert!(readme.lines().any(is_told), "the README has no row: {row} … {number} …");
+        assert!(page.lines().any(is_told), "docs/embed.md has no row: {row} … {number} …");
     }
 }
 
