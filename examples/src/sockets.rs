@@ -7,9 +7,9 @@ use std::path::Path;
 use crate::endpoint::ZmqEndpoint;
 use crate::ffi;
 
-/// A peer that has been silent for so long is lost, milliseconds: without heartbeats, one whose cable
-/// was cut would be waited for until TCP gives up.
-const HEARTBEAT_MS: i32 = 5_000;
+/// A silent host is probed so often, in seconds, and lost after three probes without an answer. By the kernel, where libzmq
+/// was built for it: ZMTP's own pings abort libzmq when a queue is full.
+const KEEPALIVE_SECONDS: i32 = 5;
 
 /// ZMQ_RATE of a socket that receives by `epgm://`: so fast it asks again for what was lost. With the default of 100, a
 /// thousandth of it, a fast sender forgets most of that before it is asked.
@@ -43,7 +43,7 @@ pub fn attach(
     connect: &[&ZmqEndpoint],
 ) -> Result<Vec<String>, String> {
     let mut said = Vec::new();
-    socket.set_heartbeat_ivl(HEARTBEAT_MS).map_err(|error| error.to_string())?;
+    keep_alive(socket).map_err(|error| error.to_string())?;
     // Off, libzmq takes no IPv6 address; on, a name may resolve to one where nobody listens.
     let is_ipv6 = bind.iter().chain(connect).any(|endpoint| endpoint.is_ipv6());
     socket.set_ipv6(is_ipv6).map_err(|error| error.to_string())?;
@@ -65,6 +65,13 @@ pub fn attach(
         said.push(format!("connecting to {endpoint}"));
     }
     Ok(said)
+}
+
+fn keep_alive(socket: &zmq::Socket) -> zmq::Result<()> {
+    socket.set_tcp_keepalive(1)?;
+    socket.set_tcp_keepalive_idle(KEEPALIVE_SECONDS)?;
+    socket.set_tcp_keepalive_intvl(KEEPALIVE_SECONDS)?;
+    socket.set_tcp_keepalive_cnt(3)
 }
 
 fn check_multicast(endpoint: &ZmqEndpoint) -> Result<(), String> {

@@ -148,7 +148,7 @@ const MESSAGE_BYTES: RangeInclusive<usize> = 1..=1 << 30;
 
 /// ZeroMQ takes an int, and 0 would be "no limit".
 pub(super) const RCVHWM: Count = Count::new("rcvhwm", 10_000, 1..=i32::MAX as usize);
-/// Heartbeats: three of them must fit ZMTP's time to live, 16 bits of tenths of a second.
+/// Linux probes each 32,767 s at most, and counts in seconds.
 pub(super) const HEARTBEAT: Span =
     Span::new("heartbeat", seconds(5), Duration::from_millis(10)..=seconds(1_800)).or_zero();
 pub(super) const MAX_MESSAGE: Size = Size::new("max-message", 16 << 20, MESSAGE_BYTES);

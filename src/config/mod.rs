@@ -54,7 +54,7 @@ pub(crate) struct Config {
     pub(crate) sequence: Option<Counter>,
     /// `--rcvhwm`: ZeroMQ's receive high-water mark, messages, per peer; 1 or more.
     pub(crate) rcvhwm: usize,
-    /// `--heartbeat`: ZeroMQ heartbeat interval; zero turns heartbeats off.
+    /// `--heartbeat`: how often a silent publisher's host is probed; zero turns it off.
     pub(crate) heartbeat: Duration,
     /// `--curve-…`, `--plain-…`: the security of all endpoints.
     pub(crate) security: SecurityConfig,

@@ -96,8 +96,8 @@ settings! {
     /// ZeroMQ receive high-water mark, messages per publisher [default: 10000]
     #[arg(long, value_name = "N", help_heading = UPSTREAM)]
     pub rcvhwm: Option<Text>,
-    /// ZeroMQ heartbeats: a publisher silent for three of them is reconnected; 0 turns them off
-    /// [default: 5s]
+    /// How often the host of a silent publisher is probed; after three probes without an answer the
+    /// gateway reconnects; 0 turns it off [default: 5s]
     #[arg(long, value_name = "DURATION", help_heading = UPSTREAM)]
     pub heartbeat: Option<Text>,
     /// Larger upstream messages are dropped, counted and logged [default: 16MiB]

@@ -94,8 +94,8 @@ impl Builder {
         self.set("rcvhwm", |config| config.rcvhwm = messages)
     }
 
-    /// How often a publisher is asked for a sign of life, from 10 ms to 30 min; one that is silent for three times this is
-    /// connected again. Default 5 s; zero turns it off.
+    /// How often the host of a silent publisher is probed, by TCP keepalive, from 10 ms to 30 min (the kernel takes at least
+    /// 1 s). After three probes without an answer the gateway reconnects. Default 5 s; zero turns it off.
     pub fn heartbeat(self, interval: Duration) -> Self {
         self.set("heartbeat", |config| config.heartbeat = interval)
     }

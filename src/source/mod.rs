@@ -26,6 +26,7 @@ mod ffi;
 mod incoming;
 mod ipc_file;
 mod journal;
+mod keepalive;
 mod link;
 mod monitor;
 mod open;
