@@ -163,7 +163,7 @@ pub use zmq;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod command {
-    pub use crate::config::{DEFAULT_BIND, Settings, Text};
+    pub use crate::config::{DEFAULT_BIND, Setting, Settings};
 }
 
 /// Compiles and runs the code in the README.

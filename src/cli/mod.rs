@@ -71,7 +71,7 @@ fn run() -> Result<(), Failure> {
     let sources = Sources { flags, variables };
     let mut settings = sources.read()?;
     let filter = filter(&settings)?;
-    let log_format = settings.read("log-format", &settings.log_format, LogFormat::Text)?;
+    let log_format: LogFormat = settings.read("log_format")?;
     let (is_check, is_demo) = (settings.is_check()?, settings.is_demo()?);
     if is_demo {
         add_demo_bind(&mut settings);
@@ -99,19 +99,19 @@ fn serve(
     sources: Sources,
     logger: &Logger,
 ) -> Result<(), Failure> {
-    let producer = match settings.socket.as_deref() {
+    let producer = match settings.text("socket") {
         Some("pull") => zmq::PUSH,
         _ => zmq::PUB,
     };
     let gateway = builder.build().map_err(|error| with_advice(error, settings))?;
     // Endpoints keep their order: what is connected comes first.
-    let connected = settings.connect.as_ref().map_or(0, Vec::len);
+    let connected = settings.texts("connect").len();
     let endpoints = gateway.endpoints();
     let demo = match endpoints[connected.min(endpoints.len())..].iter().find(|it| is_local(it)) {
         Some(endpoint) if is_demo => Some(start_demo(producer, endpoint)?),
         _ => None,
     };
-    let has_tls = settings.tls_cert.is_some();
+    let has_tls = settings.is_given("tls_cert");
     watch_signals(&gateway, has_tls, sources, logger)?;
     say(announcement(&gateway, settings, connected, demo.is_some()));
     log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
@@ -130,7 +130,7 @@ impl Sources {
     /// All settings, the file's included.
     fn read(&self) -> Result<Settings, ConfigError> {
         let given = self.flags.clone().over(self.variables.clone());
-        let file = match given.config.as_deref() {
+        let file = match given.text("config") {
             None => Settings::default(),
             Some(path) => read_file(path)
                 .map_err(|reason| given.refuse("config", path, reason))
@@ -142,7 +142,7 @@ impl Sources {
     /// As [`Self::read`], but not from a pipe: it was read at the start, and would now never end.
     fn read_again(&self) -> Result<Settings, ConfigError> {
         let given = self.flags.clone().over(self.variables.clone());
-        if let Some(path) = given.config.as_deref()
+        if let Some(path) = given.text("config")
             && !fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
         {
             return Err(given.refuse("config", path, "expected a file that can be read again"));
@@ -165,7 +165,7 @@ fn read_file(path: &str) -> Result<String, String> {
 }
 
 fn filter(settings: &Settings) -> Result<Filter, ConfigError> {
-    settings.read("log", &settings.log, Filter::default())
+    settings.read("log")
 }
 
 fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Failure> {
@@ -214,13 +214,14 @@ fn start_demo(producer: zmq::SocketType, endpoint: &str) -> Result<Demo, Failure
 
 /// The demo's producer needs something bound that it can connect to.
 fn add_demo_bind(settings: &mut Settings) {
-    let is_default = settings.connect.is_none() && settings.bind.is_none();
-    let binds = settings.bind.get_or_insert_default();
-    if is_default {
-        binds.push(DEFAULT_BIND.into());
+    let binds: Vec<_> = settings.texts("bind").to_vec();
+    let mut binds: Vec<_> = binds.iter().map(String::as_str).collect();
+    if binds.is_empty() && !settings.is_given("connect") {
+        binds.push(DEFAULT_BIND);
     } else if !binds.iter().any(|bind| is_local(bind)) {
-        binds.push(DEMO_BIND.into());
+        binds.push(DEMO_BIND);
     }
+    settings.set("bind", &binds);
 }
 
 /// Whether a producer on this host can connect where `endpoint` is bound.
@@ -232,7 +233,7 @@ fn is_local(endpoint: &str) -> bool {
 fn with_advice(error: Error, settings: &Settings) -> Failure {
     let advice = match &error {
         Error::Endpoint { endpoint, .. } => endpoint_advice(endpoint),
-        Error::Listen { .. } if settings.listen.is_none() => {
+        Error::Listen { .. } if !settings.is_given("listen") => {
             Some("choose another with --listen, such as --listen 127.0.0.1:0")
         }
         _ => None,
@@ -257,7 +258,7 @@ fn announcement(
     connected: usize,
     has_demo: bool,
 ) -> String {
-    let has_page = !matches!(settings.no_www.as_deref(), Some("true" | "1"));
+    let has_page = !matches!(settings.text("no_www"), Some("true" | "1"));
     let mut text = String::new();
     for address in gateway.listen_addresses() {
         if has_page {
@@ -273,7 +274,7 @@ fn announcement(
     for address in gateway.metrics_addresses() {
         text += &format!("metrics    {address}/metrics\n");
     }
-    let socket = settings.socket.as_deref().unwrap_or("sub").to_uppercase();
+    let socket = settings.text("socket").unwrap_or("sub").to_uppercase();
     for (index, endpoint) in gateway.endpoints().iter().enumerate() {
         let how = match index < connected {
             // Datagrams know no connection.
@@ -295,25 +296,26 @@ fn say(text: String) {
 
 #[cfg(test)]
 mod tests {
-    use zmq2ws::command::Text;
-
     use super::*;
 
-    fn binds(connect: Option<&str>, bind: Option<&str>) -> Vec<Text> {
-        let list = |text: Option<&str>| text.map(|text| vec![Text::from(text)]);
+    fn binds(connect: Option<&str>, bind: Option<&str>) -> Vec<String> {
         let mut settings = Settings::default();
-        (settings.connect, settings.bind) = (list(connect), list(bind));
+        for (name, text) in [("connect", connect), ("bind", bind)] {
+            if let Some(text) = text {
+                settings.set(name, &[text]);
+            }
+        }
         add_demo_bind(&mut settings);
-        settings.bind.unwrap()
+        settings.texts("bind").to_vec()
     }
 
     #[test]
     fn a_demo_has_something_bound_to_connect_to() {
-        assert_eq!(binds(None, None), [DEFAULT_BIND.into()]);
-        assert_eq!(binds(Some("tcp://h:1"), None), [DEMO_BIND.into()]);
-        assert_eq!(binds(None, Some("tcp://127.0.0.1:9")), ["tcp://127.0.0.1:9".into()]);
-        assert_eq!(binds(None, Some("ipc:///tmp/x")), ["ipc:///tmp/x".into()]);
-        assert_eq!(binds(None, Some("udp://g:1")), ["udp://g:1".into(), DEMO_BIND.into()]);
+        assert_eq!(binds(None, None), [DEFAULT_BIND]);
+        assert_eq!(binds(Some("tcp://h:1"), None), [DEMO_BIND]);
+        assert_eq!(binds(None, Some("tcp://127.0.0.1:9")), ["tcp://127.0.0.1:9"]);
+        assert_eq!(binds(None, Some("ipc:///tmp/x")), ["ipc:///tmp/x"]);
+        assert_eq!(binds(None, Some("udp://g:1")), ["udp://g:1", DEMO_BIND]);
     }
 
     #[test]
@@ -333,7 +335,7 @@ mod tests {
             text.ends_with(" (choose another with --listen, such as --listen 127.0.0.1:0)"),
             "{text}"
         );
-        settings.listen = Some(vec!["127.0.0.1:1".into()]);
+        settings.set("listen", &["127.0.0.1:1"]);
         assert_eq!(said(with_advice(error(), &settings)), error().to_string());
         assert!(endpoint_advice(DEFAULT_BIND).unwrap().contains("--bind"));
         assert_eq!(endpoint_advice("tcp://h:1"), None);

@@ -3,18 +3,9 @@
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use zmq2ws::command::Settings;
-
-/// Broadcasts every ZeroMQ message to browsers over WebSocket
-#[derive(Parser)]
-#[command(name = "zmq2ws", version, after_help = AFTER_HELP)]
-#[command(allow_negative_numbers = true, max_term_width = 120)]
-struct Cli {
-    #[command(flatten)]
-    settings: Settings,
-}
 
 const AFTER_HELP: &str = "\
 Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file \
@@ -47,8 +38,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         })?;
         texts.push(text);
     }
-    let error = match Cli::try_parse_from(texts) {
-        Ok(cli) => return Ok(Parsed::Flags(Box::new(cli.settings))),
+    let error = match command().try_get_matches_from(texts) {
+        Ok(matches) => return Ok(Parsed::Flags(Box::new(Settings::from_flags(matches)))),
         Err(error) => error,
     };
     match error.kind() {
@@ -62,6 +53,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         }
         _ => Err(one_line(&error)),
     }
+}
+
+fn command() -> Command {
+    let command = Command::new("zmq2ws")
+        .about("Broadcasts every ZeroMQ message to browsers over WebSocket")
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(AFTER_HELP)
+        .allow_negative_numbers(true)
+        .max_term_width(120);
+    Settings::flags(command)
 }
 
 fn version() -> String {
@@ -117,7 +118,7 @@ mod tests {
 
     #[test]
     fn clap_accepts_the_definition() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

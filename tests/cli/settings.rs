@@ -1,7 +1,11 @@
 //! Settings from three layers: which one wins, and how a bad value is refused.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Output;
+use std::{env, fs};
+
+use zmq2ws::command::Setting;
 
 use crate::{TempFile, command};
 
@@ -129,7 +133,7 @@ fn setting(layer: Layer, name: &str) -> String {
 }
 
 fn is_list(name: &str) -> bool {
-    ["connect", "bind", "subscribe", "listen", "origin"].contains(&name)
+    Setting::all().any(|setting| setting.key() == name && setting.is_list())
 }
 
 /// Asserts exit status 2 and one line on standard error that holds `setting` and `value`.
@@ -151,15 +155,9 @@ fn assert_valid(output: &Output) {
     assert_eq!(output.stdout, b"configuration is valid\n");
 }
 
-fn flags_of_the_library() -> BTreeSet<String> {
-    let command =
-        <zmq2ws::command::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
-    command.get_arguments().filter_map(|arg| arg.get_long().map(String::from)).collect()
-}
-
 #[test]
 fn the_tables_here_and_the_help_know_every_setting() {
-    let flags = flags_of_the_library();
+    let flags: BTreeSet<_> = Setting::all().map(Setting::key).collect();
     let names = SETTINGS.iter().map(|(name, ..)| *name);
     let names = names.chain(REFUSED_ALONE.map(|(name, _)| name));
     assert_eq!(flags, names.map(String::from).collect());
@@ -280,4 +278,58 @@ fn a_file_that_is_not_toml_is_refused_with_its_line() {
     let file = TempFile::new("format = 'raw'\nmax-lag = = 5\n");
     let output = command().args(["--check", "--config", file.path()]).output().unwrap();
     assert_refused(&output, &format!("{}: line 2: ", file.path()), "max-lag = = 5");
+}
+
+#[test]
+fn the_reference_lists_every_setting() {
+    const FILE: &str = "docs/reference/settings.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let text = reference();
+    if env::var_os("ZMQ2WS_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "{FILE} is stale: ZMQ2WS_BLESS=1 cargo test --test cli reference");
+}
+
+/// The reference of all settings, in Markdown.
+fn reference() -> String {
+    let mut text = "\
+# Settings
+
+Each setting is a flag of the command, an environment variable and a key in the TOML file of `--config`: `--max-lag 4MiB`,
+`ZMQ2WS_MAX_LAG=4MiB`, `max-lag = \"4MiB\"`. A flag wins over a variable, and a variable over the file. Lists repeat the
+flag, separate the variable's values by commas, and are arrays in the file. SIGHUP reads settings marked ↻ again.
+
+A test generates this page from `src/config/settings.rs`: `ZMQ2WS_BLESS=1 cargo test --test cli reference`.
+"
+    .to_owned();
+    let mut group = "";
+    for setting in Setting::all() {
+        if setting.group != group {
+            group = setting.group;
+            text += &format!(
+                "\n## {group}\n\n| flag | variable | default | what it does |\n|---|---|---|---|\n"
+            );
+        }
+        let cell = |text: &str| text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*");
+        let (key, value) = (setting.key(), setting.value.trim_end_matches('*').replace('|', "\\|"));
+        let short = setting.short.map(|short| format!("`-{short}`, ")).unwrap_or_default();
+        let reload = if setting.is_reloaded { " ↻" } else { "" };
+        let mut help = cell(setting.help);
+        if setting.is_list() {
+            help += " (list)";
+        }
+        let bounds = (setting.expected)();
+        if !bounds.is_empty() {
+            help += &format!("; {}", bounds.trim_start_matches("expected "));
+        }
+        text += &format!(
+            "| {short}`--{key} {value}`{reload} | `{}` | {} | {help} |\n",
+            variable(&key),
+            cell(setting.default)
+        );
+    }
+    text
 }
