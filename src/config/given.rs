@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
+#[cfg(feature = "cli")]
 use std::str::FromStr;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::config::kinds::{Kind, Switch, parsed};
+#[cfg(feature = "cli")]
+use crate::config::kinds::parsed;
+use crate::config::kinds::{Kind, Switch};
 use crate::config::nearest::proposal;
 use crate::config::settings::Setting;
 use crate::error::ConfigError;
@@ -105,11 +108,13 @@ impl Settings {
     }
 
     /// Forgets `name`.
+    #[cfg(feature = "cli")]
     pub fn remove(&mut self, name: &str) {
         self.given.remove(name);
     }
 
     /// These settings where they are given, and `lower` where they are not. A list replaces a list.
+    #[cfg(feature = "cli")]
     #[must_use]
     pub fn over(self, mut lower: Self) -> Self {
         // Two names for one thing: the higher layer wins.
@@ -143,6 +148,7 @@ impl Settings {
     /// # Errors
     ///
     /// The value cannot be read as a `T`.
+    #[cfg(feature = "cli")]
     pub fn read<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, ConfigError> {
         let setting = Setting::named(name).expect("the command names its own settings");
         self.value(name, &parsed(), setting.default)

@@ -521,6 +521,7 @@ pub(crate) use with_settings;
 
 /// What users read about a setting.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "cli"), allow(dead_code, reason = "only the command shows help"))]
 #[non_exhaustive]
 pub struct Setting {
     /// The name in code, such as `max_lag`.
