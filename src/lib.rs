@@ -163,7 +163,7 @@ pub use zmq;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod command {
-    pub use crate::config::{DEFAULT_BIND, Setting, Settings};
+    pub use crate::config::{DEFAULT_BIND, Setting, Settings, flag_proposal};
 }
 
 /// Compiles and runs the code in the README.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use zmq2ws::command::Settings;
+use zmq2ws::command::{Settings, flag_proposal};
 
 const AFTER_HELP: &str = "\
 Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file \
@@ -88,9 +88,9 @@ fn one_line(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument if !typed.starts_with('-') => {
             format!("'{typed}': unexpected argument; every setting is a flag (see zmq2ws --help)")
         }
-        ErrorKind::UnknownArgument => match context(ContextKind::SuggestedArg) {
-            Some(suggested) => format!("{typed}: unknown flag; did you mean {suggested}?"),
-            None => format!("{typed}: unknown flag (see zmq2ws --help)"),
+        ErrorKind::UnknownArgument => match flag_proposal(&typed) {
+            none if none.is_empty() => format!("{typed}: unknown flag (see zmq2ws --help)"),
+            proposal => format!("{typed}: unknown flag{proposal}"),
         },
         ErrorKind::ArgumentConflict => format!("{name}: given more than once"),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
@@ -127,6 +127,7 @@ mod tests {
             error(&["--max-lagg", "5"]),
             "--max-lagg: unknown flag; did you mean --max-lag?"
         );
+        assert_eq!(error(&["--port", "80"]), "--port: unknown flag; did you mean --listen?");
         assert_eq!(error(&["--zzz"]), "--zzz: unknown flag (see zmq2ws --help)");
         assert_eq!(error(&["-z"]), "-z: unknown flag (see zmq2ws --help)");
         assert!(error(&["serve"]).starts_with("'serve': unexpected argument"));

@@ -153,6 +153,11 @@ fn arg(setting: &'static Setting) -> Arg {
     }
 }
 
+/// The words `; did you mean --…?` for an unknown flag, or none.
+pub fn flag_proposal(typed: &str) -> String {
+    proposal(typed, |setting| format!("--{}", setting.key()))
+}
+
 /// The name of the variable of the setting `name`.
 pub(super) fn variable(name: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", name.to_ascii_uppercase())

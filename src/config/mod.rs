@@ -13,7 +13,7 @@ mod tests;
 mod tls;
 
 #[cfg(feature = "cli")]
-pub use command::DEFAULT_BIND;
+pub use command::{DEFAULT_BIND, flag_proposal};
 pub use given::Settings;
 #[cfg(fuzzing)]
 pub(crate) use given::fuzz_config;
