@@ -53,9 +53,7 @@ impl Settings {
     ) -> Result<(Self, Vec<String>), ConfigError> {
         let (mut settings, mut unknown) = (Self::of(Layer::Variable), Vec::new());
         for (name, value) in variables {
-            let Some(name) = name.to_str().filter(|it| it.starts_with(VARIABLE_PREFIX)) else {
-                continue;
-            };
+            let Some(name) = name.to_str().filter(|it| is_ours(it)) else { continue };
             let Some(setting) = Setting::all().find(|it| variable(it.name) == name) else {
                 let proposal = proposal(name, |it| variable(it.name));
                 unknown.push(format!("{}: unknown variable{proposal}", printable(name)));
@@ -127,6 +125,12 @@ impl Settings {
             _ => Ok(is_demo),
         }
     }
+}
+
+/// Whether a variable's name begins as ours do, in any case and with or without the `_`.
+fn is_ours(name: &str) -> bool {
+    let prefix = VARIABLE_PREFIX.trim_end_matches('_');
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 fn arg(setting: &'static Setting) -> Arg {
@@ -225,14 +229,18 @@ mod tests {
             ("PATH", "/"),
             ("ZMQ2WS_MAX_LAGG", "secret"),
             ("ZMQ2WS_SERVICE_HOST", "secret"),
+            ("ZMQ2WSLISTN", "secret"),
+            ("zmq2ws_max_lag", "secret"),
         ])
         .unwrap();
         assert_eq!(settings, Settings::of(Layer::Variable));
         assert_eq!(
             unknown,
             [
+                "ZMQ2WSLISTN: unknown variable; did you mean ZMQ2WS_LISTEN?",
                 "ZMQ2WS_MAX_LAGG: unknown variable; did you mean ZMQ2WS_MAX_LAG?",
                 "ZMQ2WS_SERVICE_HOST: unknown variable",
+                "zmq2ws_max_lag: unknown variable; did you mean ZMQ2WS_MAX_LAG?",
             ]
         );
     }

@@ -274,6 +274,16 @@ fn unknown_flags_and_keys_are_refused_and_variables_are_not() {
 }
 
 #[test]
+fn the_check_names_variables_that_are_nearly_ours() {
+    for (name, meant) in [("ZMQ2WS_MAXLAG", "ZMQ2WS_MAX_LAG"), ("ZMQ2WS_LISTN", "ZMQ2WS_LISTEN")] {
+        let output = command().arg("--check").env(name, "secret").output().unwrap();
+        assert_valid(&output);
+        let expected = format!("zmq2ws: {name}: unknown variable; did you mean {meant}?\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_refused_with_its_line() {
     let file = TempFile::new("format = 'raw'\nmax-lag = = 5\n");
     let output = command().args(["--check", "--config", file.path()]).output().unwrap();
