@@ -79,8 +79,8 @@ fn run() -> Result<(), Failure> {
     let builder = Builder::from_settings(settings.clone().or_command_defaults())?;
     builder.check()?;
     if is_check {
-        for unknown in unknown_variables {
-            write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), format!("zmq2ws: {unknown}\n"));
+        for hint in unknown_variables.into_iter().chain(builder.hints()) {
+            write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), format!("zmq2ws: {hint}\n"));
         }
         say("configuration is valid\n".into());
         return Ok(());

@@ -51,6 +51,20 @@ impl Config {
         self.tls_files()?.map_or(Ok(()), |files| files.load().map(drop))
     }
 
+    /// What is allowed and probably not meant, one line each.
+    pub(crate) fn hints(&self) -> Vec<String> {
+        let hint = |prefix: &Vec<u8>| {
+            let text = std::str::from_utf8(prefix).ok()?;
+            let start = text.strip_suffix('*')?;
+            let reason = format!(
+                "'*' is a character like others here; '{}' matches all topics that begin so",
+                start.escape_debug()
+            );
+            Some(self.refuse("subscribe", text, reason).to_string())
+        };
+        self.subscribe.iter().filter_map(hint).collect()
+    }
+
     /// Checks one value against the bounds of its kind.
     pub(super) fn check_one<K: Kind>(
         &self,
@@ -127,6 +141,21 @@ impl Config {
             let (first, last) = (Counter::PARTS.start(), Counter::PARTS.end());
             let reason = format!("expected a part of the body from {first} to {last}");
             return Err(self.refuse("sequence", part, reason));
+        }
+        for (index, endpoint) in self.endpoints.iter().enumerate() {
+            // A free port is a new one each time.
+            let is_free_port = [":*", ":0"].iter().any(|port| endpoint.to_string().ends_with(port));
+            if !is_free_port && self.endpoints[..index].contains(endpoint) {
+                let reason = "is given twice: every message would come twice";
+                return Err(self.refuse(flag_of(endpoint), endpoint, reason));
+            }
+        }
+        if self.socket == SocketKind::Pull
+            && let Some(prefix) = self.subscribe.iter().find(|prefix| !prefix.is_empty())
+        {
+            let socket = self.mention("subscribe", "socket");
+            let reason = format!("conflicts with {socket} pull: a PULL socket gets every message");
+            return Err(self.refuse("subscribe", String::from_utf8_lossy(prefix), reason));
         }
         let is_udp = |endpoint: &&Endpoint| endpoint.is_udp();
         if let (SocketKind::Pull, Some(udp)) = (self.socket, self.endpoints.iter().find(is_udp)) {

@@ -277,6 +277,13 @@ impl Builder {
         Ok(self.config.check(self.context.is_some())?)
     }
 
+    /// For the command: what is allowed and probably not meant, one line each.
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
+    pub fn hints(&self) -> Vec<String> {
+        self.config.hints()
+    }
+
     /// Opens every endpoint and listener. Nothing is served before [`Gateway::run`] or [`Gateway::turn`].
     ///
     /// With [`Self::max_clients`], and only then, raises this process's limit of descriptors (RLIMIT_NOFILE) to fit.
@@ -287,6 +294,9 @@ impl Builder {
     /// opened. Nothing stays open then.
     pub fn build(self) -> Result<Gateway, Error> {
         self.check()?;
+        for hint in self.config.hints() {
+            log::warn!("{hint}");
+        }
         let security = self.config.security()?;
         let certificate = Certificate::open(&self.config)?;
         let clients_wanted = self.config.clients_max;

@@ -14,7 +14,7 @@ use crate::{TempFile, command};
 const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
-    ("socket", "pull", Some("push")),
+    ("socket", "sub", Some("push")),
     ("subscribe", "weather.", None),
     ("on-demand", "false", Some("maybe")),
     ("topic-from", ":", Some("ab")),
@@ -271,6 +271,32 @@ fn unknown_flags_and_keys_are_refused_and_variables_are_not() {
         assert_refused(&output, &setting(Layer::File, later), "x");
     }
     assert_valid(&Given::default().with(Layer::Variable, "service-host", "10.0.0.1").check());
+}
+
+#[test]
+fn endpoints_and_prefixes_that_cannot_be_meant_are_refused() {
+    let twice = ["--connect=tcp://127.0.0.1:9", "--connect=tcp://127.0.0.1:9", "--check"];
+    let output = command().args(twice).output().unwrap();
+    assert_refused(&output, "--connect: ", "tcp://127.0.0.1:9");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is given twice"));
+    let output = command().args(["--bind=tcp://*:*", "--bind=tcp://*:*", "--check"]).output();
+    assert_valid(&output.unwrap());
+    let output = command().args(["--socket=pull", "--subscribe=x", "--check"]).output().unwrap();
+    assert_refused(&output, "--subscribe: ", "x");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("conflicts with --socket pull"));
+    assert_valid(&command().args(["--socket=pull", "--check"]).output().unwrap());
+}
+
+#[test]
+fn a_star_at_the_end_of_a_prefix_gets_a_hint() {
+    let output = command().args(["--subscribe=weather.*", "--check"]).output().unwrap();
+    assert_valid(&output);
+    let expected = "zmq2ws: --subscribe: 'weather.*': '*' is a character like others here; 'weather.' matches all topics \
+                    that begin so\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    assert!(
+        command().args(["--subscribe=weather.", "--check"]).output().unwrap().stderr.is_empty()
+    );
 }
 
 #[test]

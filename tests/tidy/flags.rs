@@ -21,8 +21,17 @@ const OF_THE_HOST: [&str; 6] = [
 ];
 
 /// Methods that set no value.
-const NO_SETTINGS: [&str; 8] =
-    ["authorize", "build", "check", "from_settings", "from_toml", "map", "on_event", "spawn"];
+const NO_SETTINGS: [&str; 9] = [
+    "authorize",
+    "build",
+    "check",
+    "from_settings",
+    "from_toml",
+    "hints",
+    "map",
+    "on_event",
+    "spawn",
+];
 
 #[test]
 fn the_builder_can_say_everything_that_the_command_line_can() {
