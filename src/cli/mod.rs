@@ -236,7 +236,9 @@ fn is_local(endpoint: &str) -> bool {
 fn with_advice(error: Error, settings: &Settings) -> Failure {
     let advice = match &error {
         Error::Endpoint { endpoint, .. } => endpoint_advice(endpoint),
-        Error::Listen { .. } if !settings.is_given("listen") => {
+        Error::Listen { address, .. }
+            if !settings.is_given("listen") && settings.text("metrics") != Some(address) =>
+        {
             Some("choose another with --listen, such as --listen 127.0.0.1:0")
         }
         _ => None,

@@ -276,8 +276,33 @@ fn syntax_error(text: &str, file: &str, error: &toml::de::Error) -> ConfigError 
     let before = &text.as_bytes()[..start];
     let line_index = before.iter().filter(|&&byte| byte == b'\n').count();
     let line = text.split('\n').nth(line_index).unwrap_or_default().trim();
-    let message = printable(error.message());
+    let message = match unquoted(line) {
+        Some(quoted) => {
+            format!("text needs quotes: {}", cut(&quoted).replace(char::is_control, " "))
+        }
+        None => printable(error.message()),
+    };
     refusal(format!("{file}: line {}", line_index + 1), line, message)
+}
+
+/// The line as it was meant, where the value of a setting is text without quotes.
+fn unquoted(line: &str) -> Option<String> {
+    let (name, value) = line.split_once('=')?;
+    let (name, value) = (name.trim(), value.split(" #").next().unwrap_or_default().trim());
+    let setting = Setting::all().find(|setting| setting.key() == name)?;
+    let items = value.strip_prefix('[').map(|items| items.trim_end_matches(']'));
+    let items: Vec<_> = items.unwrap_or(value).split(',').map(str::trim).collect();
+    let is_plain = |item: &&str| !item.is_empty() && !item.contains(['"', '\'', '\\', '=', '[']);
+    if !items.iter().all(is_plain) {
+        return None;
+    }
+    let quoted: Vec<_> = items.iter().map(|item| format!("\"{item}\"")).collect();
+    let quoted = quoted.join(", ");
+    Some(if setting.is_list() {
+        format!("{name} = [{quoted}]")
+    } else {
+        format!("{name} = {quoted}")
+    })
 }
 
 pub(super) fn printable(text: &str) -> String {
@@ -322,6 +347,21 @@ mod tests {
         );
         assert!(toml_error("format = 'raw'\nformat = 'raw'").starts_with("z.toml: line 2: "));
         assert!(toml_error(&format!("x = '{}'", "y".repeat(1 << 16))).len() < 1024);
+    }
+
+    #[test]
+    fn text_without_quotes_is_shown_with_them() {
+        for (line, quoted) in [
+            ("listen = 127.0.0.1:8080", "listen = [\"127.0.0.1:8080\"]"),
+            ("listen = [a:1, b:2]", "listen = [\"a:1\", \"b:2\"]"),
+            ("metrics = localhost:9100 # own", "metrics = \"localhost:9100\""),
+            ("max-memory = 600MiB", "max-memory = \"600MiB\""),
+        ] {
+            let error = toml_error(&format!("format = 'raw'\n{line}\n"));
+            assert!(error.starts_with("z.toml: line 2: "), "{error}");
+            assert!(error.ends_with(&format!(": text needs quotes: {quoted}")), "{error}");
+        }
+        assert!(!toml_error("max-lag = = 5").contains("quotes"));
     }
 
     #[test]

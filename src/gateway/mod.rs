@@ -318,7 +318,10 @@ fn listen_error(
 ) -> Error {
     let advice = match (error, serves) {
         (ListenError::Other(_), _) => String::new(),
-        (ListenError::InUse, Serves::Operation) => " (another program listens there)".into(),
+        (ListenError::InUse, Serves::Operation) => {
+            let metrics = config.mention("metrics", "metrics");
+            format!(" (another program listens there; choose another address with {metrics})")
+        }
         (ListenError::InUse, _) => {
             let reuse_port = config.mention("listen", "reuse_port");
             format!(

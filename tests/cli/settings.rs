@@ -1,6 +1,7 @@
 //! Settings from three layers: which one wins, and how a bad value is refused.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 use std::{env, fs};
@@ -297,6 +298,39 @@ fn a_star_at_the_end_of_a_prefix_gets_a_hint() {
     assert!(
         command().args(["--subscribe=weather.", "--check"]).output().unwrap().stderr.is_empty()
     );
+}
+
+#[test]
+fn sizes_in_errors_are_those_that_were_typed() {
+    for (args, reason) in [
+        (&["--max-lag=600MiB"][..], "expected at most 1/2 of --max-memory, which is 512MiB"),
+        (
+            &["--max-memory=600MiB", "--max-message=400MiB"],
+            "expected at least 2 times --max-message, which is 400MiB",
+        ),
+        (
+            &["--max-memory=600MiB", "--history-bytes=100MiB"],
+            "expected at most an eighth of --max-memory, which is 600MiB",
+        ),
+    ] {
+        let output = command().arg("--check").args(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.trim_end().ends_with(reason), "{stderr}");
+    }
+}
+
+#[test]
+fn a_taken_port_for_metrics_names_its_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut command = command();
+    command.args(["--bind=tcp://127.0.0.1:*", &format!("--metrics={address}")]);
+    let output = command.arg("--listen=127.0.0.1:0").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = format!("zmq2ws: cannot listen on {address}: Address already in use");
+    assert!(stderr.contains(&expected), "{stderr}");
+    assert!(stderr.contains("choose another address with --metrics"), "{stderr}");
+    assert!(!stderr.contains("--listen"), "{stderr}");
 }
 
 #[test]
