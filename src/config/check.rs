@@ -19,6 +19,9 @@ const HISTORY_SHARE: usize = 8;
 /// What `--history-bytes` says where it is not given.
 const HISTORY_BYTES: usize = 8 << 20;
 
+/// A ZeroMQ context has 1023 sockets, and an endpoint takes three: its own, and two for its monitor.
+const ENDPOINTS_MAX: usize = 1023 / 3;
+
 impl Config {
     /// Whether somebody may need the last message of each topic.
     pub(crate) fn keeps_last_values(&self) -> bool {
@@ -149,6 +152,13 @@ impl Config {
                 let reason = "is given twice: every message would come twice";
                 return Err(self.refuse(flag_of(endpoint), endpoint, reason));
             }
+        }
+        let mut of_zeromq = self.endpoints.iter().filter(|endpoint| !endpoint.is_udp());
+        if let Some(endpoint) = of_zeromq.nth(ENDPOINTS_MAX).filter(|_| !has_context) {
+            let reason = format!(
+                "expected at most {ENDPOINTS_MAX} endpoints: ZeroMQ has no sockets for more; a proxy in front can join them"
+            );
+            return Err(self.refuse(flag_of(endpoint), endpoint, reason));
         }
         if self.socket == SocketKind::Pull
             && let Some(prefix) = self.subscribe.iter().find(|prefix| !prefix.is_empty())

@@ -301,6 +301,15 @@ fn a_star_at_the_end_of_a_prefix_gets_a_hint() {
 }
 
 #[test]
+fn more_endpoints_than_zeromq_has_sockets_for_are_refused_before_the_start() {
+    let connects = |count| (1..=count).map(|port| format!("--connect=tcp://127.0.0.1:{port}"));
+    assert_valid(&command().arg("--check").args(connects(341)).output().unwrap());
+    let output = command().arg("--check").args(connects(342)).output().unwrap();
+    assert_refused(&output, "--connect: ", "tcp://127.0.0.1:342");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected at most 341 endpoints"));
+}
+
+#[test]
 fn sizes_in_errors_are_those_that_were_typed() {
     for (args, reason) in [
         (&["--max-lag=600MiB"][..], "expected at most 1/2 of --max-memory, which is 512MiB"),
