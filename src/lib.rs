@@ -162,7 +162,7 @@ pub use zmq;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod command {
-    pub use crate::config::{DEFAULT_BIND, Settings, Text};
+    pub use crate::config::{DEFAULT_BIND, Setting, Settings, flag_proposal};
 }
 
 /// Compiles and runs the Rust code in the handbook.

@@ -71,7 +71,7 @@ fn run() -> Result<(), Failure> {
     let sources = Sources { flags, variables };
     let mut settings = sources.read()?;
     let filter = filter(&settings)?;
-    let log_format = settings.read("log-format", &settings.log_format, LogFormat::Text)?;
+    let log_format: LogFormat = settings.read("log_format")?;
     let (is_check, is_demo) = (settings.is_check()?, settings.is_demo()?);
     if is_demo {
         add_demo_bind(&mut settings);
@@ -79,6 +79,9 @@ fn run() -> Result<(), Failure> {
     let builder = Builder::from_settings(settings.clone().or_command_defaults())?;
     builder.check()?;
     if is_check {
+        for hint in unknown_variables.into_iter().chain(builder.hints()) {
+            write_within(OUTPUT_TIMEOUT, io::stderr().as_fd(), &format!("zmq2ws: {hint}\n"));
+        }
         write_answer(io::stdout().as_fd(), "configuration is valid\n");
         return Ok(());
     }
@@ -100,19 +103,19 @@ fn serve(
     sources: Sources,
     logger: &Logger,
 ) -> Result<(), Failure> {
-    let producer = match settings.socket.as_deref() {
+    let producer = match settings.text("socket") {
         Some("pull") => zmq::PUSH,
         _ => zmq::PUB,
     };
     let gateway = builder.build().map_err(|error| with_advice(error, settings))?;
     // Endpoints keep their order: what is connected comes first.
-    let connected = settings.connect.as_ref().map_or(0, Vec::len);
+    let connected = settings.texts("connect").len();
     let endpoints = gateway.endpoints();
     let demo = match endpoints[connected.min(endpoints.len())..].iter().find(|it| is_local(it)) {
         Some(endpoint) if is_demo => Some(start_demo(producer, endpoint)?),
         _ => None,
     };
-    let has_tls = settings.tls_cert.is_some();
+    let has_tls = settings.is_given("tls_cert");
     watch_signals(&gateway, has_tls, sources, logger)?;
     log::info!("zmq2ws {} started", env!("CARGO_PKG_VERSION"));
     let announced = announcement(&gateway, settings, connected, demo.is_some());
@@ -137,7 +140,7 @@ impl Sources {
     /// All settings, the file's included.
     fn read(&self) -> Result<Settings, ConfigError> {
         let given = self.flags.clone().over(self.variables.clone());
-        let file = match given.config.as_deref() {
+        let file = match given.text("config") {
             None => Settings::default(),
             Some(path) => read_file(path)
                 .map_err(|reason| given.refuse("config", path, reason))
@@ -149,7 +152,7 @@ impl Sources {
     /// As [`Self::read`], but not from a pipe: it was read at the start, and would now never end.
     fn read_again(&self) -> Result<Settings, ConfigError> {
         let given = self.flags.clone().over(self.variables.clone());
-        if let Some(path) = given.config.as_deref()
+        if let Some(path) = given.text("config")
             && !fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
         {
             return Err(given.refuse("config", path, "expected a file that can be read again"));
@@ -172,7 +175,7 @@ fn read_file(path: &str) -> Result<String, String> {
 }
 
 fn filter(settings: &Settings) -> Result<Filter, ConfigError> {
-    settings.read("log", &settings.log, Filter::default())
+    settings.read("log")
 }
 
 fn start_logging(filter: Filter, format: LogFormat) -> Result<Logger, Failure> {
@@ -221,13 +224,14 @@ fn start_demo(producer: zmq::SocketType, endpoint: &str) -> Result<Demo, Failure
 
 /// The demo's producer needs something bound that it can connect to.
 fn add_demo_bind(settings: &mut Settings) {
-    let is_default = settings.connect.is_none() && settings.bind.is_none();
-    let binds = settings.bind.get_or_insert_default();
-    if is_default {
-        binds.push(DEFAULT_BIND.into());
+    let binds: Vec<_> = settings.texts("bind").to_vec();
+    let mut binds: Vec<_> = binds.iter().map(String::as_str).collect();
+    if binds.is_empty() && !settings.is_given("connect") {
+        binds.push(DEFAULT_BIND);
     } else if !binds.iter().any(|bind| is_local(bind)) {
-        binds.push(DEMO_BIND.into());
+        binds.push(DEMO_BIND);
     }
+    settings.set("bind", &binds);
 }
 
 /// Whether a producer on this host can connect where `endpoint` is bound.
@@ -239,7 +243,9 @@ fn is_local(endpoint: &str) -> bool {
 fn with_advice(error: Error, settings: &Settings) -> Failure {
     let advice = match &error {
         Error::Endpoint { endpoint, .. } => endpoint_advice(endpoint),
-        Error::Listen { .. } if settings.listen.is_none() => {
+        Error::Listen { address, .. }
+            if !settings.is_given("listen") && settings.text("metrics") != Some(address) =>
+        {
             Some("choose another with --listen, such as --listen 127.0.0.1:0")
         }
         _ => None,
@@ -264,7 +270,7 @@ fn announcement(
     connected: usize,
     has_demo: bool,
 ) -> String {
-    let has_page = !matches!(settings.no_www.as_deref(), Some("true" | "1"));
+    let has_page = !matches!(settings.text("no_www"), Some("true" | "1"));
     let mut text = String::new();
     for address in gateway.listen_addresses() {
         let shown = reachable(&address);
@@ -282,7 +288,7 @@ fn announcement(
     for address in gateway.metrics_addresses() {
         text += &format!("metrics    {address}/metrics\n");
     }
-    let socket = settings.socket.as_deref().unwrap_or("sub").to_uppercase();
+    let socket = settings.text("socket").unwrap_or("sub").to_uppercase();
     for (index, endpoint) in gateway.endpoints().iter().enumerate() {
         let how = match index < connected {
             // Datagrams know no connection.
@@ -311,9 +317,9 @@ fn reachable(url: &str) -> String {
 /// Warns where clients of the whole network may read everything.
 fn warn_of_open_listeners(gateway: &Gateway, settings: &Settings) {
     for address in gateway.listen_addresses().iter().filter(|url| reachable(url) != **url) {
-        let origins = match settings.origin {
-            None => "",
-            Some(_) => "; --origin limits browsers, not programs",
+        let origins = match settings.is_given("origin") {
+            false => "",
+            true => "; --origin limits browsers, not programs",
         };
         log::warn!(
             "{address}: every host that reaches this one may read all messages{origins}. \
@@ -324,25 +330,26 @@ fn warn_of_open_listeners(gateway: &Gateway, settings: &Settings) {
 
 #[cfg(test)]
 mod tests {
-    use zmq2ws::command::Text;
-
     use super::*;
 
-    fn binds(connect: Option<&str>, bind: Option<&str>) -> Vec<Text> {
-        let list = |text: Option<&str>| text.map(|text| vec![Text::from(text)]);
+    fn binds(connect: Option<&str>, bind: Option<&str>) -> Vec<String> {
         let mut settings = Settings::default();
-        (settings.connect, settings.bind) = (list(connect), list(bind));
+        for (name, text) in [("connect", connect), ("bind", bind)] {
+            if let Some(text) = text {
+                settings.set(name, &[text]);
+            }
+        }
         add_demo_bind(&mut settings);
-        settings.bind.unwrap()
+        settings.texts("bind").to_vec()
     }
 
     #[test]
     fn a_demo_has_something_bound_to_connect_to() {
-        assert_eq!(binds(None, None), [DEFAULT_BIND.into()]);
-        assert_eq!(binds(Some("tcp://h:1"), None), [DEMO_BIND.into()]);
-        assert_eq!(binds(None, Some("tcp://127.0.0.1:9")), ["tcp://127.0.0.1:9".into()]);
-        assert_eq!(binds(None, Some("ipc:///tmp/x")), ["ipc:///tmp/x".into()]);
-        assert_eq!(binds(None, Some("udp://g:1")), ["udp://g:1".into(), DEMO_BIND.into()]);
+        assert_eq!(binds(None, None), [DEFAULT_BIND]);
+        assert_eq!(binds(Some("tcp://h:1"), None), [DEMO_BIND]);
+        assert_eq!(binds(None, Some("tcp://127.0.0.1:9")), ["tcp://127.0.0.1:9"]);
+        assert_eq!(binds(None, Some("ipc:///tmp/x")), ["ipc:///tmp/x"]);
+        assert_eq!(binds(None, Some("udp://g:1")), ["udp://g:1", DEMO_BIND]);
     }
 
     #[test]
@@ -362,7 +369,7 @@ mod tests {
             text.ends_with(" (choose another with --listen, such as --listen 127.0.0.1:0)"),
             "{text}"
         );
-        settings.listen = Some(vec!["127.0.0.1:1".into()]);
+        settings.set("listen", &["127.0.0.1:1"]);
         assert_eq!(said(with_advice(error(), &settings)), error().to_string());
         let advice = endpoint_advice(DEFAULT_BIND).unwrap();
         assert!(

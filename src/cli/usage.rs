@@ -5,20 +5,11 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 
-use clap::Parser;
+use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use zmq2ws::command::Settings;
+use zmq2ws::command::{Settings, flag_proposal};
 
 use super::output::write_answer;
-
-/// Broadcasts every ZeroMQ message to browsers over WebSocket
-#[derive(Parser)]
-#[command(name = "zmq2ws", version, after_help = AFTER_HELP)]
-#[command(allow_negative_numbers = true, max_term_width = 120)]
-struct Cli {
-    #[command(flatten)]
-    settings: Settings,
-}
 
 const AFTER_HELP: &str = "\
 Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file \
@@ -52,8 +43,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         })?;
         texts.push(text);
     }
-    let error = match Cli::try_parse_from(texts) {
-        Ok(cli) => return Ok(Parsed::Flags(Box::new(cli.settings))),
+    let error = match command().try_get_matches_from(texts) {
+        Ok(matches) => return Ok(Parsed::Flags(Box::new(Settings::from_flags(matches)))),
         Err(error) => error,
     };
     match error.kind() {
@@ -67,6 +58,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
         }
         _ => Err(one_line(&error)),
     }
+}
+
+fn command() -> Command {
+    let command = Command::new("zmq2ws")
+        .about("Broadcasts every ZeroMQ message to browsers over WebSocket")
+        .version(env!("CARGO_PKG_VERSION"))
+        .after_help(AFTER_HELP)
+        .allow_negative_numbers(true)
+        .max_term_width(120);
+    Settings::flags(command)
 }
 
 fn version() -> String {
@@ -92,9 +93,9 @@ fn one_line(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument if !typed.starts_with('-') => {
             format!("'{typed}': unexpected argument; every setting is a flag (see zmq2ws --help)")
         }
-        ErrorKind::UnknownArgument => match context(ContextKind::SuggestedArg) {
-            Some(suggested) => format!("{typed}: unknown flag; did you mean {suggested}?"),
-            None => format!("{typed}: unknown flag (see zmq2ws --help)"),
+        ErrorKind::UnknownArgument => match flag_proposal(&typed) {
+            none if none.is_empty() => format!("{typed}: unknown flag (see zmq2ws --help)"),
+            proposal => format!("{typed}: unknown flag{proposal}"),
         },
         ErrorKind::ArgumentConflict => format!("{name}: given more than once"),
         ErrorKind::InvalidValue | ErrorKind::TooFewValues => {
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn clap_accepts_the_definition() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -131,6 +132,7 @@ mod tests {
             error(&["--max-lagg", "5"]),
             "--max-lagg: unknown flag; did you mean --max-lag?"
         );
+        assert_eq!(error(&["--port", "80"]), "--port: unknown flag; did you mean --listen?");
         assert_eq!(error(&["--zzz"]), "--zzz: unknown flag (see zmq2ws --help)");
         assert_eq!(error(&["-z"]), "-z: unknown flag (see zmq2ws --help)");
         assert!(error(&["serve"]).starts_with("'serve': unexpected argument"));

@@ -1,14 +1,13 @@
-//! What only the command does with settings: variables, which layer wins, what it has where nothing is given.
+//! What only the command does with settings: flags, variables, and what opens where nothing is named.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::mem;
 
-use crate::config::layers::{Layer, hint_text, printable, refusal};
-use crate::config::resolve::list;
-use crate::config::settings::Slot;
-use crate::config::values::{Text, nearest};
-use crate::config::{Settings, bounds};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::config::Settings;
+use crate::config::given::{Layer, printable, refusal};
+use crate::config::nearest::proposal;
+use crate::config::settings::Setting;
 use crate::error::ConfigError;
 
 /// What a variable's name starts with.
@@ -19,12 +18,32 @@ pub const DEFAULT_BIND: &str = "tcp://127.0.0.1:5556";
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 
 impl Settings {
+    /// Gives `command` a flag for each setting.
+    pub fn flags(command: Command) -> Command {
+        command.args(Setting::all().map(arg))
+    }
+
+    /// Takes what the flags of [`Self::flags`] say.
+    pub fn from_flags(mut matches: ArgMatches) -> Self {
+        let mut settings = Self::of(Layer::Flag);
+        for setting in Setting::all() {
+            if let Some(texts) = matches.remove_many::<String>(setting.name) {
+                settings.insert(setting.name, texts.collect(), Layer::Flag);
+            }
+        }
+        settings
+    }
+
+    /// Sets `name` as a flag does.
+    pub fn set(&mut self, name: &'static str, texts: &[&str]) {
+        self.insert(name, texts.iter().map(|&text| text.to_owned()).collect(), Layer::Flag);
+    }
+
     /// Reads the variables `ZMQ2WS_<NAME>`: lists are split at commas, an empty variable counts as
     /// none.
     ///
-    /// Also returns what to tell about variables that look like ours and are not known. They are no
-    /// error: Kubernetes sets `ZMQ2WS_SERVICE_HOST` and others for a service of that name, and what
-    /// belongs to other programs cannot be judged here.
+    /// Also returns a warning for each variable that begins as ours do and is unknown. It is no error: Kubernetes sets
+    /// `ZMQ2WS_SERVICE_HOST` and others for a service of that name.
     ///
     /// # Errors
     ///
@@ -32,76 +51,45 @@ impl Settings {
     pub fn from_env(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Self, Vec<String>), ConfigError> {
-        let mut settings = Self::default();
-        let slots = settings.slots().into_iter();
-        let mut slots: BTreeMap<_, _> =
-            slots.map(|(name, slot)| (variable(&name), (name, slot))).collect();
-        let (mut layers, mut unknown) = (BTreeMap::new(), Vec::new());
-        for (variable, value) in variables {
-            let Some(variable) = variable.to_str().filter(|it| it.starts_with(VARIABLE_PREFIX))
-            else {
-                continue;
-            };
-            let Some((name, slot)) = slots.get_mut(variable) else {
-                let hint = hint_text(nearest(variable, slots.keys().map(String::as_str)));
-                unknown.push(format!("{}: unknown variable{hint}", printable(variable)));
+        let (mut settings, mut unknown) = (Self::of(Layer::Variable), Vec::new());
+        for (name, value) in variables {
+            let Some(name) = name.to_str().filter(|it| is_ours(it)) else { continue };
+            let Some(setting) = Setting::all().find(|it| variable(it.name) == name) else {
+                let proposal = proposal(name, |it| variable(it.name));
+                unknown.push(format!("{}: unknown variable{proposal}", printable(name)));
                 continue;
             };
             let value = value.to_str().ok_or_else(|| {
-                refusal(variable.to_owned(), &value.to_string_lossy(), "expected UTF-8")
+                refusal(name.to_owned(), &value.to_string_lossy(), "expected UTF-8")
             })?;
-            // Prefixes may begin or end with spaces; addresses do not.
-            let is_exact = name == "subscribe";
-            let part = |text: &str| Text::from(if is_exact { text } else { text.trim() });
-            match slot {
-                Slot::One(text) => **text = Some(value.into()).filter(|it: &Text| !it.is_empty()),
-                Slot::List(texts) => {
-                    let parts = value.split(',').map(part).filter(|it| !it.is_empty());
-                    **texts = Some(parts.collect()).filter(|it: &Vec<_>| !it.is_empty());
-                }
-            }
-            if slot.is_given() {
-                layers.insert(name.clone(), Layer::Variable);
+            let texts: Vec<_> = if setting.is_list() {
+                // Prefixes may begin or end with spaces; addresses do not.
+                let is_exact = setting.name == "subscribe";
+                let texts = value.split(',').map(|it| if is_exact { it } else { it.trim() });
+                texts.filter(|text| !text.is_empty()).map(String::from).collect()
+            } else {
+                Some(value).filter(|text| !text.is_empty()).map(String::from).into_iter().collect()
+            };
+            if !texts.is_empty() {
+                settings.insert(setting.name, texts, Layer::Variable);
             }
         }
         unknown.sort();
-        settings.layers = layers;
         Ok((settings, unknown))
     }
 
-    /// These settings where they are given, and `lower` where they are not. A list replaces a list.
-    #[must_use]
-    pub fn over(mut self, mut lower: Self) -> Self {
-        // Two names for one thing: the higher layer's wins, whichever it is.
-        if self.www.is_some() {
-            lower.no_www = None;
-        }
-        if self.no_www.as_deref().is_some_and(|text| matches!(text, "true" | "1")) {
-            lower.www = None;
-        }
-        let (mut layers, mut lower_layers) =
-            (mem::take(&mut self.layers), mem::take(&mut lower.layers));
-        for ((name, own), below) in self.slots().into_iter().zip(lower.slots().into_values()) {
-            if own.fill(below)
-                && let Some(layer) = lower_layers.remove(&name)
-            {
-                layers.insert(name, layer);
-            }
-        }
-        Self { layers, ..self }
-    }
-
-    /// What the command has where nothing is given, in its place: a library opens nothing that nobody asked for, and
-    /// raises no limit.
+    /// Adds what the command has where nothing is given. A library opens nothing by itself, and raises no limit.
     #[must_use]
     pub fn or_command_defaults(mut self) -> Self {
-        if list(&self.connect).is_empty() && list(&self.bind).is_empty() {
-            self.bind = Some(vec![DEFAULT_BIND.into()]);
+        if self.texts("connect").is_empty() && self.texts("bind").is_empty() {
+            self.set("bind", &[DEFAULT_BIND]);
         }
-        if list(&self.listen).is_empty() {
-            self.listen = Some(vec![DEFAULT_LISTEN.into()]);
+        if self.texts("listen").is_empty() {
+            self.set("listen", &[DEFAULT_LISTEN]);
         }
-        self.max_clients.get_or_insert_with(|| bounds::MAX_CLIENTS.default.to_string().into());
+        if let Some(setting) = Setting::named("max_clients").filter(|it| !self.is_given(it.name)) {
+            self.set(setting.name, &[setting.default]);
+        }
         self
     }
 
@@ -111,90 +99,99 @@ impl Settings {
     ///
     /// Neither `true` nor `false`.
     pub fn is_check(&self) -> Result<bool, ConfigError> {
-        self.switch("check", &self.check)
+        self.switch("check")
     }
 
     /// Whether `--demo` was given.
     ///
     /// # Errors
     ///
-    /// Neither `true` nor `false`; or its producer would have to have ZeroMQ's security, which it has not.
+    /// Neither `true` nor `false`; or the demo's producer would need ZeroMQ's security, which it lacks.
     pub fn is_demo(&self) -> Result<bool, ConfigError> {
         let security = [
-            ("curve-secret-key-file", &self.curve_secret_key_file),
-            ("curve-server-key", &self.curve_server_key),
-            ("curve-public-key", &self.curve_public_key),
-            ("plain-user", &self.plain_user),
-            ("plain-password-file", &self.plain_password_file),
+            "curve_secret_key_file",
+            "curve_server_key",
+            "curve_public_key",
+            "plain_user",
+            "plain_password_file",
         ];
-        let is_demo = self.switch("demo", &self.demo)?;
-        match security.into_iter().find(|(_, value)| value.is_some()) {
-            Some((name, _)) if is_demo => {
-                let reason =
-                    format!("conflicts with --{name}: its producer has no ZeroMQ security");
-                Err(self.refuse("demo", "true", reason))
+        let is_demo = self.switch("demo")?;
+        match security.into_iter().find(|name| self.is_given(name)) {
+            Some(name) if is_demo => {
+                let other = self.mention("demo", name);
+                let reason = format!("conflicts with {other}: its producer has no ZeroMQ security");
+                Err(self.refuse("demo", true, reason))
             }
             _ => Ok(is_demo),
         }
     }
 }
 
-impl Slot<'_> {
-    fn is_given(&self) -> bool {
-        match self {
-            Slot::One(text) => text.is_some(),
-            Slot::List(texts) => texts.is_some(),
-        }
-    }
+/// Whether a variable's name begins as ours do, in any case and with or without the `_`.
+fn is_ours(name: &str) -> bool {
+    let prefix = VARIABLE_PREFIX.trim_end_matches('_');
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+}
 
-    /// Takes over what is `below` where nothing is here; whether it did.
-    fn fill(self, below: Slot<'_>) -> bool {
-        match (self, below) {
-            (Slot::One(own @ None), Slot::One(below)) => *own = below.take(),
-            (Slot::List(own @ None), Slot::List(below)) => *own = below.take(),
-            _ => return false,
-        }
-        true
+fn arg(setting: &'static Setting) -> Arg {
+    let is_switch = setting.value == "true|false";
+    let mut help = setting.help.to_owned();
+    if setting.is_list() {
+        help += " (repeatable)";
+    }
+    if !setting.default.is_empty() {
+        help += &format!(" [default: {}]", setting.default);
+    }
+    let arg = Arg::new(setting.name)
+        .long(setting.key())
+        .short(setting.short)
+        .value_name(setting.value.trim_end_matches('*'))
+        .help(help)
+        .help_heading(setting.group)
+        // A key in Z85 may begin with a hyphen.
+        .allow_hyphen_values(setting.value == "KEY")
+        .action(if setting.is_list() { ArgAction::Append } else { ArgAction::Set });
+    match is_switch {
+        true => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        false => arg,
     }
 }
 
-/// What the variable of the setting `name` is called.
+/// The words `; did you mean --…?` for an unknown flag, or none.
+pub fn flag_proposal(typed: &str) -> String {
+    proposal(typed, |setting| format!("--{}", setting.key()))
+}
+
+/// The name of the variable of the setting `name`.
 pub(super) fn variable(name: &str) -> String {
-    format!("{VARIABLE_PREFIX}{}", name.replace('-', "_").to_ascii_uppercase())
+    format!("{VARIABLE_PREFIX}{}", name.to_ascii_uppercase())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     fn from_env(variables: &[(&str, &str)]) -> Result<(Settings, Vec<String>), String> {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
         Settings::from_env(variables).map_err(|error| error.to_string())
     }
 
-    /// The settings alone, wherever they come from.
-    fn texts(settings: Settings) -> Settings {
-        Settings { layers: BTreeMap::new(), ..settings }
-    }
-
     #[test]
     fn every_name_is_a_flag_a_variable_and_a_key() {
-        let mut all = Settings::default();
-        for (name, slot) in all.slots() {
-            let is_list = matches!(slot, Slot::List(_));
-            let (settings, unknown) = from_env(&[(&variable(&name), "1")]).unwrap();
+        for setting in Setting::all() {
+            let (name, key) = (setting.name, setting.key());
+            let (from_env, unknown) = from_env(&[(&variable(name), "1")]).unwrap();
             assert!(unknown.is_empty());
-            let value = if is_list { "[\"1\"]" } else { "1" };
+            assert_eq!(from_env.texts(name), ["1"]);
+            let value = if setting.is_list() { "[\"1\"]" } else { "1" };
             if name != "config" {
-                let from_toml =
-                    Settings::from_toml(&format!("{name} = {value}"), "z.toml").unwrap();
-                assert_eq!(texts(from_toml), texts(settings.clone()));
+                let from_toml = Settings::from_toml(&format!("{key} = {value}"), "z.toml").unwrap();
+                assert_eq!(from_toml.texts(name), ["1"]);
             }
-            let flag = <Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"))
-                .try_get_matches_from(["zmq2ws", &format!("--{name}=1")])
-                .unwrap();
-            let from_flag = <Settings as clap::FromArgMatches>::from_arg_matches(&flag).unwrap();
-            assert_eq!(texts(from_flag), texts(settings));
+            let command = Settings::flags(Command::new("zmq2ws"));
+            let flags = command.try_get_matches_from(["zmq2ws", &format!("--{key}=1")]).unwrap();
+            assert_eq!(Settings::from_flags(flags).texts(name), ["1"]);
         }
     }
 
@@ -203,18 +200,15 @@ mod tests {
         let toml = "listen = ['a:1', 'a:2']\nmax-lag = 'x'\nformat = 'json'\nwww = '/'";
         let file = Settings::from_toml(toml, "z.toml").unwrap();
         let (env, _) = from_env(&[("ZMQ2WS_LISTEN", "b:1,b:2"), ("ZMQ2WS_MAX_LAG", "y")]).unwrap();
-        let flags = Settings {
-            max_lag: Some("z".into()),
-            no_www: Some("true".into()),
-            ..Settings::default()
-        };
+        let mut flags = Settings::of(Layer::Flag);
+        flags.set("max_lag", &["z"]);
+        flags.set("no_www", &["true"]);
         let all = flags.over(env.over(file));
-        assert_eq!(all.listen, Some(vec!["b:1".into(), "b:2".into()]));
-        assert_eq!(all.max_lag, Some("z".into()));
-        assert_eq!(all.format, Some("json".into()));
-        assert_eq!((all.www.clone(), all.no_www.clone()), (None, Some("true".into())));
+        assert_eq!(all.texts("listen"), ["b:1", "b:2"]);
+        assert_eq!((all.text("max_lag"), all.text("format")), (Some("z"), Some("json")));
+        assert_eq!((all.text("www"), all.text("no_www")), (None, Some("true")));
         let setting = |name| all.refuse(name, "", "").setting;
-        assert_eq!(setting("max-lag"), "--max-lag");
+        assert_eq!(setting("max_lag"), "--max-lag");
         assert_eq!(setting("listen"), "ZMQ2WS_LISTEN");
         assert_eq!(setting("format"), "z.toml: format");
     }
@@ -224,8 +218,8 @@ mod tests {
         let (settings, unknown) =
             from_env(&[("ZMQ2WS_SUBSCRIBE", "a, b,,c,"), ("ZMQ2WS_BIND", ""), ("ZMQ2WS_WWW", "")])
                 .unwrap();
-        assert_eq!(settings.subscribe, Some(vec!["a".into(), " b".into(), "c".into()]));
-        assert_eq!((settings.bind, settings.www), (None, None));
+        assert_eq!(settings.texts("subscribe"), ["a", " b", "c"]);
+        assert!(!settings.is_given("bind") && !settings.is_given("www"));
         assert!(unknown.is_empty());
     }
 
@@ -235,14 +229,18 @@ mod tests {
             ("PATH", "/"),
             ("ZMQ2WS_MAX_LAGG", "secret"),
             ("ZMQ2WS_SERVICE_HOST", "secret"),
+            ("ZMQ2WSLISTN", "secret"),
+            ("zmq2ws_max_lag", "secret"),
         ])
         .unwrap();
-        assert_eq!(settings, Settings::default());
+        assert_eq!(settings, Settings::of(Layer::Variable));
         assert_eq!(
             unknown,
             [
+                "ZMQ2WSLISTN: unknown variable; did you mean ZMQ2WS_LISTEN?",
                 "ZMQ2WS_MAX_LAGG: unknown variable; did you mean ZMQ2WS_MAX_LAG?",
                 "ZMQ2WS_SERVICE_HOST: unknown variable",
+                "zmq2ws_max_lag: unknown variable; did you mean ZMQ2WS_MAX_LAG?",
             ]
         );
     }
@@ -260,7 +258,7 @@ mod tests {
     fn the_command_opens_something_where_nothing_is_named() {
         let config = |toml| {
             let settings = Settings::from_toml(toml, "z.toml").unwrap().or_command_defaults();
-            settings.to_config().unwrap()
+            Config::read(settings).unwrap()
         };
         let (named, unnamed) = (config("connect = ['tcp://h:1']\nlisten = ['h:1']"), config(""));
         assert_eq!((named.endpoints.len(), named.listen.len()), (1, 1));

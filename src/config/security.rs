@@ -8,29 +8,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::config::bounds::Invalid;
 use crate::config::check::flag_of;
+use crate::error::ConfigError;
 use crate::source::{
-    Attach, Endpoint, PublicKey, Secret, SecretKey, Security, has_curve, needs_system_libzmq,
+    Attach, Endpoint, PublicKey, Secret, SecretKey, Security, Unsecured, has_curve,
+    needs_system_libzmq,
 };
 
 /// No certificate is as long; /dev/zero is longer.
 const FILE_BYTES_MAX: u64 = 64 << 10;
-
-/// What was said of ZeroMQ's security, as it came. [`Config::security`] makes sense of it.
-#[derive(Clone, Default)]
-pub(crate) struct SecurityConfig {
-    /// `--curve-secret-key-file`: the key of this end, alone or in a certificate.
-    pub(crate) curve_secret_key: Option<GivenSecret>,
-    /// `--curve-server-key`: the public key of publishers, in Z85.
-    pub(crate) curve_server_key: Option<String>,
-    /// `--curve-public-key`: what belongs to the secret key, in Z85.
-    pub(crate) curve_public_key: Option<String>,
-    /// `--plain-user`: what publishers are told.
-    pub(crate) plain_user: Option<String>,
-    /// `--plain-password-file`: the user's password.
-    pub(crate) plain_password: Option<GivenSecret>,
-}
 
 /// A secret, or why there is none, and who gave it.
 #[derive(Clone)]
@@ -64,26 +50,6 @@ impl GivenSecret {
         Self { name, text, file: Some(SecretFile { path: path.to_owned(), is_exposed }) }
     }
 
-    /// The name of the setting.
-    pub(crate) fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// The text, unless the file could not be read.
-    fn text(&self) -> Result<&str, Invalid> {
-        match &self.text {
-            Ok(secret) => Ok(secret.as_str()),
-            Err(reason) => Err(self.refuse(reason.as_str())),
-        }
-    }
-
-    fn refuse(&self, reason: impl Into<String>) -> Invalid {
-        match &self.file {
-            Some(file) => Invalid::new(self.name, file.path.display(), reason),
-            None => Invalid::secret(self.name, reason),
-        }
-    }
-
     /// Whether it is a key where there should have been the path of a file.
     fn is_key_for_path(&self) -> bool {
         self.file.as_ref().is_some_and(|file| {
@@ -103,143 +69,169 @@ impl GivenSecret {
     }
 }
 
+/// The name of the setting; the secret is not shown.
+impl fmt::Debug for GivenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 impl Config {
     /// The security of all endpoints, each of which can have it.
     ///
     /// # Errors
     ///
-    /// What does not belong together, cannot be read, or is not for an endpoint that there is.
-    pub(crate) fn security(&self) -> Result<Security, Invalid> {
-        let (settings, endpoints) = (&self.security, &*self.endpoints);
-        let (curve, plain) = (settings.curve_names().next(), settings.plain_names().next());
+    /// The settings do not belong together, cannot be read, or are for no endpoint that exists.
+    pub(crate) fn security(&self) -> Result<Security, ConfigError> {
+        let secret_name = |secret: &Option<GivenSecret>| secret.as_ref().map(|secret| secret.name);
+        let curve = secret_name(&self.curve_secret_key)
+            .or(self.curve_server_key.as_ref().map(|_| "curve_server_key"))
+            .or(self.curve_public_key.as_ref().map(|_| "curve_public_key"));
+        let plain = self.plain_user.as_ref().map(|_| "plain_user");
+        let plain = plain.or(secret_name(&self.plain_password));
         let (security, name) = match (curve, plain) {
             (None, None) => return Ok(Security::default()),
             (Some(other), Some(name)) => {
+                let other = self.mention(name, other);
                 let reason =
-                    format!("conflicts with --{other}: endpoints have CURVE or PLAIN, not both");
-                return Err(settings.refuse(name, reason));
+                    format!("conflicts with {other}: endpoints have CURVE or PLAIN, not both");
+                return Err(self.refuse_security(name, reason));
             }
-            (Some(name), None) => (settings.curve(name, endpoints)?, name),
-            (None, Some(name)) => (settings.plain(name)?, name),
+            (Some(name), None) => (self.curve(name)?, name),
+            (None, Some(name)) => (self.plain(name)?, name),
         };
-        if plain.is_some() && !is_some_connected(endpoints) {
-            // Perhaps nobody asked for what is bound: it is the default.
-            return Err(settings.refuse(name, "needs --connect"));
+        let [connect, bind] = ["connect", "bind"].map(|other| self.mention(name, other));
+        if plain.is_some() && !self.is_some_connected() {
+            // The user may not have asked for what is bound: it is the default.
+            return Err(self.refuse_security(name, format!("needs {connect}")));
         }
-        if endpoints.is_empty() {
-            return Err(settings.refuse(name, "needs --connect or --bind"));
+        if self.endpoints.is_empty() {
+            return Err(self.refuse_security(name, format!("needs {connect} or {bind}")));
         }
-        for endpoint in endpoints {
-            let refuse = |reason| Invalid::new(flag_of(endpoint), endpoint, reason);
-            security.check(endpoint).map_err(refuse)?;
+        for endpoint in &self.endpoints {
+            security
+                .check(endpoint)
+                .map_err(|unsecured| self.refuse_unsecured(endpoint, unsecured))?;
         }
         Ok(security)
     }
-}
 
-impl SecurityConfig {
-    /// The settings of CURVE that were given.
-    fn curve_names(&self) -> impl Iterator<Item = &'static str> {
-        [
-            self.curve_secret_key.as_ref().map(|secret| secret.name),
-            self.curve_server_key.as_ref().map(|_| "curve-server-key"),
-            self.curve_public_key.as_ref().map(|_| "curve-public-key"),
-        ]
-        .into_iter()
-        .flatten()
+    fn refuse_unsecured(&self, endpoint: &Endpoint, unsecured: Unsecured) -> ConfigError {
+        let name = flag_of(endpoint);
+        let mention = |other| self.mention(name, other);
+        let reason = match unsecured {
+            Unsecured::PlainServer => format!(
+                "{} is for {} only: here nobody would ask for the password",
+                mention("plain_user"),
+                mention("connect")
+            ),
+            Unsecured::NoServerKey => {
+                let key = mention("curve_server_key");
+                format!("with CURVE needs {key}, the public key of that publisher")
+            }
+            Unsecured::Multicast => {
+                "multicast has no security in ZeroMQ: run a gateway without CURVE and PLAIN for it"
+                    .into()
+            }
+        };
+        self.refuse(name, endpoint, reason)
     }
 
-    /// The settings of PLAIN that were given.
-    fn plain_names(&self) -> impl Iterator<Item = &'static str> {
-        [
-            self.plain_user.as_ref().map(|_| "plain-user"),
-            self.plain_password.as_ref().map(|secret| secret.name),
-        ]
-        .into_iter()
-        .flatten()
-    }
-
-    /// Says of the setting `name` what is wrong with it, with its value unless that is a secret.
-    fn refuse(&self, name: &'static str, reason: impl Into<String>) -> Invalid {
-        let texts = [
-            ("curve-server-key", &self.curve_server_key),
-            ("curve-public-key", &self.curve_public_key),
-            ("plain-user", &self.plain_user),
-        ];
-        if let Some((_, Some(text))) = texts.into_iter().find(|(it, _)| *it == name) {
-            return Invalid::new(name, text, reason);
-        }
+    /// The error for the setting `name`, with its value unless that is a secret.
+    fn refuse_security(&self, name: &str, reason: impl Into<String>) -> ConfigError {
         let secrets = [&self.curve_secret_key, &self.plain_password];
-        match secrets.into_iter().flatten().find(|secret| secret.name == name) {
-            Some(secret) => secret.refuse(reason),
-            None => Invalid::secret(name, reason),
+        if let Some(secret) = secrets.into_iter().flatten().find(|secret| secret.name == name) {
+            return self.refuse_secret(secret, reason);
         }
+        let value = match name {
+            "curve_server_key" => &self.curve_server_key,
+            "curve_public_key" => &self.curve_public_key,
+            _ => &self.plain_user,
+        };
+        self.refuse(name, value.as_deref().unwrap_or_default(), reason)
+    }
+
+    fn refuse_secret(&self, secret: &GivenSecret, reason: impl Into<String>) -> ConfigError {
+        match &secret.file {
+            Some(file) => self.refuse(secret.name, file.path.display(), reason),
+            None => self.given.refuse_secret(secret.name, reason),
+        }
+    }
+
+    /// The text of a secret, unless its file could not be read.
+    fn text<'a>(&self, secret: &'a GivenSecret) -> Result<&'a str, ConfigError> {
+        let text = secret.text.as_ref().map(Secret::as_str);
+        text.map_err(|reason| self.refuse_secret(secret, reason.as_str()))
     }
 
     /// CURVE, of which the setting `name` was given.
-    fn curve(&self, name: &'static str, endpoints: &[Endpoint]) -> Result<Security, Invalid> {
+    fn curve(&self, name: &'static str) -> Result<Security, ConfigError> {
         if let Some(secret) = self.curve_secret_key.as_ref().filter(|it| it.is_key_for_path()) {
             let reason =
                 "expected a file that holds the key, not the key itself, which others may see here";
-            return Err(Invalid::secret(secret.name, reason));
+            return Err(self.given.refuse_secret(secret.name, reason));
         }
         if !has_curve() {
-            return Err(self.refuse(name, needs_system_libzmq("CURVE")));
+            return Err(self.refuse_security(name, needs_system_libzmq("CURVE")));
         }
         let Some(secret) = &self.curve_secret_key else {
-            let reason = "needs --curve-secret-key-file, this gateway's own key";
-            return Err(self.refuse(name, reason));
+            let file = self.mention(name, "curve_secret_key_file");
+            return Err(self.refuse_security(name, format!("needs {file}, this gateway's own key")));
         };
-        let secret_key = secret_key(secret.text()?).map_err(|reason| secret.refuse(reason))?;
-        let own_public_key = secret_key.public_key().map_err(|reason| secret.refuse(reason))?;
-        let public_key = self.public_key("curve-public-key", self.curve_public_key.as_deref())?;
+        let refuse_secret = |reason| self.refuse_secret(secret, reason);
+        let secret_key = secret_key(self.text(secret)?).map_err(refuse_secret)?;
+        let own_public_key = secret_key.public_key().map_err(refuse_secret)?;
+        let public_key = self.public_key("curve_public_key", self.curve_public_key.as_deref())?;
         if public_key.is_some_and(|key| key != own_public_key) {
-            let reason = format!("does not belong to the key in --{}", secret.name);
-            return Err(self.refuse("curve-public-key", reason));
+            let name = "curve_public_key";
+            let secret = self.mention(name, secret.name);
+            let reason = format!("does not belong to the key in {secret}");
+            return Err(self.refuse_security(name, reason));
         }
-        let server_key = self.public_key("curve-server-key", self.curve_server_key.as_deref())?;
-        if server_key.is_some() && !is_some_connected(endpoints) {
-            let reason = "is for --connect; with --bind, publishers need this gateway's public key as theirs";
-            return Err(self.refuse("curve-server-key", reason));
+        let server_key = self.public_key("curve_server_key", self.curve_server_key.as_deref())?;
+        if server_key.is_some() && !self.is_some_connected() {
+            let name = "curve_server_key";
+            let [connect, bind] = ["connect", "bind"].map(|other| self.mention(name, other));
+            let reason = format!(
+                "is for {connect}; with {bind}, publishers need this gateway's public key as theirs"
+            );
+            return Err(self.refuse_security(name, reason));
         }
-        let security = Security::curve(secret_key, server_key);
-        security.map(|it| secret.secure(it)).map_err(|reason| secret.refuse(reason))
+        let security = Security::curve(secret_key, server_key).map_err(refuse_secret)?;
+        Ok(secret.secure(security))
     }
 
-    fn public_key(
-        &self,
-        name: &'static str,
-        text: Option<&str>,
-    ) -> Result<Option<PublicKey>, Invalid> {
-        text.map(PublicKey::parse).transpose().map_err(|reason| self.refuse(name, reason))
+    fn public_key(&self, name: &str, text: Option<&str>) -> Result<Option<PublicKey>, ConfigError> {
+        let key = text.map(PublicKey::parse).transpose();
+        key.map_err(|reason| self.refuse_security(name, reason))
     }
 
     /// PLAIN, of which the setting `name` was given.
-    fn plain(&self, name: &'static str) -> Result<Security, Invalid> {
+    fn plain(&self, name: &'static str) -> Result<Security, ConfigError> {
         let (user, password) = match (&self.plain_user, &self.plain_password) {
             (Some(user), Some(password)) => (user, password),
             (user, _) => {
-                let other = if user.is_some() { "--plain-password-file" } else { "--plain-user" };
-                return Err(self.refuse(name, format!("needs {other}")));
+                let other = if user.is_some() { "plain_password_file" } else { "plain_user" };
+                let other = self.mention(name, other);
+                return Err(self.refuse_security(name, format!("needs {other}")));
             }
         };
-        let security = Security::plain(user, password.text()?).map_err(|reason| {
-            let is_of_user = reason.contains("user");
-            self.refuse(if is_of_user { "plain-user" } else { password.name }, reason)
-        })?;
-        Ok(password.secure(security))
+        let text = self.text(password)?;
+        for (name, what, text) in
+            [("plain_user", "user", user.as_str()), (password.name, "password", text)]
+        {
+            if !Security::PLAIN_BYTES.contains(&text.len()) {
+                let (min, max) = (Security::PLAIN_BYTES.start(), Security::PLAIN_BYTES.end());
+                let reason = format!("expected a {what} of {min} to {max} bytes");
+                return Err(self.refuse_security(name, reason));
+            }
+        }
+        Ok(password.secure(Security::plain(user, text)))
     }
-}
 
-/// The names of what was given.
-impl fmt::Debug for SecurityConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.curve_names().chain(self.plain_names())).finish()
+    fn is_some_connected(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.attach() == Attach::Connect)
     }
-}
-
-fn is_some_connected(endpoints: &[Endpoint]) -> bool {
-    endpoints.iter().any(|endpoint| endpoint.attach() == Attach::Connect)
 }
 
 /// What a file holds, and whether everybody on this host may read it.

@@ -1,15 +1,22 @@
-//! What a gateway is to be, until it is opened: settings, hooks, the ZeroMQ context. The settings themselves are beside it.
+//! Sets up a gateway until it is opened: settings, hooks, the ZeroMQ context. Decides no value's bounds.
 
-use std::collections::BTreeSet;
 use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::certificate::Certificate;
 use super::room::Room;
 use super::{Gateway, Running};
-use crate::config::{Config, Invalid, Settings};
+use crate::access::OriginPolicy;
+use crate::config::{Config, GivenSecret, Settings, SiteConfig, with_settings};
 use crate::error::{ConfigError, Error};
+use crate::feed::LagPolicy;
 use crate::hooks::{Access, Authorize, Event, Map, Message, OnEvent, Request};
-use crate::source::{Attach, Endpoint};
+use crate::intake::{Counter, CounterType, Decode};
+use crate::message::TopicFrom;
+use crate::net::ListenAddr;
+use crate::source::{Attach, Endpoint, SocketKind};
+use crate::wire::{Format, Payload};
 
 /// Sets up a [`Gateway`]; made by [`Gateway::builder`].
 ///
@@ -39,13 +46,9 @@ use crate::source::{Attach, Endpoint};
 /// ```
 #[must_use = "nothing is opened before `build` or `spawn`"]
 pub struct Builder {
-    pub(super) config: Config,
+    config: Config,
     /// The first endpoint that is none.
-    pub(super) invalid: Option<ConfigError>,
-    /// What was typed, where the settings were read from text.
-    typed: Option<Box<Settings>>,
-    /// Settings that were set here since: they are called by their methods.
-    set: BTreeSet<&'static str>,
+    invalid: Option<ConfigError>,
     context: Option<zmq::Context>,
     hooks: BuilderHooks,
 }
@@ -60,12 +63,11 @@ pub(super) struct BuilderHooks {
 
 impl Builder {
     pub(super) fn new() -> Self {
-        Self::with_config(Config::default(), None)
+        Self::with_config(Config::default())
     }
 
-    fn with_config(config: Config, typed: Option<Box<Settings>>) -> Self {
-        let (set, hooks) = (BTreeSet::new(), BuilderHooks::default());
-        Self { config, invalid: None, typed, set, context: None, hooks }
+    fn with_config(config: Config) -> Self {
+        Self { config, invalid: None, context: None, hooks: BuilderHooks::default() }
     }
 
     /// Reads settings from TOML, whose keys are the long names of the command's flags; `file` is the text's name in errors.
@@ -88,37 +90,57 @@ impl Builder {
     /// # Ok::<(), zmq2ws::Error>(())
     /// ```
     pub fn from_toml(text: &str, file: &str) -> Result<Self, Error> {
-        Ok(Self::read(Settings::from_toml(text, file)?)?)
+        Ok(Self::with_config(Config::read(Settings::from_toml(text, file)?)?))
     }
 
     /// For the command: settings as they were typed.
     #[cfg(feature = "cli")]
     #[doc(hidden)]
     pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
-        Self::read(settings)
+        Ok(Self::with_config(Config::read(settings)?))
     }
 
-    fn read(settings: Settings) -> Result<Self, ConfigError> {
-        Ok(Self::with_config(settings.to_config()?, Some(Box::new(settings))))
+    /// Adds a publisher to connect to: `tcp://HOST:PORT`, `ipc://PATH`, `inproc://NAME` with [`Self::zmq_context`], and
+    /// `epgm://` or `pgm://` where libzmq has them. It need not be there yet, and is connected again whenever it comes back.
+    /// Or a multicast group or address of this machine to which RADIO sockets send: `udp://GROUP:PORT`.
+    pub fn connect(self, endpoint: &str) -> Self {
+        self.endpoint("connect", endpoint, Attach::Connect)
     }
 
-    /// Sets one setting, which is called `name`, here and where it is typed.
-    pub(super) fn set(mut self, name: &'static str, set: impl FnOnce(&mut Config)) -> Self {
-        set(&mut self.config);
-        self.set.insert(name);
-        self
+    /// Adds an endpoint to bind, so that any number of publishers connect here: `tcp://127.0.0.1:5556`, or with `*` for the
+    /// port, which the system then chooses ([`Gateway::endpoints`](crate::Gateway::endpoints)).
+    pub fn bind(self, endpoint: &str) -> Self {
+        self.endpoint("bind", endpoint, Attach::Bind)
     }
 
-    pub(super) fn endpoint(mut self, name: &'static str, text: &str, attach: Attach) -> Self {
-        self.set.insert(name);
-        match Endpoint::parse(text, attach) {
-            Ok(endpoint) => self.config.endpoints.push(endpoint),
-            Err(reason) => {
-                let invalid = || self_made(&Invalid::new(name, text, reason));
-                self.invalid.get_or_insert_with(invalid);
-            }
-        }
-        self
+    /// Adds an address where clients connect, such as `([127, 0, 0, 1], 8080)`, a [`SocketAddr`](std::net::SocketAddr) or a
+    /// [`ListenAddr`]; port 0 lets the system choose ([`Gateway::listen_addresses`](crate::Gateway::listen_addresses)).
+    pub fn listen(self, address: impl Into<ListenAddr>) -> Self {
+        self.set("listen", |config| config.listen.push(address.into()))
+    }
+
+    /// Serves the files of a directory at `/`, in place of the built-in page.
+    pub fn www(self, directory: impl Into<PathBuf>) -> Self {
+        self.set("www", |config| config.site = SiteConfig::Directory(directory.into()))
+    }
+
+    /// Serves no page.
+    pub fn no_www(self) -> Self {
+        self.set("www", |config| config.site = SiteConfig::None)
+    }
+
+    /// CURVE: the gateway's own secret key, in Z85 or as a whole certificate of CZMQ or pyzmq. Default none. With
+    /// [`Self::bind`] the gateway is the server: publishers need the public key that belongs to it as their server key, and
+    /// **whoever knows that may publish**. Takes the place of [`Self::curve_secret_key_file`].
+    pub fn curve_secret_key(self, key: &str) -> Self {
+        let key = GivenSecret::new("curve_secret_key", key);
+        self.set("curve_secret_key", |config| config.curve_secret_key = Some(key))
+    }
+
+    /// PLAIN: the password of [`Self::plain_user`], 1 to 255 bytes. Takes the place of [`Self::plain_password_file`].
+    pub fn plain_password(self, password: &str) -> Self {
+        let password = GivenSecret::new("plain_password", password);
+        self.set("plain_password", |config| config.plain_password = Some(password))
     }
 
     /// The ZeroMQ context of the gateway's sockets: one that the host has already, so that `inproc://` endpoints connect the
@@ -252,14 +274,14 @@ impl Builder {
         if let Some(invalid) = &self.invalid {
             return Err(invalid.clone().into());
         }
-        let checked = self.config.check(self.context.is_some());
-        checked.map_err(|invalid| self.refuse(&invalid).into())
+        Ok(self.config.check(self.context.is_some())?)
     }
 
-    /// The error, under the name that the setting has for who gave it.
-    fn refuse(&self, invalid: &Invalid) -> ConfigError {
-        let typed = self.typed.as_deref().filter(|_| !self.set.contains(invalid.name));
-        refuse(typed, invalid)
+    /// For the command: what is allowed and probably not meant, one line each.
+    #[cfg(feature = "cli")]
+    #[doc(hidden)]
+    pub fn hints(&self) -> Vec<String> {
+        self.config.hints()
     }
 
     /// Opens every endpoint and listener. Nothing is served before [`Gateway::run`] or [`Gateway::turn`].
@@ -272,24 +294,19 @@ impl Builder {
     /// opened. Nothing stays open then.
     pub fn build(self) -> Result<Gateway, Error> {
         self.check()?;
-        let security = self.config.security().map_err(|invalid| self.refuse(&invalid))?;
-        let (clients_wanted, is_asked_for) = (self.config.clients_max, self.asks_for_clients());
-        let named = if self.typed.is_some() { |error| error } else { for_methods };
-        let is_set = ["tls-cert", "tls-key"].iter().any(|name| self.set.contains(name));
-        let typed = self.typed.filter(|_| !is_set);
-        let certificate = Certificate::open(&self.config, typed)?;
+        for hint in self.config.hints() {
+            log::warn!("{hint}");
+        }
+        let security = self.config.security()?;
+        let certificate = Certificate::open(&self.config)?;
+        let clients_wanted = self.config.clients_max;
+        let is_asked_for = self.config.is_given("max_clients");
         let room = Room::find(clients_wanted, is_asked_for);
         let context = self.context.unwrap_or_default();
-        let opened = Gateway::open(self.config, security, certificate, &room, &context, self.hooks);
-        let gateway = opened.map_err(named)?;
+        let gateway =
+            Gateway::open(self.config, security, certificate, &room, &context, self.hooks)?;
         room.tell_shortage(clients_wanted, is_asked_for);
         Ok(gateway)
-    }
-
-    /// Whether somebody said how many clients there may be.
-    fn asks_for_clients(&self) -> bool {
-        let is_typed = self.typed.as_ref().is_some_and(|typed| typed.max_clients.is_some());
-        is_typed || self.set.contains("max-clients")
     }
 
     /// Builds the gateway on a thread of its own, where it stays, and runs it there. Returns when it is open.
@@ -309,39 +326,50 @@ impl Builder {
     pub fn spawn(self) -> Result<Running, Error> {
         Running::start(self)
     }
-}
 
-/// The error, under the name in what was `typed`, or else that of the method.
-pub(super) fn refuse(typed: Option<&Settings>, invalid: &Invalid) -> ConfigError {
-    typed.map_or_else(|| self_made(invalid), |typed| typed.refuse_invalid(invalid))
-}
+    /// Sets the setting `name`.
+    fn set(mut self, name: &'static str, set: impl FnOnce(&mut Config)) -> Self {
+        set(&mut self.config);
+        self.config.set_in_code(name);
+        self
+    }
 
-/// The error for what a method was given.
-fn self_made(invalid: &Invalid) -> ConfigError {
-    let reason = in_methods(&invalid.reason);
-    ConfigError { setting: invalid.name.replace('-', "_"), value: invalid.value.clone(), reason }
-}
-
-/// The error for who called methods.
-fn for_methods(error: Error) -> Error {
-    match error {
-        Error::Endpoint { endpoint, reason } => {
-            Error::Endpoint { endpoint, reason: in_methods(&reason) }
+    fn endpoint(mut self, name: &'static str, text: &str, attach: Attach) -> Self {
+        self.config.set_in_code(name);
+        match Endpoint::parse(text, attach) {
+            Ok(endpoint) => self.config.endpoints.push(endpoint),
+            Err(reason) => {
+                let invalid = || self.config.refuse(name, text, reason);
+                self.invalid.get_or_insert_with(invalid);
+            }
         }
-        Error::Listen { address, reason } => Error::Listen { address, reason: in_methods(&reason) },
-        other => other,
+        self
     }
 }
 
-/// What is said of flags, with the names that their methods have.
-fn in_methods(text: &str) -> String {
-    // What cargo is told stays as it is.
-    let (text, command) = text.split_at(text.find(" cargo ").unwrap_or(text.len()));
-    let words = text.split(' ').map(|word| match word.strip_prefix("--") {
-        Some(flag) => flag.replace('-', "_"),
-        None => word.to_owned(),
-    });
-    words.collect::<Vec<_>>().join(" ") + command
+/// Makes a method of each setting whose entry has one.
+macro_rules! methods {
+    ($($(#[doc = $about:literal])* $group:literal { $(
+        $name:ident $([$short:literal])? : $value:literal = $default:literal $($reload:ident)?, $help:literal
+        $(, $field:ident : $type:ty = $kind:expr
+        $(, $(#[doc = $doc:literal])* fn($($arg:ident : $arg_type:ty),+) = $set:expr)?)?;
+    )* })*) => {$(
+        $(#[doc = $about])*
+        impl Builder {
+            $($($(
+                $(#[doc = $doc])*
+                pub fn $name(self, $($arg: $arg_type),+) -> Self {
+                    self.set(stringify!($name), |config| config.$field = $set)
+                }
+            )?)?)*
+        }
+    )*};
+}
+with_settings!(methods);
+
+fn prefixes_or_all(prefixes: impl IntoIterator<Item = impl Into<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let prefixes: Vec<_> = prefixes.into_iter().map(Into::into).collect();
+    if prefixes.is_empty() { vec![Vec::new()] } else { prefixes }
 }
 
 /// The settings; a hook has nothing to show.
@@ -356,7 +384,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{Decode, LagPolicy, SocketKind, TopicFrom};
 
     fn opening_error(builder: Builder) -> String {
         builder.build().unwrap_err().to_string()
@@ -375,7 +402,7 @@ mod tests {
             (new().ping_timeout(Duration::ZERO), "ping_timeout: '0s': expected a duration from"),
             (new().connect("nonsense"), "connect: 'nonsense': "),
             (new().bind("inproc://x"), "bind: 'inproc://x': inproc:// works only in the library"),
-            (new().sequence(0, crate::CounterType::U32Le), "sequence: '0': expected a part"),
+            (new().sequence(0, CounterType::U32Le), "sequence: '0': expected a part"),
             (
                 new().on_demand(true).socket(SocketKind::Pull),
                 "on_demand: 'true': conflicts with socket pull: a PULL socket cannot ask",
@@ -390,7 +417,7 @@ mod tests {
             ),
             (
                 new().slow_client(LagPolicy::Conflate).max_lag(200 << 20),
-                "max_lag: '209715200': expected at most 1/4 of max_memory, which is 536870912",
+                "max_lag: '209715200': expected at most 1/4 of max_memory, which is 512MiB",
             ),
             (
                 new().history_bytes(65 << 20),
@@ -422,8 +449,6 @@ mod tests {
         let typed = Builder::from_toml(&format!("listen = ['{address}']"), "z.toml").unwrap();
         let error = opening_error(typed);
         assert!(error.contains("each with --reuse-port"), "{error}");
-        let advice = "needs --max-lag: cargo build --features compress";
-        assert_eq!(in_methods(advice), "needs max_lag: cargo build --features compress");
     }
 
     #[test]
@@ -442,5 +467,123 @@ mod tests {
         assert!(read("bind = ['inproc://x']").zmq_context(&context).check().is_ok());
         let error = Builder::from_toml("max-lagg = 5", "z.toml").unwrap_err().to_string();
         assert!(error.starts_with("z.toml: max-lagg: '5': unknown key"), "{error}");
+    }
+
+    const SECRET_KEY: &str = "JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6";
+    const PUBLIC_KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
+    const CURVE_IS_NOT_HERE: &str = "CURVE is not in this build's libzmq; to build with the system's: \
+         cargo build --release --config .cargo/system-libzmq.toml";
+
+    fn connected() -> Builder {
+        Gateway::builder().connect("tcp://127.0.0.1:9")
+    }
+
+    fn bound() -> Builder {
+        Gateway::builder().bind("tcp://127.0.0.1:*")
+    }
+
+    #[track_caller]
+    fn assert_refused(builder: &Builder, setting: &str, reason: &str) {
+        let error = builder.check().unwrap_err().to_string();
+        assert!(error.starts_with(setting), "{error} is not of {setting}");
+        assert!(error.contains(reason), "{error} does not say: {reason}");
+        for text in [error, format!("{builder:?}")] {
+            assert!(!text.contains("hunter2") && !text.contains("JTKVSB"), "{text}");
+            assert!(!text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn plain_needs_a_user_a_password_and_someone_to_tell_them_to() {
+        let user = || connected().plain_user("me");
+        assert!(user().plain_password("hunter2").check().is_ok());
+        assert_refused(&user(), "plain_user: 'me'", "needs plain_password_file");
+        let password = connected().plain_password("hunter2");
+        assert_refused(&password, "plain_password: '…'", "needs plain_user");
+        let whom = |builder: Builder| builder.plain_user("me").plain_password("hunter2");
+        assert_refused(&whom(bound()), "plain_user: 'me'", "needs connect");
+        assert_refused(&whom(Gateway::builder()), "plain_user: 'me'", "needs connect");
+        let both = whom(connected().bind("tcp://127.0.0.1:*"));
+        assert_refused(&both, "bind: 'tcp://127.0.0.1:*'", "plain_user is for connect only");
+        let multicast = whom(Gateway::builder().connect("udp://239.1.1.1:5"));
+        assert_refused(&multicast, "connect: 'udp://239.1.1.1:5'", "multicast has no security");
+        let long = "hunter2".repeat(40);
+        assert_refused(&user().plain_password(&long), "plain_password: '…'", "of 1 to 255 bytes");
+        let nobody = connected().plain_user("").plain_password("hunter2");
+        assert_refused(&nobody, "plain_user: ''", "a user of 1 to 255 bytes");
+        let zeros = user().plain_password_file("/dev/zero");
+        assert_refused(&zeros, "plain_password_file: '/dev/zero'", "at most 64 KiB");
+        let curve = user().curve_server_key("x");
+        assert_refused(
+            &curve,
+            "plain_user: 'me'",
+            "conflicts with curve_server_key: endpoints have",
+        );
+    }
+
+    #[test]
+    fn the_last_call_counts_and_a_file_of_settings_is_named_until_then() {
+        let toml =
+            "connect = ['tcp://127.0.0.1:9']\nplain-user = 'me'\nplain-password-file = '/no/such'";
+        let read = || Builder::from_toml(toml, "z.toml").unwrap();
+        assert_refused(&read(), "z.toml: plain-password-file: '/no/such'", "cannot be read: ");
+        let elsewhere = read().plain_password_file("/no/other");
+        assert_refused(&elsewhere, "plain_password_file: '/no/other'", "cannot be read: ");
+        assert!(read().plain_password("hunter2").check().is_ok());
+        assert_refused(&read().plain_password(""), "plain_password: '…'", "of 1 to 255 bytes");
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_a_file_is_not_shown() {
+        let reason = "not the key itself";
+        let builder = bound().curve_secret_key_file(SECRET_KEY);
+        assert_refused(&builder, "curve_secret_key_file: '…'", reason);
+        let toml = format!("bind = ['tcp://127.0.0.1:*']\ncurve-secret-key-file = '{SECRET_KEY}'");
+        let builder = Builder::from_toml(&toml, "z.toml").unwrap();
+        assert_refused(&builder, "z.toml: curve-secret-key-file: '…'", reason);
+    }
+
+    #[test]
+    fn curve_needs_a_secret_key_and_for_connecting_a_server_key() {
+        let secret = |builder: Builder| builder.curve_secret_key(SECRET_KEY);
+        if zmq::has("curve") != Some(true) {
+            assert_refused(&secret(bound()), "curve_secret_key: '…'", CURVE_IS_NOT_HERE);
+            let client = connected().curve_server_key(PUBLIC_KEY);
+            assert_refused(
+                &client,
+                &format!("curve_server_key: '{PUBLIC_KEY}'"),
+                CURVE_IS_NOT_HERE,
+            );
+            return;
+        }
+        assert!(secret(bound()).curve_public_key(PUBLIC_KEY).check().is_ok());
+        assert!(secret(connected()).curve_server_key(PUBLIC_KEY).check().is_ok());
+        let certificate = format!("curve\n    secret-key = \"{SECRET_KEY}\"\n");
+        assert!(bound().curve_secret_key(&certificate).check().is_ok());
+        let needs = "needs curve_secret_key_file, this gateway's own key";
+        assert_refused(&connected().curve_server_key(PUBLIC_KEY), "curve_server_key: ", needs);
+        assert_refused(&bound().curve_public_key(PUBLIC_KEY), "curve_public_key: ", needs);
+        assert_refused(&secret(connected()), "connect: 'tcp://", "needs curve_server_key");
+        let server = secret(bound()).curve_server_key(PUBLIC_KEY);
+        assert_refused(&server, "curve_server_key: ", "is for connect; with bind, ");
+        assert_refused(
+            &secret(Gateway::builder()),
+            "curve_secret_key: '…'",
+            "needs connect or bind",
+        );
+        let other = secret(bound()).curve_public_key(PUBLIC_KEY.replace('r', "s"));
+        assert_refused(
+            &other,
+            "curve_public_key: ",
+            "does not belong to the key in curve_secret_key",
+        );
+        let short = bound().curve_secret_key(&SECRET_KEY[1..]);
+        assert_refused(&short, "curve_secret_key: '…'", "and this has 39");
+        let path = bound().curve_secret_key("/etc/gateway.key");
+        assert_refused(&path, "curve_secret_key: '…'", "expected a key of 40 characters in Z85");
+        let mistyped = secret(connected()).curve_server_key("abc");
+        assert_refused(&mistyped, "curve_server_key: 'abc'", "and this has 3");
+        let multicast = secret(Gateway::builder()).connect("udp://239.1.1.1:5");
+        assert_refused(&multicast, "connect: 'udp://239.1.1.1:5'", "multicast has no security");
     }
 }

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::builder::refuse;
-use crate::config::{Config, Invalid, Loaded, Settings, TlsFiles};
+use crate::config::{Config, Loaded, TlsFiles};
 use crate::error::ConfigError;
 use crate::net::Acceptor;
 
@@ -15,22 +14,16 @@ pub(super) struct Certificate(Arc<Parts>);
 struct Parts {
     files: TlsFiles,
     acceptor: Acceptor,
-    /// What was typed, where the files' names were.
-    typed: Option<Box<Settings>>,
 }
 
 impl Certificate {
     /// Reads it, where there is to be one.
-    pub(super) fn open(
-        config: &Config,
-        typed: Option<Box<Settings>>,
-    ) -> Result<Option<Self>, ConfigError> {
-        let refused = |invalid: Invalid| refuse(typed.as_deref(), &invalid);
-        let Some(files) = config.tls_files().map_err(refused)? else { return Ok(None) };
-        let loaded = files.load().map_err(refused)?;
+    pub(super) fn open(config: &Config) -> Result<Option<Self>, ConfigError> {
+        let Some(files) = config.tls_files()? else { return Ok(None) };
+        let loaded = files.load()?;
         loaded.warn();
         let acceptor = Acceptor::new(loaded.identity);
-        Ok(Some(Self(Arc::new(Parts { files, acceptor, typed }))))
+        Ok(Some(Self(Arc::new(Parts { files, acceptor }))))
     }
 
     pub(super) fn acceptor(&self) -> &Acceptor {
@@ -39,8 +32,8 @@ impl Certificate {
 
     /// Reads the files again. The certificate stays what it is where they cannot be used.
     pub(super) fn reload(&self) -> Result<(), ConfigError> {
-        let Parts { files, acceptor, typed } = &*self.0;
-        let loaded = files.load().map_err(|invalid| refuse(typed.as_deref(), &invalid))?;
+        let Parts { files, acceptor } = &*self.0;
+        let loaded = files.load()?;
         loaded.warn();
         acceptor.exchange(loaded.identity);
         Ok(())

@@ -6,8 +6,6 @@ mod certificate;
 mod handle;
 mod room;
 mod running;
-mod security;
-mod settings;
 mod stats;
 
 use std::fmt;
@@ -41,7 +39,7 @@ use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
 use crate::metrics::Metrics;
-use crate::net::{Directory, Listener, TcpOptions, probe_descriptors};
+use crate::net::{Directory, ListenAddr, ListenError, Listener, TcpOptions, probe_descriptors};
 use crate::session::{EngineSessions, Timing};
 use crate::source::{Security, Source, SourceConfig};
 use crate::topics::Demand;
@@ -299,7 +297,9 @@ fn open_listeners(
         };
         // Who watches the gateway does so from near by.
         let certificate = certificate.filter(|_| serves != Serves::Operation);
-        for listener in Listener::open(address, options)? {
+        let opened = Listener::open(address, options)
+            .map_err(|error| listen_error(config, address, serves, &error))?;
+        for listener in opened {
             doors.push(match certificate {
                 None => (listener, serves),
                 Some(certificate) => (listener.with_tls(certificate.acceptor()), serves),
@@ -307,6 +307,29 @@ fn open_listeners(
         }
     }
     Ok(doors)
+}
+
+/// The error with advice in the words of the user: a flag, or a method.
+fn listen_error(
+    config: &Config,
+    address: &ListenAddr,
+    serves: Serves,
+    error: &ListenError,
+) -> Error {
+    let advice = match (error, serves) {
+        (ListenError::Other(_), _) => String::new(),
+        (ListenError::InUse, Serves::Operation) => {
+            let metrics = config.mention("metrics", "metrics");
+            format!(" (another program listens there; choose another address with {metrics})")
+        }
+        (ListenError::InUse, _) => {
+            let reuse_port = config.mention("listen", "reuse_port");
+            format!(
+                " (another program listens there; several gateways can, each with {reuse_port})"
+            )
+        }
+    };
+    Error::Listen { address: address.to_string(), reason: format!("{error}{advice}") }
 }
 
 fn open_sources(
@@ -361,6 +384,7 @@ fn context(
     if config.compress {
         encoding.deflater = Deflater::new(config.compress_bytes_min);
     }
+    let site = site(&config, share_bytes)?;
     let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
     if config.on_demand {
         warn_of_inflated_demand(&config);
@@ -392,7 +416,7 @@ fn context(
         },
         budget: Budget::default(),
         coalesce: config.coalesce,
-        site: site(&config.site, share_bytes)?,
+        site,
         client: BuiltIn::client(),
         memory,
         path_prefix: config.path_prefix.into_bytes().into(),
@@ -441,16 +465,13 @@ fn history_limits(config: &Config) -> history::Limits {
     }
 }
 
-fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {
-    Ok(match config {
+fn site(config: &Config, cache_bytes_max: usize) -> Result<Site, ConfigError> {
+    Ok(match &config.site {
         SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::page()),
         SiteConfig::Directory(path) => {
             Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
-                ConfigError {
-                    setting: "www".into(),
-                    value: path.display().to_string(),
-                    reason: format!("not a folder that can be read: {error}"),
-                }
+                let reason = format!("not a folder that can be read: {error}");
+                config.refuse("www", path.display(), reason)
             })?)
         }
         SiteConfig::None => Site::None,

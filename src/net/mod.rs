@@ -17,7 +17,7 @@ mod wrapped;
 pub(crate) use files::{Directory, NoRoom};
 pub(crate) use limits::{open_descriptors, probe_descriptors, raise_descriptor_limit};
 pub use listener::ListenAddr;
-pub(crate) use listener::{Accepted, Listener, TcpOptions};
+pub(crate) use listener::{Accepted, ListenError, Listener, TcpOptions};
 pub(crate) use stream::{ByteStream, HostStream, Stream};
 pub(crate) use tls::{Acceptor, Identity};
 pub(crate) use wrapped::Ending;
@@ -28,4 +28,6 @@ pub(crate) use wrapped::Ending;
 pub(crate) enum Unusable {
     Certificate(String),
     Key(String),
+    /// The key does not belong to the certificate.
+    Pair,
 }

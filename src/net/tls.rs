@@ -84,9 +84,7 @@ impl Identity {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(|error| match error {
-                rustls::Error::InconsistentKeys(_) => {
-                    Unusable::Key("does not belong to the certificate in --tls-cert".into())
-                }
+                rustls::Error::InconsistentKeys(_) => Unusable::Pair,
                 error => Unusable::Certificate(format!("cannot be used: {error}")),
             })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

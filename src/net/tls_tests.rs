@@ -184,7 +184,7 @@ fn each_file_is_blamed_for_its_own_faults() {
     assert!(matches!(unusable("", &key), Unusable::Certificate(_)));
     assert!(matches!(unusable(&key, &key), Unusable::Certificate(_)));
     assert!(matches!(unusable(&cert, &cert), Unusable::Key(_)));
-    assert!(matches!(unusable(&other_cert, &key), Unusable::Key(_)));
+    assert!(matches!(unusable(&other_cert, &key), Unusable::Pair));
     // Others may follow: they are those between.
     assert!(Identity::from_pem(&format!("{cert}{other_cert}"), &key).is_ok());
     assert!(Identity::from_pem(&format!("{key}{cert}"), &format!("{cert}{key}")).is_ok());

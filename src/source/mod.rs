@@ -47,7 +47,7 @@ use self::endpoint::Transport;
 pub(crate) use self::endpoint::{Attach, Endpoint};
 use self::radio::Radio;
 pub(crate) use self::security::{
-    PublicKey, Secret, SecretKey, Security, has_curve, needs_system_libzmq,
+    PublicKey, Secret, SecretKey, Security, Unsecured, has_curve, needs_system_libzmq,
 };
 use self::zeromq::ZeroMq;
 use crate::error::{DropReason, Error, ParseError};

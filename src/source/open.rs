@@ -224,7 +224,7 @@ fn explain(errno: Errno, endpoint: &Endpoint) -> String {
         ErrorKind::InvalidInput | ErrorKind::NotFound if is_multicast => {
             "no such interface, or not an address of one, on this machine"
         }
-        _ if errno.0 == zmq_sys::errno::ENOCOMPATPROTO => "this transport needs --socket sub",
+        _ if errno.0 == zmq_sys::errno::ENOCOMPATPROTO => "this transport needs a SUB socket",
         _ if errno.0 == zmq_sys::errno::ENODEV => {
             "no such address or interface on this machine: bind an IP address, or * for all"
         }

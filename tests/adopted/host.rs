@@ -4,7 +4,6 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::sync::Arc;
 
-use clap::Parser;
 use log::{LevelFilter, Log, Metadata, Record};
 use zmq2ws::Builder;
 use zmq2ws::command::Settings;
@@ -16,23 +15,17 @@ mod demo;
 #[path = "../../src/cli/signals.rs"]
 mod signals;
 
-#[derive(Parser)]
-#[command(disable_help_flag = true)]
-struct Flags {
-    #[command(flatten)]
-    settings: Settings,
-}
-
 /// Is no test but the host, where a test has started this program again to be one.
 #[test]
 fn host() {
     let Ok(args) = std::env::var(HOST_ARGS) else { return };
     let words = ["host"].into_iter().chain(args.split('\n').filter(|arg| !arg.is_empty()));
-    let Flags { mut settings } = Flags::parse_from(words);
-    install_logger(settings.log.as_deref().unwrap_or("info"));
-    // The one thing that is the host's own.
-    let listen = settings.listen.take().unwrap();
-    let listener = TcpListener::bind(&*listen[0]).unwrap();
+    let command = Settings::flags(clap::Command::new("host").disable_help_flag(true));
+    let mut settings = Settings::from_flags(command.get_matches_from(words));
+    install_logger(settings.text("log").unwrap_or("info"));
+    // The host listens itself.
+    let listener = TcpListener::bind(settings.text("listen").unwrap()).unwrap();
+    settings.remove("listen");
     let is_demo = settings.is_demo().unwrap();
     let running = Builder::from_settings(settings).unwrap().spawn().unwrap();
     let _demo = is_demo.then(|| demo::Demo::start(zmq::PUB, &running.endpoints()[0]).unwrap());

@@ -1,7 +1,12 @@
 //! Settings from three layers: which one wins, and how a bad value is refused.
 
 use std::collections::BTreeSet;
+use std::net::TcpListener;
+use std::path::Path;
 use std::process::Output;
+use std::{env, fs};
+
+use zmq2ws::command::Setting;
 
 use crate::{TempFile, command};
 
@@ -10,7 +15,7 @@ use crate::{TempFile, command};
 const SETTINGS: [(&str, &str, Option<&str>); 45] = [
     ("connect", "tcp://127.0.0.1:9", Some("nonsense")),
     ("bind", "tcp://127.0.0.1:*", Some("inproc://x")),
-    ("socket", "pull", Some("push")),
+    ("socket", "sub", Some("push")),
     ("subscribe", "weather.", None),
     ("on-demand", "false", Some("maybe")),
     ("topic-from", ":", Some("ab")),
@@ -125,7 +130,7 @@ fn setting(layer: Layer, name: &str) -> String {
 }
 
 fn is_list(name: &str) -> bool {
-    ["connect", "bind", "subscribe", "listen", "origin"].contains(&name)
+    Setting::all().any(|setting| setting.key() == name && setting.is_list())
 }
 
 /// Asserts exit status 2 and one line on standard error that holds `setting` and `value`.
@@ -147,15 +152,9 @@ fn assert_valid(output: &Output) {
     assert_eq!(output.stdout, b"configuration is valid\n");
 }
 
-fn flags_of_the_library() -> BTreeSet<String> {
-    let command =
-        <zmq2ws::command::Settings as clap::Args>::augment_args(clap::Command::new("zmq2ws"));
-    command.get_arguments().filter_map(|arg| arg.get_long().map(String::from)).collect()
-}
-
 #[test]
 fn the_tables_here_and_the_help_know_every_setting() {
-    let flags = flags_of_the_library();
+    let flags: BTreeSet<_> = Setting::all().map(Setting::key).collect();
     let names = SETTINGS.iter().map(|(name, ..)| *name);
     let names = names.chain(REFUSED_ALONE.map(|(name, _)| name));
     assert_eq!(flags, names.map(String::from).collect());
@@ -272,8 +271,140 @@ fn unknown_flags_and_keys_are_refused_and_variables_are_not() {
 }
 
 #[test]
+fn endpoints_and_prefixes_that_cannot_be_meant_are_refused() {
+    let twice = ["--connect=tcp://127.0.0.1:9", "--connect=tcp://127.0.0.1:9", "--check"];
+    let output = command().args(twice).output().unwrap();
+    assert_refused(&output, "--connect: ", "tcp://127.0.0.1:9");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is given twice"));
+    let output = command().args(["--bind=tcp://*:*", "--bind=tcp://*:*", "--check"]).output();
+    assert_valid(&output.unwrap());
+    let output = command().args(["--socket=pull", "--subscribe=x", "--check"]).output().unwrap();
+    assert_refused(&output, "--subscribe: ", "x");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("conflicts with --socket pull"));
+    assert_valid(&command().args(["--socket=pull", "--check"]).output().unwrap());
+}
+
+#[test]
+fn a_star_at_the_end_of_a_prefix_gets_a_hint() {
+    let output = command().args(["--subscribe=weather.*", "--check"]).output().unwrap();
+    assert_valid(&output);
+    let expected = "zmq2ws: --subscribe: 'weather.*': '*' is a character like others here; 'weather.' matches all topics \
+                    that begin so\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    assert!(
+        command().args(["--subscribe=weather.", "--check"]).output().unwrap().stderr.is_empty()
+    );
+}
+
+#[test]
+fn more_endpoints_than_zeromq_has_sockets_for_are_refused_before_the_start() {
+    let connects = |count| (1..=count).map(|port| format!("--connect=tcp://127.0.0.1:{port}"));
+    assert_valid(&command().arg("--check").args(connects(341)).output().unwrap());
+    let output = command().arg("--check").args(connects(342)).output().unwrap();
+    assert_refused(&output, "--connect: ", "tcp://127.0.0.1:342");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("expected at most 341 endpoints"));
+}
+
+#[test]
+fn sizes_in_errors_are_those_that_were_typed() {
+    for (args, reason) in [
+        (&["--max-lag=600MiB"][..], "expected at most 1/2 of --max-memory, which is 512MiB"),
+        (
+            &["--max-memory=600MiB", "--max-message=400MiB"],
+            "expected at least 2 times --max-message, which is 400MiB",
+        ),
+        (
+            &["--max-memory=600MiB", "--history-bytes=100MiB"],
+            "expected at most an eighth of --max-memory, which is 600MiB",
+        ),
+    ] {
+        let output = command().arg("--check").args(args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.trim_end().ends_with(reason), "{stderr}");
+    }
+}
+
+#[test]
+fn a_taken_port_for_metrics_names_its_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut command = command();
+    command.args(["--bind=tcp://127.0.0.1:*", &format!("--metrics={address}")]);
+    let output = command.arg("--listen=127.0.0.1:0").output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let expected = format!("zmq2ws: cannot listen on {address}: Address already in use");
+    assert!(stderr.contains(&expected), "{stderr}");
+    assert!(stderr.contains("choose another address with --metrics"), "{stderr}");
+    assert!(!stderr.contains("--listen"), "{stderr}");
+}
+
+#[test]
+fn the_check_names_variables_that_are_nearly_ours() {
+    for (name, meant) in [("ZMQ2WS_MAXLAG", "ZMQ2WS_MAX_LAG"), ("ZMQ2WS_LISTN", "ZMQ2WS_LISTEN")] {
+        let output = command().arg("--check").env(name, "secret").output().unwrap();
+        assert_valid(&output);
+        let expected = format!("zmq2ws: {name}: unknown variable; did you mean {meant}?\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), expected);
+    }
+}
+
+#[test]
 fn a_file_that_is_not_toml_is_refused_with_its_line() {
     let file = TempFile::new("format = 'raw'\nmax-lag = = 5\n");
     let output = command().args(["--check", "--config", file.path()]).output().unwrap();
     assert_refused(&output, &format!("{}: line 2: ", file.path()), "max-lag = = 5");
+}
+
+#[test]
+fn the_reference_lists_every_setting() {
+    const FILE: &str = "docs/reference/settings.md";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE);
+    let text = reference();
+    if env::var_os("ZMQ2WS_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(written == text, "{FILE} is stale: ZMQ2WS_BLESS=1 cargo test --test cli reference");
+}
+
+/// The reference of all settings, in Markdown.
+fn reference() -> String {
+    let mut text = "\
+# Settings
+
+Each setting is a flag of the command, an environment variable and a key in the TOML file of `--config`: `--max-lag 4MiB`,
+`ZMQ2WS_MAX_LAG=4MiB`, `max-lag = \"4MiB\"`. A flag wins over a variable, and a variable over the file. Lists repeat the
+flag, separate the variable's values by commas, and are arrays in the file. SIGHUP reads settings marked ↻ again.
+
+A test generates this page from `src/config/settings.rs`: `ZMQ2WS_BLESS=1 cargo test --test cli reference`.
+"
+    .to_owned();
+    let mut group = "";
+    for setting in Setting::all() {
+        if setting.group != group {
+            group = setting.group;
+            text += &format!(
+                "\n## {group}\n\n| flag | variable | default | what it does |\n|---|---|---|---|\n"
+            );
+        }
+        let cell = |text: &str| text.replace('|', "\\|").replace('<', "&lt;").replace('*', "\\*");
+        let (key, value) = (setting.key(), setting.value.trim_end_matches('*').replace('|', "\\|"));
+        let short = setting.short.map(|short| format!("`-{short}`, ")).unwrap_or_default();
+        let reload = if setting.is_reloaded { " ↻" } else { "" };
+        let mut help = cell(setting.help);
+        if setting.is_list() {
+            help += " (list)";
+        }
+        let bounds = (setting.expected)();
+        if !bounds.is_empty() {
+            help += &format!("; {}", bounds.trim_start_matches("expected "));
+        }
+        text += &format!(
+            "| {short}`--{key} {value}`{reload} | `{}` | {} | {help} |\n",
+            variable(&key),
+            cell(setting.default)
+        );
+    }
+    text
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::{env, fs};
 
+use crate::flags::entry_name;
 use crate::text::{item_len, without_comments_and_strings, without_tests};
 
 const LIST: &str = "tests/public_api.txt";
@@ -47,11 +48,14 @@ fn what_is_public_is_found_and_nothing_else() {
         impl Clone for A {\n    fn clone(&self) -> Self {}\n}\nimpl Clone for B {}\npub(crate) struct B;\n\
         pub struct T(u8);\nreasons! {\n    /// Doc\n    #[non_exhaustive]\n    pub Odd {\n        One = \"one\",\n    }\n}\n\
         #[cfg(test)]\nmod tests {\n    pub struct C;\n}\n";
-    let files = [("src/lib.rs".into(), lib.into()), ("src/a.rs".into(), a.into())];
+    let settings = "                max_lag: \"BYTES\" = \"1MiB\",\n                /// Doc.\n                    fn(bytes: usize) = bytes;\n";
+    let files = [("src/lib.rs", lib), ("src/a.rs", a), ("src/config/settings.rs", settings)];
+    let files = files.map(|(path, text)| (path.to_owned(), text.to_owned()));
     let expected = [
         "#[derive(Debug)] #[non_exhaustive] pub struct A { pub b: u8, }",
         "#[non_exhaustive] pub Odd { One = , }",
         "impl A: pub fn new(b: u8) -> Self where u8: Copy",
+        "impl Builder: pub fn max_lag(self, bytes: usize) -> Self",
         "impl Clone for A",
         "pub struct T(_)",
         "pub use a::{A, Odd}",
@@ -73,8 +77,24 @@ fn public_items(files: &[(String, String)]) -> Vec<String> {
             add_items(&code(text), &is_exported, &mut items);
         }
     }
+    let settings = files.iter().filter(|(path, _)| path == "src/config/settings.rs");
+    let methods = settings.flat_map(|(_, text)| builder_methods(text));
+    items.extend(
+        methods.map(|(name, args)| format!("impl Builder: pub fn {name}(self, {args}) -> Self")),
+    );
     items.sort();
     items
+}
+
+/// The methods that the entries of the settings declare, each with its arguments: `fn(argument: Type) = …`.
+pub(crate) fn builder_methods(settings: &str) -> Vec<(&str, &str)> {
+    let mut name = "";
+    let methods = settings.lines().filter_map(|line| {
+        name = entry_name(line).unwrap_or(name);
+        let (args, _) = line.strip_prefix("                    fn(")?.split_once(") = ")?;
+        Some((name, args))
+    });
+    methods.collect()
 }
 
 /// What `lib.rs` lets out, by each `pub use`.
