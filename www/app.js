@@ -81,7 +81,7 @@ function connect() {
   const clean = wanted.map((topic) => topic.toWellFormed());
   const exact = clean.filter((topic) => topic.startsWith("=")).map((topic) => topic.slice(1));
   // Beside the page, not at the root of the host: a proxy may serve it under any path.
-  feed = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token });
+  feed = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token, shared: true });
   wasOpen = false;
   lastId = "";
   feed.on("message", receive);

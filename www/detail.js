@@ -72,9 +72,10 @@ export class Detail {
 
   #lines(now, before) {
     const lines = [];
-    now.forEach((part, index) => {
+    now.forEach((raw, index) => {
+      const part = this.#as === "hex" ? raw : asText(raw);
       if (now.length > 1) lines.push({ path: `part ${index}`, depth: 0, kind: "head", text: `part ${index + 1}` });
-      const old = before?.[index];
+      const old = before && asText(before[index]);
       const value = this.#as === "json" ? parse(part) : undefined;
       if (value !== undefined) {
         const known = before ? parse(old) : undefined;
@@ -199,5 +200,16 @@ export function parse(text) {
   }
 }
 
+/** A part as text where it is: beside a part that is not, it may have come as bytes. */
+function asText(part) {
+  if (!(part instanceof Uint8Array)) return part;
+  try {
+    return strict.decode(part);
+  } catch {
+    return part;
+  }
+}
+
+const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const toHex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 const fromHex = (text) => Uint8Array.from(text ? text.split(" ") : [], (byte) => parseInt(byte, 16));

@@ -13,6 +13,7 @@ mod jszmq;
 #[path = "../support/node.rs"]
 mod node;
 mod proxy;
+mod shared;
 #[cfg(feature = "socket-io")]
 mod socket_io;
 mod views;
