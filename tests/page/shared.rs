@@ -65,14 +65,14 @@ fn tabs_share_one_connection_and_hand_it_over_without_a_gap() {
         browser.wait_for("states().filter((state) => state === 'open').length >= 3");
         let count = send(50);
         browser.wait_for(&format!("haveAll({count})"));
-        browser.wait_for("clients().then((count) => count === 1)");
+        browser.wait_for("(await clients()) === 1");
     }
     assert_eq!(browser.eval("each(({ gaps }) => gaps.length).join()"), "0,0,0,0");
     assert_eq!(browser.eval("frames[0].contentWindow.feed.status"), json!({"state": "closed"}));
 
     // Another question is another connection.
     browser.eval("begin(1, \"{ shared: true, topics: ['other'] }\")");
-    browser.wait_for("clients().then((count) => count === 2)");
+    browser.wait_for("(await clients()) === 2");
 }
 
 #[test]
