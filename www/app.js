@@ -188,6 +188,7 @@ function renderWhy() {
   const isEmpty = totals.messages === 0 && totals.gaps === 0 && view !== "health";
   $("empty").hidden = !isEmpty;
   document.body.classList.toggle("is-empty", isEmpty);
+  if (isEmpty) teach();
   setText($("empty-title"), wanted.length ? "No message of these topics yet" : "No message yet");
 }
 
@@ -316,14 +317,19 @@ document.addEventListener("keydown", (event) => {
 });
 
 const host = ["localhost", "", "[::1]"].includes(location.hostname) ? "127.0.0.1" : location.hostname;
-$("lesson").textContent = `import time, zmq   # pip install pyzmq
+/** Teaches what would show up here now: a topic that is asked for, if Python takes it as it is. */
+function teach() {
+  const topic = wanted.map((it) => it.replace(/^=/, "")).find((it) => /^[\w./-]+$/.test(it)) ?? "hello";
+  setText($("lesson"), `import time, zmq   # pip install pyzmq
 
 socket = zmq.Context().socket(zmq.PUB)
 socket.connect("tcp://${host}:5556")
 time.sleep(1)      # until the gateway has subscribed
-socket.send_multipart([b"hello", b'{"celsius": 4.5}'])
+socket.send_multipart([b"${topic}", b'{"celsius": 4.5}'])
 time.sleep(1)      # until the message is sent
-`;
+`);
+}
+
 
 $("filter").value = wanted.join(", ");
 $("search").value = asked.get("q") ?? "";
