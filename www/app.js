@@ -1,15 +1,20 @@
-// zmq2ws's own page: counts, and shows the newest messages and how they come here.
+// zmq2ws's own page: the topics, the stream of messages, one message, plots, and how it is going.
 //
-// Messages may come faster than anyone can read. Each is cut to a bounded size and counted as it
-// arrives, but rows are made once per animation frame, of the newest only. What a message holds
-// reaches the document only as textContent.
+// It is a client as any other: all that it knows comes through `zmq2ws.js` and the public `/status`. Messages may come
+// faster than anyone can read: each is counted as it arrives, and the views are drawn once per frame at most.
 
+import { Detail } from "./detail.js";
+import { $, copy, formatBytes, formatNumber, setText } from "./dom.js";
+import { Health, TRANSPORTS } from "./health.js";
 import { digest, digestGap, visible } from "./message.js";
+import { Plot } from "./plot.js";
+import { Stream } from "./stream.js";
+import { Topics } from "./topics.js";
 import { zmq2ws } from "./zmq2ws.js";
 
-const ROWS_MAX = 200;
-
-// ---- Figures ---------------------------------------------------------------------------------
+const VIEWS = ["topics", "stream", "health"];
+/** Between two drawings of what changes with every message. */
+const DRAW_MILLIS = 200;
 
 /** What came in the last second, counted in tenths of a second. */
 class Meter {
@@ -36,42 +41,60 @@ class Meter {
   }
 }
 
-const formatNumber = new Intl.NumberFormat().format;
+// ---- What the page knows ---------------------------------------------------------------------
 
-function formatBytes(bytes) {
-  const power = bytes < 1024 ? 0 : Math.min(4, Math.floor(Math.log2(bytes) / 10));
-  const unit = ["B", "KiB", "MiB", "GiB", "TiB"][power];
-  return `${power === 0 ? bytes : (bytes / 1024 ** power).toFixed(1)} ${unit}`;
-}
-
-// ---- The page --------------------------------------------------------------------------------
-
-const $ = (id) => document.getElementById(id);
-
+const asked = new URLSearchParams(location.search);
+const token = asked.get("token") ?? "";
 const totals = { messages: 0, bytes: 0, gaps: 0 };
 const meter = new Meter();
-let topics = new URLSearchParams(location.search).getAll("topic").filter(Boolean);
+/** As the filter has it: prefixes, and very topics behind `=`. */
+let wanted = [...asked.getAll("topic").filter(Boolean), ...asked.getAll("exact").map((topic) => `=${topic}`)];
+let view = VIEWS.includes(asked.get("view")) ? asked.get("view") : "topics";
+/** The topic to open once it is there. */
+let toOpen = asked.get("open");
+let toPlot = asked.getAll("plot");
 let feed = null;
 /** What the feed last said of itself, and while it waits: when it goes on. */
 let status = { state: "connecting" };
 let retryAt = 0;
-/** Arrived and not shown, oldest first: never more than fit on the page, however long it is hidden. */
-let pending = [];
-let pendingTotal = 0;
-let isPaused = false;
+let lastId = "";
+let wasOpen = false;
 let isFrameRequested = false;
+let drawnAt = 0;
 
-/** Leaves the present feed, if any, for one of the topics. */
+const stream = new Stream((item) => open(topics.get(item.key)));
+const topics = new Topics((node) => (node ? open(node) : remember()));
+const plot = new Plot(remember);
+const health = new Health(token);
+const detail = new Detail({
+  plot: (node, steps) => plot.toggle(node.key, node.name, steps),
+  link: () => address({ withToken: false }).href,
+  follow: (node) => ask(node.last.topic.isBinary ? [] : [`${node.last.topic.isCut ? "" : "="}${node.last.topic.text}`]),
+  close: () => open(null),
+});
+
+// ---- Messages --------------------------------------------------------------------------------
+
+/** Leaves the present feed, if any, for one of what is wanted. */
 function connect() {
   feed?.close();
+  const clean = wanted.map((topic) => topic.toWellFormed());
+  const exact = clean.filter((topic) => topic.startsWith("=")).map((topic) => topic.slice(1));
   // Beside the page, not at the root of the host: a proxy may serve it under any path.
-  const token = new URLSearchParams(location.search).get("token") ?? "";
-  feed = zmq2ws(".", { topics: topics.map((topic) => topic.toWellFormed()), token });
+  feed = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token, shared: true });
+  wasOpen = false;
+  lastId = "";
   feed.on("message", receive);
   feed.on("gap", receiveGap);
   feed.on("state", (newest) => {
     status = newest;
     retryAt = performance.now() + (newest.delay ?? 0);
+    health.state(newest);
+    if (newest.state === "open") {
+      if (wasOpen && lastId) health.resumed(lastId);
+      wasOpen = true;
+      health.ask();
+    }
     requestFrame();
   });
 }
@@ -81,21 +104,45 @@ function receive(message) {
   const bytes = item.topic.size + item.size;
   totals.messages += 1;
   totals.bytes += bytes;
+  lastId = item.id;
   meter.add(bytes);
-  show(item);
+  const node = topics.add(item);
+  stream.add(item);
+  if (toPlot.length) replot(item.key, node.name);
+  if (plot.has(item.key)) plot.add(item.key, item.at, message.data);
+  if (toOpen === item.key) open(node);
+  if (detail.key === item.key) detail.add(message, item.size);
+  requestFrame();
+}
+
+/** Lines that the page's address asks for begin with the first message of their topic. */
+function replot(key, name) {
+  const isOf = (text) => {
+    try {
+      const [of, ...steps] = JSON.parse(text);
+      if (of !== key || !steps.every((step) => typeof step === "string")) return false;
+      plot.toggle(key, name, steps);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const left = toPlot.filter((text) => !isOf(text));
+  if (left.length !== toPlot.length) {
+    toPlot = left;
+    remember();
+  }
 }
 
 function receiveGap(gap) {
   totals.gaps += 1;
-  show(digestGap(gap));
-}
-
-function show(item) {
-  pending.push(item);
-  pendingTotal += 1;
-  if (pending.length > ROWS_MAX) pending.shift();
+  const item = digestGap(gap);
+  stream.add(item);
+  health.gap(item);
   requestFrame();
 }
+
+// ---- Drawing ---------------------------------------------------------------------------------
 
 function requestFrame() {
   if (isFrameRequested) return;
@@ -103,21 +150,23 @@ function requestFrame() {
   requestAnimationFrame(render);
 }
 
-function render() {
+function render(now) {
   isFrameRequested = false;
   renderState();
+  plot.render(false);
+  if (now - drawnAt < DRAW_MILLIS) return;
+  drawnAt = now;
   const rate = meter.read();
   setData("count", totals.messages, formatNumber);
   setData("rate", rate.messages, formatNumber);
   setData("bytes", totals.bytes, formatBytes);
   setData("byte-rate", rate.bytes, formatBytes);
   setData("gaps", totals.gaps, formatNumber);
-  setText("pause", isPaused ? `Resume (${formatNumber(pendingTotal)} new)` : "Pause");
-  if (!isPaused) renderRows();
+  stream.render();
+  topics.render();
+  detail.render();
+  renderWhy();
 }
-
-/** What the page calls a transport. */
-const TRANSPORTS = { websocket: "WebSocket", sse: "Server-Sent Events", poll: "long-polling" };
 
 function renderState() {
   const { state, transport, error } = status;
@@ -127,92 +176,174 @@ function renderState() {
   const details = { open: `over ${TRANSPORTS[transport]}`, waiting: `in ${wait} s ${why}`, closed: why };
   $("state").dataset.state = words[state] === "live" ? "live" : state;
   $("state").dataset.transport = state === "open" ? transport : "";
-  setText("state", words[state] ?? state);
-  setText("detail", details[state] ?? "");
+  setText($("state"), words[state] ?? state);
+  setText($("detail"), details[state] ?? "");
 }
 
-function renderRows() {
-  if (pending.length === 0) return;
-  const list = $("messages");
-  const keep = ROWS_MAX - pending.length;
-  while (list.childElementCount > keep) list.lastElementChild.remove();
-  list.prepend(...pending.reverse().map(makeRow));
-  forgetPending();
-}
-
-function forgetPending() {
-  pending = [];
-  pendingTotal = 0;
-}
-
-function makeRow(item) {
-  const millis = String(item.at.getMilliseconds()).padStart(3, "0");
-  const time = make("time", "", `${item.at.toTimeString().slice(0, 8)}.${millis}`);
-  if (item.kind === "gap") {
-    const body = make("div", "body", describeGap(item));
-    return make("li", "gap", time, make("span", "topic", "gap"), body);
-  }
-
-  const body = make("div", "body");
-  if (item.parts.length === 1) body.append(makeText("", item.parts[0]));
-  else body.append(...item.parts.map((part) => makeText("part", part)));
-  if (item.hidden) body.append(make("span", "part", `… ${formatNumber(item.hidden)} more parts`));
-  const size = make("span", "size", formatBytes(item.size));
-  const row = make("li", "message", time, makeText("topic", item.topic), body, size);
-  if (item.id) row.title = `id ${visible(item.id)}`;
-  return row;
-}
-
-function makeText(className, { text, isCut, isBinary }) {
-  return make("span", isBinary ? `${className} binary` : className, visible(text), isCut ? "…" : "");
-}
-
-function describeGap({ missed, reason }) {
-  const causes = {
-    lag: "this page could not keep up",
-    history: "away for longer than the gateway remembers",
-    restart: "the gateway was restarted",
-    upstream: "lost before reaching the gateway",
-  };
-  const some = missed === null ? "some messages" : missed === 1 ? "1 message" : `${formatNumber(missed)} messages`;
-  return `missed ${some}: ${Object.hasOwn(causes, reason) ? causes[reason] : visible(reason)}`;
-}
-
-/** Strings among the children become text nodes: nothing here parses markup. */
-function make(tag, className, ...children) {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.append(...children);
-  return node;
+function renderWhy() {
+  const why = health.reason(status, totals, wanted.length > 0, stream.isPaused && view === "stream");
+  $("why").hidden = !why;
+  setText($("why"), why);
+  $("state").classList.toggle("idle", Boolean(why));
+  const isEmpty = totals.messages === 0 && totals.gaps === 0 && view !== "health";
+  $("empty").hidden = !isEmpty;
+  document.body.classList.toggle("is-empty", isEmpty);
+  if (isEmpty) teach();
+  setText($("empty-title"), wanted.length ? "No message of these topics yet" : "No message yet");
 }
 
 function setData(id, value, format) {
   $(id).value = value;
-  setText(id, format(value));
+  setText($(id), format(value));
 }
 
-/** Writes only what changed: every write to the state would be announced. */
-function setText(id, text) {
-  if ($(id).textContent !== text) $(id).textContent = text;
+// ---- What the reader does --------------------------------------------------------------------
+
+function show(name) {
+  view = name;
+  for (const tab of document.querySelectorAll("[role=tab]")) {
+    const isThis = tab.dataset.view === name;
+    tab.setAttribute("aria-selected", String(isThis));
+    tab.tabIndex = isThis ? 0 : -1;
+    $(tab.dataset.view).hidden = !isThis;
+  }
+  for (const control of document.querySelectorAll("[data-for]")) control.hidden = control.dataset.for !== name;
+  $("search").hidden = name === "health";
+  search();
+  health.render();
+  remember();
+  drawnAt = 0;
+  requestFrame();
+}
+
+function search() {
+  const query = $("search").value;
+  topics.query = query;
+  if (view === "topics") topics.restate();
+  if (view === "stream") stream.search(query);
+}
+
+function open(node) {
+  toOpen = null;
+  topics.selected = node?.key ?? null;
+  detail.open(node ?? null);
+  topics.render();
+  remember();
+  if (!node && document.activeElement === document.body) $("grid").focus();
+}
+
+/** A new question: its answer begins now, not where the old one ended. */
+function ask(newest) {
+  wanted = newest;
+  $("filter").value = wanted.join(", ");
+  stream.clear();
+  topics.clear();
+  open(null);
+  remember();
+  connect();
+}
+
+/** The page's address says what is looked at, for a reload and for others. */
+function address({ withToken = true } = {}) {
+  const page = new URL(location.href);
+  const query = new URLSearchParams();
+  if (token && withToken) query.set("token", token);
+  if (view !== "topics") query.set("view", view);
+  for (const topic of wanted) query.append(topic.startsWith("=") ? "exact" : "topic", topic.replace(/^=/, ""));
+  if ($("search").value) query.set("q", $("search").value);
+  if (topics.sort !== "name" || topics.isReversed) query.set("sort", (topics.isReversed ? "-" : "") + topics.sort);
+  if (!topics.isTree) query.set("tree", "0");
+  const opened = detail.key ?? toOpen;
+  if (opened) query.set("open", opened);
+  for (const line of [...plot.lines, ...toPlot]) query.append("plot", line);
+  page.search = query;
+  page.hash = "";
+  return page;
+}
+
+function remember() {
+  const { href } = address();
+  if (href !== location.href) history.replaceState(null, "", href);
+}
+
+function setTree(isTree) {
+  topics.isTree = isTree;
+  $("tree").setAttribute("aria-pressed", String(isTree));
+  topics.restate();
+}
+
+function pause() {
+  stream.isPaused = !stream.isPaused;
+  drawnAt = 0;
+  requestFrame();
 }
 
 $("controls").addEventListener("submit", (event) => {
   event.preventDefault();
-  topics = $("filter").value.split(",").map((topic) => topic.trim()).filter(Boolean);
-  const page = new URL(location.href);
-  page.searchParams.delete("topic");
-  for (const topic of topics) page.searchParams.append("topic", topic);
-  history.replaceState(null, "", page);
-  forgetPending();
-  $("messages").replaceChildren();
-  connect(); // A new question: its answer begins now, not where the old one ended.
+  ask($("filter").value.split(",").map((topic) => topic.trim()).filter(Boolean));
+});
+$("pause").addEventListener("click", pause);
+$("search").addEventListener("input", () => (search(), remember()));
+$("tree").addEventListener("click", () => (setTree(!topics.isTree), remember()));
+$("help-open").addEventListener("click", () => $("help").showModal());
+$("copy-lesson").addEventListener("click", ({ target }) => copy($("lesson").textContent, target));
+for (const tab of document.querySelectorAll("[role=tab]")) tab.addEventListener("click", () => show(tab.dataset.view));
+
+document.querySelector("[role=tablist]").addEventListener("keydown", ({ key }) => {
+  const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+  if (!step) return;
+  show(VIEWS[(VIEWS.indexOf(view) + step + VIEWS.length) % VIEWS.length]);
+  $(`tab-${view}`).focus();
 });
 
-$("pause").addEventListener("click", () => {
-  isPaused = !isPaused;
+document.addEventListener("keydown", (event) => {
+  const isTyping = event.target.closest("input, textarea, dialog");
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "Escape" && !$("help").open) return isTyping ? event.target.blur() : detail.key && open(null);
+  if (isTyping) return;
+  const actions = {
+    1: () => show("topics"),
+    2: () => show("stream"),
+    3: () => show("health"),
+    "/": () => $("search").focus(),
+    f: () => $("filter").focus(),
+    p: () => (view === "stream" ? pause() : plot.toggleHold()),
+    t: () => (setTree(!topics.isTree), remember()),
+    "?": () => $("help").showModal(),
+  };
+  if (!Object.hasOwn(actions, event.key)) return;
+  event.preventDefault();
+  actions[event.key]();
+});
+
+const host = ["localhost", "", "[::1]"].includes(location.hostname) ? "127.0.0.1" : location.hostname;
+/** Teaches what would show up here now: a topic that is asked for, if Python takes it as it is. */
+function teach() {
+  const topic = wanted.map((it) => it.replace(/^=/, "")).find((it) => /^[\w./-]+$/.test(it)) ?? "hello";
+  setText($("lesson"), `import time, zmq   # pip install pyzmq
+
+socket = zmq.Context().socket(zmq.PUB)
+socket.connect("tcp://${host}:5556")
+time.sleep(1)      # until the gateway has subscribed
+socket.send_multipart([b"${topic}", b'{"celsius": 4.5}'])
+time.sleep(1)      # until the message is sent
+`);
+}
+
+
+$("filter").value = wanted.join(", ");
+$("search").value = asked.get("q") ?? "";
+const sort = asked.get("sort") ?? "name";
+setTree(asked.get("tree") !== "0");
+topics.order(sort.replace(/^-/, ""), sort.startsWith("-"));
+show(view);
+setInterval(() => {
+  topics.tick();
+  health.tick(totals);
+}, 1_000);
+// The rate falls and the countdown runs when nothing arrives, too.
+setInterval(() => {
+  plot.render(true);
   requestFrame();
-});
-
-$("filter").value = topics.join(", ");
-setInterval(requestFrame, 250); // The rate falls and the countdown runs when nothing arrives, too.
+}, 250);
 connect();

@@ -15,12 +15,24 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 /** One message, digested: its id, topic, parts, how many parts are hidden, and the size of the body in bytes. */
 export function digest({ id, topic, data }) {
   const body = cutParts(Array.isArray(data) ? data : [data]);
-  return { kind: "message", at: new Date(), id: cutWord(id), topic: cut(topic, TOPIC_BYTES_MAX), ...body };
+  const name = cut(topic, TOPIC_BYTES_MAX);
+  return { kind: "message", at: Date.now(), id: cutWord(id), topic: name, key: keyOf(name), ...body };
+}
+
+/** The same for the same topic only, unless two long ones begin alike and are of one size. */
+function keyOf({ text, size, isCut, isBinary }) {
+  return (isBinary ? `\0${text}` : text) + (isCut ? `\0${size}` : "");
 }
 
 /** One gap, digested. */
 export function digestGap({ missed, reason }) {
-  return { kind: "gap", at: new Date(), missed: Number.isSafeInteger(missed) ? missed : null, reason: cutWord(reason) };
+  return { kind: "gap", at: Date.now(), missed: Number.isSafeInteger(missed) ? missed : null, reason: cutWord(reason) };
+}
+
+/** The first number in a text: the body itself, or the first member of a JSON that is one. */
+export function firstNumber(text) {
+  const found = /^\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*$|[[:,]\s*(-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?)\s*[,\]}]/.exec(text);
+  return found ? Number(found[1] ?? found[2]) : NaN;
 }
 
 /** Controls as their symbols; what reorders or hides text as its code point. Lines still break. */
@@ -66,5 +78,16 @@ function cutBytes(bytes) {
 }
 
 const cutWord = (text) => cutText(text, WORD_BYTES_MAX).text;
+
+/** Bytes as lines of an editor for such: offset, sixteen in hex, and what of it is ASCII. */
+export function hexLines(bytes, linesMax) {
+  const lines = [];
+  for (let at = 0; at < bytes.length && lines.length < linesMax; at += 16) {
+    const row = bytes.subarray(at, at + 16);
+    const ascii = Array.from(row, (byte) => (byte >= 0x20 && byte < 0x7f ? String.fromCharCode(byte) : "·")).join("");
+    lines.push(`${at.toString(16).padStart(6, "0")}  ${hex(row).padEnd(47)}  ${ascii}`);
+  }
+  return lines;
+}
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(" ");

@@ -10,8 +10,8 @@ export interface Message {
   /** Where the gateway counts it: `EPOCH-SEQ`. Give it as `since` to go on behind this message. */
   id: string;
   topic: Text;
-  /** A body of one part, or the parts of one with several: all of them text, or all of them bytes. */
-  data: Text | string[] | Uint8Array[];
+  /** A body of one part, or the parts of one with several. */
+  data: Text | Text[];
 }
 
 /** Messages are missing here. */
@@ -58,15 +58,39 @@ export interface Options {
   retryMax?: number;
   /** Milliseconds, half of them at least, until a better transport than the one in use is tried again. Default: 300,000. */
   upgradeAfter?: number;
+  /** Closes the feed when it is aborted. */
+  signal?: AbortSignal | null;
+  /** Keeps the newest message of each topic in `feed.latest`, of 10,000 topics at most. */
+  latest?: boolean;
+  /**
+   * One connection for all tabs that ask the same: another one resumes when its tab is closed. Where the browser has no Web
+   * Locks (without https, but for localhost), or with `since`, each tab has its own.
+   */
+  shared?: boolean;
 }
 
 export interface Events {
   message: Message;
   gap: Gap;
   state: State;
+  /** The id to resume behind has moved without a message. */
+  id: string;
 }
 
-export interface Feed {
+/** The newest message by topic; a topic of bytes by "\0" and its bytes in hex. A store as Svelte has them. */
+export interface Latest extends ReadonlyMap<string, Message> {
+  /** Calls `watcher` at once, and with changes once per frame. Returns a function that ends this. */
+  readonly subscribe: (watcher: (latest: Latest) => void) => () => void;
+  /** A copy, the same one until something changes: for React's `useSyncExternalStore`. */
+  readonly snapshot: () => ReadonlyMap<string, Message>;
+}
+
+/** Iterated over, it gives the messages until it is closed, and throws where it was closed with an error. */
+export interface Feed extends AsyncIterable<Message> {
+  /** With `latest: true`. */
+  readonly latest: Latest | null;
+  /** The id to resume behind, or "". */
+  readonly id: string;
   /** What the last `state` event said. */
   readonly status: State;
   /** Has `handler` called for each event. Returns a function that ends this. */
@@ -78,7 +102,9 @@ export interface Feed {
 /**
  * Connects to the gateway at `url` (default: `"/"`), and stays connected until `close()`.
  *
- * @throws TypeError for a URL, a transport or an event that does not exist; URIError for a topic with half a surrogate pair.
+ * The URL's query is kept, and a `/ws`, `/sse` or `/poll` at its end is not.
+ *
+ * @throws TypeError for a URL, an option, a transport or an event that does not exist; URIError for a topic with half a surrogate pair.
  */
 export function zmq2ws(url?: string | URL, options?: Options): Feed;
 

@@ -29,6 +29,9 @@ const DEFAULTS = {
   retryMin: 1_000,
   retryMax: 30_000,
   upgradeAfter: 300_000,
+  signal: null,
+  latest: false,
+  shared: false,
 };
 
 /** How long a poll waits: some proxies give up after 30 s. */
@@ -43,6 +46,9 @@ const HOUR = 3_600_000;
 /** The gateway's refusals that stay, however often one asks. */
 const LASTING = [400, 401, 403, 414];
 
+/** The gateway's own 404: the URL is wrong. Another server's may end with a deployment. */
+const NOTHING_HERE = "there is nothing at this path";
+
 /**
  * Connects to the gateway at `url`, and stays connected until `close()`.
  * @param {string | URL} [url]
@@ -50,19 +56,173 @@ const LASTING = [400, 401, 403, 414];
  * @returns {import("./zmq2ws.d.ts").Feed}
  */
 export function zmq2ws(url = "/", options = {}) {
-  return new Feed(url, { ...DEFAULTS, ...options });
+  for (const name of Object.keys(options)) if (!Object.hasOwn(DEFAULTS, name)) throw unknownOption(name);
+  const settings = { ...DEFAULTS, ...options };
+  for (const name of ["topics", "exact", "transports"]) {
+    const isList = Array.isArray(settings[name]) && settings[name].every((item) => typeof item === "string");
+    if (!isList) throw new TypeError(`zmq2ws: ${name} must be an array of strings`);
+  }
+  settings.transports = settings.transports.filter((name) => {
+    if (!Object.hasOwn(TRANSPORTS, name)) throw new TypeError(`zmq2ws: unknown transport '${name}'`);
+    return name !== "websocket" || globalThis.WebSocket;
+  });
+  if (settings.transports.length === 0) throw new TypeError("zmq2ws: none of the transports is there");
+  const gateway = new Gateway(url, settings);
+  const canShare = settings.shared && !gateway.since && globalThis.navigator?.locks && globalThis.BroadcastChannel;
+  return canShare ? new SharedFeed(gateway, settings) : new Feed(gateway, settings);
+}
+
+function unknownOption(name) {
+  const meant = { __proto__: null, topic: "topics", filter: "topics", prefixes: "topics", transport: "transports", lastEventId: "since" }[name];
+  return new TypeError(`zmq2ws: unknown option '${name}'${meant ? `: the name is '${meant}'` : ""}`);
 }
 
 export default zmq2ws;
 
+// ---- What every feed offers -------------------------------------------------------------------------------------------
+
+/** Messages that wait for an iterator, and topics in `latest`. */
+const QUEUE_MAX = 10_000;
+
+/** Milliseconds between two calls to those who look at `latest`: a frame. */
+const FRAME = 16;
+
+class Emitter {
+  /** The newest message of each topic, with `latest: true`. */
+  latest;
+  /** @type {import("./zmq2ws.d.ts").State} What the last `state` event said. */
+  status = { state: "connecting" };
+  #handlers = { message: new Set(), gap: new Set(), state: new Set(), id: new Set() };
+  #signal;
+  #abort = () => this.close();
+
+  constructor({ signal, latest }) {
+    this.latest = latest ? new Latest() : null;
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#abort);
+    // The page has the rest of this turn to add handlers.
+    queueMicrotask(() => {
+      if (signal?.aborted) this.close();
+      if (this.status.state !== "closed") this.begin();
+    });
+  }
+
+  /** Calls `handler` for each "message", "gap", "state" or "id". Returns a function that ends this. */
+  on(type, handler) {
+    const handlers = Object.hasOwn(this.#handlers, type) && this.#handlers[type];
+    if (!handlers) throw new TypeError(`zmq2ws: unknown event '${type}'`);
+    handlers.add(handler);
+    return () => void handlers.delete(handler);
+  }
+
+  /** The messages, until the feed is closed. An iterator that lags loses the oldest, and the feed tells a gap. */
+  async *[Symbol.asyncIterator]() {
+    let queue = [];
+    /** @type {(value?: any) => void} */
+    let wake = () => {};
+    const offs = [
+      this.on("message", (message) => {
+        queue.push(message);
+        if (queue.length >= QUEUE_MAX * 2) {
+          queue = queue.slice(-QUEUE_MAX);
+          this.emit("gap", { missed: QUEUE_MAX, reason: "lag" });
+        }
+        wake();
+      }),
+      this.on("state", () => wake()),
+    ];
+    try {
+      for (;;) {
+        const batch = queue;
+        queue = [];
+        yield* batch;
+        if (queue.length > 0) continue;
+        if (this.status.state === "closed") {
+          if (this.status.error) throw this.status.error;
+          return;
+        }
+        await new Promise((go) => (wake = go));
+      }
+    } finally {
+      offs.forEach((off) => off());
+    }
+  }
+
+  /** Begins what `close` ends. */
+  begin() {}
+
+  close() {}
+
+  become(status) {
+    this.status = status;
+    if (status.state === "closed") {
+      this.#signal?.removeEventListener("abort", this.#abort);
+      this.latest?.end();
+    }
+    this.emit("state", status);
+  }
+
+  emit(type, event) {
+    if (type === "message") this.latest?.put(event);
+    for (const handler of [...this.#handlers[type]]) {
+      try {
+        handler(event);
+      } catch (error) {
+        // A page's mistake is the page's: the next message comes all the same.
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+}
+
+/** Topics and their newest messages; a topic of bytes by "\0" and its bytes in hex. */
+class Latest extends Map {
+  #watchers = new Set();
+  /** @type {Map<string, any> | null} */
+  #snapshot = null;
+  #timer;
+
+  put(message) {
+    const { topic } = message;
+    const key = typeof topic === "string" ? topic : `\0${Array.from(topic, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+    if (!this.has(key) && this.size >= QUEUE_MAX) this.delete(this.keys().next().value);
+    this.set(key, message);
+    this.#snapshot = null;
+    if (this.#watchers.size > 0) this.#timer ??= setTimeout(() => this.#tell(), FRAME);
+  }
+
+  /** Calls `watcher` now and once per frame with changes. Returns a function that ends this. */
+  subscribe = (watcher) => {
+    this.#watchers.add(watcher);
+    watcher(this);
+    return () => void this.#watchers.delete(watcher);
+  };
+
+  /** A copy, the same one until something changes. */
+  snapshot = () => (this.#snapshot ??= new Map(this));
+
+  end() {
+    if (this.#timer) this.#tell();
+  }
+
+  #tell() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    for (const watcher of [...this.#watchers]) {
+      try {
+        watcher(this);
+      } catch (error) {
+        (globalThis.reportError ?? console.error)(error);
+      }
+    }
+  }
+}
+
 // ---- The feed: which transport, when, and from where ------------------------------------------------------------------
 
-class Feed {
-  #handlers = { message: new Set(), gap: new Set(), state: new Set() };
+class Feed extends Emitter {
   #settings;
   #gateway;
-  /** @type {import("./zmq2ws.d.ts").State} */
-  #status = { state: "connecting" };
   /** The id to resume behind: of the last message, or a later one with nothing for this feed in between. */
   #since;
   /** The transport in use, by its place in the settings. */
@@ -76,32 +236,18 @@ class Feed {
   #retryTimer;
   #trialTimer;
 
-  constructor(url, settings) {
-    const transports = settings.transports.filter((name) => {
-      if (!Object.hasOwn(TRANSPORTS, name)) throw new TypeError(`zmq2ws: unknown transport '${name}'`);
-      return name !== "websocket" || globalThis.WebSocket;
-    });
-    if (transports.length === 0) throw new TypeError("zmq2ws: none of the transports is there");
-    this.#settings = { ...settings, transports };
-    this.#gateway = new Gateway(url, settings);
-    this.#since = settings.since;
+  constructor(gateway, settings) {
+    super(settings);
+    this.#settings = settings;
+    this.#gateway = gateway;
+    this.#since = gateway.since;
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
-    // Whoever made the feed has the rest of this turn to add handlers.
-    queueMicrotask(() => this.#status.state === "closed" || this.#connect());
   }
 
-  /** What the last `state` event said. */
-  get status() {
-    return this.#status;
-  }
-
-  /** Calls `handler` for each "message", "gap" or "state". Returns a function that ends this. */
-  on(type, handler) {
-    const handlers = this.#handlers[type];
-    if (!handlers) throw new TypeError(`zmq2ws: unknown event '${type}'`);
-    handlers.add(handler);
-    return () => void handlers.delete(handler);
+  /** The id to resume behind, or "". */
+  get id() {
+    return this.#since;
   }
 
   /** Leaves every connection and every wait; nothing more is told but that. */
@@ -109,11 +255,15 @@ class Feed {
     this.#end();
   }
 
+  begin() {
+    this.#connect();
+  }
+
   #connect() {
     // Asked first, so that hardly a message of the stream is older than the answer.
     if (!this.#since && this.#transport !== "poll") this.#learnPosition();
     this.#link = this.#open(this.#index);
-    this.#become({ state: "connecting", transport: this.#transport });
+    this.become({ state: "connecting", transport: this.#transport });
   }
 
   get #transport() {
@@ -141,18 +291,19 @@ class Feed {
       link.skipTo = this.#since;
     }
     this.#tryBetterLater();
-    this.#become({ state: "open", transport: this.#transport });
+    this.become({ state: "open", transport: this.#transport });
   }
 
   /** A message, a gap, or where an answer to a poll ends. */
   #receive(object, link) {
-    if (object.gap) return this.#emit("gap", object.gap);
+    if (object.gap) return this.emit("gap", object.gap);
     const id = object.next ?? object.id;
     if (typeof id !== "string") throw new TypeError("this is no message of zmq2ws");
     if (link.skipTo && !isAfter(id, link.skipTo)) return;
     link.skipTo = "";
     this.#since = id;
-    if (!object.next) this.#emit("message", decode(object));
+    if (object.next) this.emit("id", id);
+    else this.emit("message", decode(object));
   }
 
   /** A stream is silent: is there nothing to say? */
@@ -163,10 +314,13 @@ class Feed {
     const isSilent = () => link === this.#link && since === this.#since;
     if (!isSilent()) return;
     if (answer.error) {
-      // Once it answered, and now it neither speaks nor answers: it is gone.
-      if (!answer.error.status && this.#gateway.hasAnswered) link.fail(answer.error);
+      // It answered before, and now it neither speaks nor answers: it is gone. Where comments still come over the stream,
+      // it lives, and the poll only found no free connection: browsers open six to a host.
+      const isAlive = link.transport === "sse" && performance.now() - link.heardAt < this.#settings.quiet;
+      if (!answer.error.status && this.#gateway.hasAnswered && !isAlive) link.fail(answer.error);
     } else if (answer.messages.length === 0 && !answer.gap) {
       this.#since = answer.next;
+      this.emit("id", answer.next);
     } else if (answer.messages.length > 0 && since && epochOf(since) === epochOf(answer.next)) {
       // What is large may be under way: the stream gets the time that the answer took.
       const patience = Math.max(this.#settings.timeout, performance.now() - asked);
@@ -178,7 +332,9 @@ class Feed {
   /** Where to resume should the stream break before its first message. */
   async #learnPosition() {
     const { messages, next } = await this.#gateway.ask("", 0).catch(() => ({}));
-    if (!this.#since && messages?.length === 0) this.#since = next;
+    if (this.#since || messages?.length !== 0 || this.status.state === "closed") return;
+    this.#since = next;
+    this.emit("id", next);
   }
 
   async #ended(link, error) {
@@ -191,10 +347,10 @@ class Feed {
     // Whatever was open may end, and that only now and then.
     if (link.isProven || (link.isOpen && this.#failures === 0)) return this.#retryLater(error);
 
-    if (this.#status.state === "open") this.#become({ state: "connecting", transport: this.#transport });
+    if (this.status.state === "open") this.become({ state: "connecting", transport: this.#transport });
     const isKnown = error.isLasting || error.retryAfter || link.transport === "poll";
     const verdict = isKnown ? error : await this.#gateway.ask(this.#since, 0).then(() => null, (reason) => reason);
-    if (this.#status.state === "closed") return;
+    if (this.status.state === "closed") return;
     if (verdict?.isLasting) return this.#end(verdict);
     // Whoever answers, but not as a gateway does, may be a proxy that knows another path only.
     if (!verdict || (verdict.status && verdict.status < 500)) {
@@ -210,7 +366,7 @@ class Feed {
     // Over the whole range, so that a gateway that restarts does not meet everyone at once.
     const delay = (error.retryAfter ?? 0) + Math.random() * ceiling;
     this.#retryTimer = setTimeout(() => this.#connect(), delay);
-    this.#become({ state: "waiting", transport: this.#transport, delay, error });
+    this.become({ state: "waiting", transport: this.#transport, delay, error });
   }
 
   #tryBetterLater() {
@@ -225,7 +381,7 @@ class Feed {
 
   /** The network or the reader is back: no wait is sat out, and what was open before is not trusted. */
   #wake = ({ type }) => {
-    const status = this.#status;
+    const status = this.status;
     if (globalThis.document?.hidden) return;
     if (status.state === "open") this.#check(this.#link);
     if (status.state !== "waiting" || status.error.retryAfter) return;
@@ -236,12 +392,12 @@ class Feed {
   };
 
   #end(error) {
-    if (this.#status.state === "closed") return;
+    if (this.status.state === "closed") return;
     this.#drop();
     this.#gateway.leave();
     globalThis.removeEventListener?.("online", this.#wake);
     globalThis.document?.removeEventListener("visibilitychange", this.#wake);
-    this.#become(error ? { state: "closed", error } : { state: "closed" });
+    this.become(error ? { state: "closed", error } : { state: "closed" });
   }
 
   #drop() {
@@ -251,22 +407,113 @@ class Feed {
     this.#trial?.close();
     this.#link = this.#trial = null;
   }
+}
 
-  #become(status) {
-    this.#status = status;
-    this.#emit("state", status);
+// ---- One connection for all tabs ----------------------------------------------------------------------------------------
+
+/** Milliseconds that a new leader gives the others to say where they are. */
+const ROLL_CALL = 150;
+
+/**
+ * The tab that holds the lock has the connection and tells the others by a channel. When it goes, the next one resumes
+ * behind the earliest of their ids, and each takes only what is new to it.
+ */
+class SharedFeed extends Emitter {
+  #gateway;
+  #settings;
+  #channel;
+  /** @type {Feed | null} */
+  #leader = null;
+  #since = "";
+  #positions = [];
+  #end = new AbortController();
+
+  constructor(gateway, settings) {
+    super(settings);
+    this.#gateway = gateway;
+    this.#settings = settings;
   }
 
-  #emit(type, event) {
-    for (const handler of [...this.#handlers[type]]) {
-      try {
-        handler(event);
-      } catch (error) {
-        // A page's mistake is the page's: the next message comes all the same.
-        (globalThis.reportError ?? console.error)(error);
-      }
+  get id() {
+    return this.#since;
+  }
+
+  begin() {
+    const name = `zmq2ws ${this.#gateway.name}`;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = ({ data }) => this.#hear(data);
+    this.#tell({ hello: true });
+    const { signal } = this.#end;
+    const lead = () => (signal.aborted ? null : this.#lead(signal));
+    navigator.locks.request(name, { signal }, lead).catch(() => {});
+  }
+
+  close() {
+    this.#close();
+  }
+
+  /** Holds the lock until the feed is closed. */
+  async #lead(signal) {
+    this.#positions = this.#since ? [this.#since] : [];
+    this.#tell({ where: true });
+    await new Promise((go) => setTimeout(go, ROLL_CALL));
+    if (signal.aborted) return;
+    const since = this.#positions.reduce((first, id) => (first && !isAfter(first, id) ? first : id), "");
+    const settings = { ...this.#settings, signal: null, latest: false };
+    const leader = new Feed(Object.assign(this.#gateway, { since }), settings);
+    this.#leader = leader;
+    const forward = (kind) => leader.on(kind, (event) => {
+      // What is closed here on purpose goes on elsewhere.
+      if (!this.#leader) return;
+      const told = { [kind]: kind === "state" ? plainState(event) : event, id: leader.id };
+      this.#tell(told);
+      this.#hear(told);
+    });
+    ["message", "gap", "state", "id"].forEach(forward);
+    await new Promise((go) => signal.addEventListener("abort", go));
+  }
+
+  /** What the leader tells, or asks. @param {any} told */
+  #hear({ hello, where, at, message, gap, state, id }) {
+    if (this.status.state === "closed") return;
+    if (hello && this.#leader) this.#tell({ state: plainState(this.#leader.status), id: this.#leader.id });
+    if (where && this.#since) this.#tell({ at: this.#since });
+    if (at) this.#positions.push(at);
+    if (message) {
+      if (this.#since && !isAfter(message.id, this.#since)) return;
+      this.#since = message.id;
+      this.emit("message", message);
+    } else if (id && (!this.#since || isAfter(id, this.#since)) && !gap) {
+      this.#since = id;
+      this.emit("id", id);
     }
+    if (gap) this.emit("gap", gap);
+    if (state?.state === "closed") this.#close(revive(state).error);
+    else if (state) this.become(revive(state));
   }
+
+  #tell(what) {
+    this.#channel.postMessage(what);
+  }
+
+  #close(error) {
+    if (this.status.state === "closed") return;
+    const leader = this.#leader;
+    this.#leader = null;
+    this.#end.abort();
+    leader?.close();
+    this.#channel?.close();
+    this.become(error ? { state: "closed", error } : { state: "closed" });
+  }
+}
+
+/** A state as a channel carries it: of an error it would keep only the message. @param {any} state */
+function plainState({ error, ...state }) {
+  return error ? { ...state, error: { ...error, message: error.message } } : state;
+}
+
+function revive({ error, ...state }) {
+  return error ? { ...state, error: Object.assign(new Error(error.message), error) } : state;
 }
 
 // ---- One connection, whatever its transport -----------------------------------------------------------------------------
@@ -276,6 +523,8 @@ class Link {
   isOpen = false;
   /** Whether the transport has shown that it delivers. */
   isProven = false;
+  /** When the last bytes came, comments included. */
+  heardAt = 0;
   /** Another link has delivered the messages up to this id. */
   skipTo = "";
   transport;
@@ -318,6 +567,7 @@ class Link {
   /** Bytes of the gateway's came. */
   heard() {
     this.isProven = true;
+    this.heardAt = performance.now();
     this.open();
   }
 
@@ -414,6 +664,8 @@ async function polls(link) {
 class Gateway {
   /** Whether it ever answered a poll. */
   hasAnswered = false;
+  /** The id to begin behind, or "". */
+  since;
   #base;
   #filter;
   #settings;
@@ -422,11 +674,23 @@ class Gateway {
   constructor(url, settings) {
     const base = new URL(url, globalThis.document?.baseURI ?? globalThis.location?.href);
     base.protocol = base.protocol.replace("ws", "http");
-    base.pathname = base.pathname.replace(/\/?$/, "/");
+    // The addresses that the gateway prints name a transport.
+    base.pathname = base.pathname.replace(/\/(ws|sse|poll)\/?$/, "/").replace(/\/?$/, "/");
+    const query = new URLSearchParams(base.search);
+    this.since = settings.since || (query.get("since") ?? "");
+    this.#settings = { ...settings, token: settings.token || (query.get("token") ?? "") };
+    const own = ["since", "token", "format", "timeout"];
+    const kept = [...query].filter(([name]) => !own.includes(name)).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    base.search = base.hash = "";
     this.#base = base;
-    this.#settings = settings;
     const pairs = (name, topics) => topics.map((topic) => `${name}=${encodeURIComponent(topic)}`);
-    this.#filter = [...pairs("topic", settings.topics), ...pairs("exact", settings.exact)];
+    this.#filter = [...kept, ...pairs("topic", settings.topics), ...pairs("exact", settings.exact)];
+  }
+
+  /** The same for feeds that may share a connection. */
+  get name() {
+    const { token } = this.#settings;
+    return JSON.stringify([this.#base.href, ...this.#filter, typeof token === "string" ? token : ""]);
   }
 
   /** Ends what is asked without a signal. */
@@ -470,6 +734,11 @@ class Gateway {
       const isMeant = response.ok && response.headers.get("Content-Type")?.startsWith(type);
       if (!isMeant) throw await refusal(response);
       return await read(response);
+    } catch (error) {
+      const origin = globalThis.location?.origin;
+      if (!(error instanceof TypeError) || !origin || origin === this.#base.origin) throw error;
+      // Browsers do not tell a page which of them it is.
+      throw new Error(`no answer: ${this.#base.origin} is down, or does not let pages of ${origin} in (--origin)`);
     } finally {
       clearTimeout(timer);
       signal.removeEventListener("abort", stop);
@@ -498,7 +767,7 @@ async function refusal(response) {
   const isGateways = !bodyUsed && headers.get("Content-Type")?.startsWith("text/plain");
   const reason = isGateways ? (await response.text()).trim() : "this is no answer of zmq2ws";
   const retryAfter = Math.min(Math.max(Number(headers.get("Retry-After")) * 1_000 || 0, 0), HOUR);
-  const isLasting = isGateways && LASTING.includes(status);
+  const isLasting = isGateways && (LASTING.includes(status) || reason === NOTHING_HERE);
   return Object.assign(new Error(`${status}: ${reason}`), { status, retryAfter, isLasting });
 }
 

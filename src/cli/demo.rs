@@ -84,19 +84,42 @@ fn publish(socket: &zmq::Socket, should_stop: &Receiver<()>) {
     }
 }
 
-/// Everything that the messages tell of: the same for the same seed.
+/// What the messages tell of: the same for the same seed.
 struct World {
     random: Random,
     messages: u64,
-    cities: [(&'static str, &'static str, Walk); 5],
+    cities: [City; 5],
     stocks: [(&'static str, Walk); 4],
-    sensors: [Walk; 8],
+    machines: [(&'static str, Walk); 8],
 }
+
+struct City {
+    topic: &'static str,
+    name: &'static str,
+    celsius: Walk,
+    wind: Walk,
+}
+
+/// Lines of a log: a level and a text.
+const LOG_LINES: [(&str, &str); 6] = [
+    ("info", "pump-2: filter changed, 1,204 h since the last one"),
+    ("info", "shift B has begun, 14 people on site"),
+    ("warn", "oven-1: door open for 40 s"),
+    ("info", "backup finished: 18.2 GB in 7 min"),
+    ("warn", "pump-1: vibration above 4.5 mm/s"),
+    ("error", "conveyor-3: emergency stop, released by hand"),
+];
 
 impl World {
     fn new(seed: u64) -> Self {
-        let city = |topic, name, celsius| (topic, name, Walk::new(celsius, 0.3, -25.0..35.0));
-        let stock = |symbol, price: f64| (symbol, Walk::new(price, price / 400.0, 1.0..1000.0));
+        let city = |topic, name, celsius| City {
+            topic,
+            name,
+            celsius: Walk::new(celsius, 0.25, -25.0..35.0),
+            wind: Walk::new(5.0, 0.4, 0.0..24.0),
+        };
+        let stock = |symbol, price: f64| (symbol, Walk::new(price, price / 500.0, 1.0..1000.0));
+        let machine = |topic, value: f64, most| (topic, Walk::new(value, value / 60.0, 0.0..most));
         Self {
             random: Random(seed),
             messages: 0,
@@ -113,11 +136,20 @@ impl World {
                 stock("INITECH", 17.2),
                 stock("UMBRELLA", 310.0),
             ],
-            sensors: std::array::from_fn(|index| Walk::new(50.0 + index as f64, 1.5, 0.0..100.0)),
+            machines: [
+                machine("plant/north/pump-1/pressure", 4.2, 10.0),
+                machine("plant/north/pump-1/vibration", 2.1, 8.0),
+                machine("plant/north/pump-2/pressure", 3.8, 10.0),
+                machine("plant/north/pump-2/vibration", 1.4, 8.0),
+                machine("plant/south/oven-1/celsius", 212.0, 300.0),
+                machine("plant/south/oven-2/celsius", 187.0, 300.0),
+                machine("plant/south/conveyor-3/speed", 1.6, 3.0),
+                machine("plant/south/power", 84.0, 160.0),
+            ],
         }
     }
 
-    /// A topic and a body in JSON.
+    /// A topic and a body: JSON, a number, or a line of text.
     fn next_message(&mut self) -> (String, String) {
         self.messages += 1;
         let count = self.messages;
@@ -125,44 +157,56 @@ impl World {
             return ("demo.heartbeat".into(), format!(r#"{{"messages":{count}}}"#));
         }
         let random = &mut self.random;
-        match random.below(10) {
-            0..=2 => {
-                let (topic, name, walk) = &mut self.cities[random.below(5)];
-                let celsius = walk.step(random);
-                (topic.to_string(), format!(r#"{{"city":"{name}","celsius":{celsius:.1}}}"#))
+        match random.below(60) {
+            0 => {
+                let (level, line) = LOG_LINES[random.below(LOG_LINES.len() as u64)];
+                (format!("log.{level}"), line.into())
             }
-            3..=5 => {
+            1..=19 => {
+                let city = &mut self.cities[random.below(5)];
+                let (celsius, wind) = (city.celsius.step(random), city.wind.step(random));
+                let (name, gusts) = (city.name, wind * 1.6);
+                let body = format!(
+                    r#"{{"celsius":{celsius:.1},"wind":{{"speed":{wind:.1},"gusts":{gusts:.1}}},"city":"{name}"}}"#
+                );
+                (city.topic.into(), body)
+            }
+            20..=37 => {
                 let (symbol, walk) = &mut self.stocks[random.below(4)];
                 let (price, shares) = (walk.step(random), 1 + random.below(500));
                 let body =
-                    format!(r#"{{"symbol":"{symbol}","price":{price:.2},"shares":{shares}}}"#);
+                    format!(r#"{{"price":{price:.2},"shares":{shares},"symbol":"{symbol}"}}"#);
                 (format!("stock.{symbol}"), body)
             }
             _ => {
-                let index = random.below(8);
-                let percent = self.sensors[index].step(random);
-                let body = format!(r#"{{"sensor":{index},"humidity":{percent:.1},"n":{count}}}"#);
-                (format!("sensor.{index}"), body)
+                let (topic, walk) = &mut self.machines[random.below(8)];
+                (topic.to_string(), format!("{:.2}", walk.step(random)))
             }
         }
     }
 }
 
-/// A value that wanders within bounds.
+/// A value that drifts within bounds: each step keeps most of the last one's direction.
 struct Walk {
     value: f64,
+    pace: f64,
     step_max: f64,
     bounds: std::ops::Range<f64>,
 }
 
 impl Walk {
     fn new(value: f64, step_max: f64, bounds: std::ops::Range<f64>) -> Self {
-        Self { value, step_max, bounds }
+        Self { value, pace: 0.0, step_max, bounds }
     }
 
     fn step(&mut self, random: &mut Random) -> f64 {
-        let step = self.step_max * (random.below(2001) as f64 / 1000.0 - 1.0);
-        self.value = (self.value + step).clamp(self.bounds.start, self.bounds.end);
+        let push = self.step_max * (random.below(2001) as f64 / 1000.0 - 1.0);
+        self.pace = 0.85 * self.pace + push;
+        let next = self.value + self.pace;
+        if !self.bounds.contains(&next) {
+            self.pace = -self.pace;
+        }
+        self.value = next.clamp(self.bounds.start, self.bounds.end);
         self.value
     }
 }
@@ -186,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_arrive_with_topic_and_json_and_stop_when_dropped() {
+    fn messages_arrive_with_topic_and_body_and_stop_when_dropped() {
         let context = zmq::Context::new();
         let socket = context.socket(zmq::PULL).unwrap();
         socket.bind("tcp://127.0.0.1:*").unwrap();
@@ -196,7 +240,7 @@ mod tests {
         for _ in 0..3 {
             let parts = socket.recv_multipart(0).unwrap();
             assert_eq!(parts.len(), 2);
-            serde_json::from_slice::<serde_json::Value>(&parts[1]).unwrap();
+            assert!(!parts[0].is_empty() && !parts[1].is_empty());
         }
         let stopping = Instant::now();
         drop(demo);
@@ -227,16 +271,17 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_tells_the_same_story_in_json_on_all_topics() {
+    fn the_same_seed_tells_the_same_story_on_all_topics() {
         let (mut world, mut again) = (World::new(7), World::new(7));
         let mut topics = std::collections::BTreeSet::new();
         for _ in 0..2000 {
             let (topic, body) = world.next_message();
             assert_eq!((topic.clone(), body.clone()), again.next_message());
-            serde_json::from_str::<serde_json::Value>(&body).unwrap();
+            let is_json = serde_json::from_str::<serde_json::Value>(&body).is_ok();
+            assert_eq!(is_json, !topic.starts_with("log."), "{topic} {body}");
             topics.insert(topic);
         }
-        assert_eq!(topics.len(), 5 + 4 + 8 + 1);
+        assert_eq!(topics.len(), 5 + 4 + 8 + 3 + 1);
     }
 
     #[test]

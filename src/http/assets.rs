@@ -76,7 +76,13 @@ impl BuiltIn {
         let files = [
             ("index.html", include_str!("../../www/index.html")),
             ("app.js", include_str!("../../www/app.js")),
+            ("detail.js", include_str!("../../www/detail.js")),
+            ("dom.js", include_str!("../../www/dom.js")),
+            ("health.js", include_str!("../../www/health.js")),
             ("message.js", include_str!("../../www/message.js")),
+            ("plot.js", include_str!("../../www/plot.js")),
+            ("stream.js", include_str!("../../www/stream.js")),
+            ("topics.js", include_str!("../../www/topics.js")),
             ("style.css", include_str!("../../www/style.css")),
         ];
         Self::new(Owner::Page, files.map(|(path, text)| (path, Cow::Borrowed(text))))

@@ -49,14 +49,124 @@ test("it is exported by its name and as the default", () => {
 });
 
 test("the URL may be a folder, with or without a slash, and any scheme of both", async (t) => {
-  const { url, asked } = await serve(t, (_, response) => json(response, { messages: [], next: "a-1" }));
-  for (const base of [`${url}/x/y`, `${url}/x/y/`, `${url.replace("http", "ws")}/x/y?z=1#a`]) {
-    asked.length = 0;
+  for (const form of [(url) => `${url}/x/y`, (url) => `${url}/x/y/`, (url) => `${url.replace("http", "ws")}/x/y?z=1#a`]) {
+    const { url, asked } = await serve(t, (_, response) => json(response, { messages: [], next: "a-1" }));
+    const base = form(url);
     const { feed, until } = listen(t, base, { topics: ["ä +&"], exact: ["b"], transports: ["poll"] });
     await until(({ states }) => states.at(-1)?.state === "open");
     feed.close();
-    assert.equal(asked[0].url.replace(/since.*|timeout.*/, ""), "/x/y/poll?topic=%C3%A4%20%2B%26&exact=b&");
+    const kept = base.includes("z=1") ? "z=1&" : "";
+    assert.equal(asked[0].url.replace(/since.*|timeout.*/, ""), `/x/y/poll?${kept}topic=%C3%A4%20%2B%26&exact=b&`);
   }
+});
+
+test("the URL's query is kept, and the addresses that the gateway prints are taken", async (t) => {
+  for (const [given, path] of [["?topic=a.&exact=b", "/poll?topic=a.&exact=b&timeout=0"], ["ws?since=a-5&format=raw", "/poll?since=a-5&timeout=0"], ["p/sse", "/p/poll?timeout=0"]]) {
+    const { url, asked } = await serve(t, (_, response) => json(response, { messages: [], next: "a-1" }));
+    const { feed, until } = listen(t, `${url}/${given}`, { transports: ["poll"] });
+    await until(({ states }) => states.at(-1)?.state === "open");
+    feed.close();
+    assert.equal(asked[0].url, path);
+  }
+});
+
+test("options that do not exist are refused by their right name, and lists must be lists", () => {
+  for (const [options, reason] of [
+    [{ topic: ["a"] }, /unknown option 'topic': the name is 'topics'/],
+    [{ pigeon: 1 }, /unknown option 'pigeon'$/],
+    [{ __proto__: null, constructor: 1 }, /unknown option 'constructor'$/],
+    [{ topics: "weather." }, /topics must be an array of strings/],
+    [{ exact: [1] }, /exact must be an array of strings/],
+  ]) {
+    assert.throws(() => zmq2ws("http://127.0.0.1:9/", options), { name: "TypeError", message: reason });
+  }
+});
+
+test("a path where no gateway is ends the feed, if a gateway says so", async (t) => {
+  const { url, asked } = await serve(t, (_, response) => text(response, 404, "there is nothing at this path\n"));
+  const { told, until } = listen(t, `${url}/wrong`, { transports: ["sse"] });
+  await until(({ states }) => states.at(-1)?.state === "closed");
+  assert.equal(told.states.at(-1).error.status, 404);
+  assert.ok(asked.length <= 3, String(asked.length));
+});
+
+test("a feed is an iterator, ends with its signal, and tells where it is", async (t) => {
+  const message = (number) => ({ id: `a-${number}`, topic: "t", data: String(number) });
+  const { url } = await serve(t, ({ url }, response) => {
+    if (url.includes("timeout=0")) json(response, { messages: [message(1), message(2), message(3)], next: "a-9" });
+  });
+  const abort = new AbortController();
+  const feed = zmq2ws(url, { transports: ["poll"], signal: abort.signal, latest: true });
+  const seen = [];
+  for await (const { data } of feed) {
+    seen.push(data);
+    if (seen.length === 3) abort.abort();
+  }
+  assert.deepEqual(seen, ["1", "2", "3"]);
+  assert.equal(feed.status.state, "closed");
+  assert.equal(feed.id, "a-9");
+
+  const late = zmq2ws(url, { signal: AbortSignal.abort() });
+  await new Promise(setImmediate);
+  assert.equal(late.status.state, "closed");
+});
+
+test("an iterator throws what closed its feed, and one that lags is told what it lost", async (t) => {
+  const { url } = await serve(t, (_, response) => text(response, 403, "no\n"));
+  await assert.rejects(async () => {
+    for await (const _ of zmq2ws(url, { transports: ["poll"] }));
+  }, /403: no/);
+
+  const messages = Array.from({ length: 20_000 }, (_, at) => ({ id: `a-${at}`, topic: "t", data: String(at) }));
+  const many = await serve(t, ({ url }, response) => {
+    if (url.includes("timeout=0")) json(response, { messages, next: "a-20000" });
+  });
+  const { feed, told, until } = listen(t, many.url, { transports: ["poll"] });
+  const iterator = feed[Symbol.asyncIterator]();
+  const first = iterator.next();
+  await until(({ gaps }) => gaps.length === 1);
+  assert.deepEqual(told.gaps, [{ missed: 10_000, reason: "lag" }]);
+  assert.equal((await first).value.data, "10000");
+  await iterator.return();
+});
+
+test("the newest message of each topic is a store for React and Svelte", async (t) => {
+  const answers = [
+    [{ id: "a-1", topic: "x", data: "1" }, { id: "a-2", topic64: "gP8=", data: ["t", "/w=="], encoding: ["utf8", "base64"] }],
+    [{ id: "a-3", topic: "x", data: "2" }],
+  ];
+  const { url } = await serve(t, (_, response, count) => {
+    if (count <= 2) json(response, { messages: answers[count - 1], next: `a-${count + 1}` });
+  });
+  const { feed, until } = listen(t, url, { transports: ["poll"], latest: true });
+  let calls = 0;
+  const off = feed.latest.subscribe(() => (calls += 1));
+  assert.equal(calls, 1);
+  await until(({ messages }) => messages.length === 3);
+  assert.deepEqual([...feed.latest.keys()], ["x", "\0" + "80ff"]);
+  assert.deepEqual(feed.latest.get("\0" + "80ff").data, ["t", new Uint8Array([255])]);
+  const snapshot = feed.latest.snapshot();
+  assert.equal(snapshot, feed.latest.snapshot());
+  assert.equal(snapshot.get("x").data, "2");
+  feed.close();
+  // At once, and for one frame or two.
+  assert.ok(calls === 2 || calls === 3, String(calls));
+  off();
+});
+
+test("comments are signs of life for a stream whose check finds no free connection", async (t) => {
+  const { url, asked } = await serve(t, ({ url }, response, count) => {
+    // The first poll is answered; later ones wait for ever, as behind six streams.
+    if (url.startsWith("/poll")) return void (count <= 2 && json(response, { messages: [], next: "a-0" }));
+    response.writeHead(200, { "Content-Type": "text/event-stream" });
+    response.write(": zmq2ws\n");
+    const timer = setInterval(() => response.write(": zmq2ws\n"), 50);
+    response.on("close", () => clearInterval(timer));
+  });
+  const { told, until } = listen(t, url, { transports: ["sse"], timeout: 100, quiet: 150 });
+  await until(({ states }) => states.at(-1)?.state === "open");
+  while (asked.filter(({ url }) => url.startsWith("/poll")).length < 4) await new Promise((go) => setTimeout(go, 20));
+  assert.deepEqual(told.states.map(({ state }) => state), ["connecting", "open"]);
 });
 
 test("refusals of the gateway last, those of others do not", async (t) => {

@@ -12,6 +12,9 @@ const options: Options = {
   retryMin: 1,
   retryMax: 1,
   upgradeAfter: 1,
+  signal: new AbortController().signal,
+  latest: true,
+  shared: true,
 };
 const feed: Feed = zmq2ws("/", options);
 const feeds: Feed[] = [zmq2ws(), zmq2ws(new URL("https://a.example")), byDefault("/", { token: "secret" })];
@@ -38,6 +41,29 @@ feed.on("state", (state: State) => {
   // @ts-expect-error: there is none.
   return state.delay;
 });
+feed.on("id", (id: string) => id.length);
+const last: string = feed.id;
+async function iterate() {
+  for await (const { data, id } of feed) last.concat(id, String(data.length));
+}
+iterate();
+
+// As React, Vue and Svelte take it.
+declare function useSyncExternalStore<T>(subscribe: (changed: () => void) => () => void, snapshot: () => T): T;
+declare function shallowRef<T>(value: T): { value: T };
+interface Readable<T> {
+  subscribe(run: (value: T) => void): () => void;
+}
+if (feed.latest) {
+  const byTopic: ReadonlyMap<string, Message> = useSyncExternalStore(feed.latest.subscribe, feed.latest.snapshot);
+  const newest = shallowRef(feed.latest.snapshot());
+  feed.latest.subscribe((latest) => (newest.value = latest.snapshot()));
+  const store: Readable<ReadonlyMap<string, Message>> = feed.latest;
+  byTopic.get("x")?.data;
+  store.subscribe((latest) => latest.size);
+  // @ts-expect-error: only the feed writes it.
+  feed.latest.set("x", byTopic.get("x"));
+}
 feed.status.state satisfies State["state"];
 feed.close();
 off();

@@ -43,7 +43,7 @@ fn the_page_shows_what_came_deflated() {
     let Some(mut browser) = Browser::start() else { return };
     let gateway = Gateway::start_with(&["--compress"]);
     let publisher = gateway.publisher();
-    browser.open(&gateway.page);
+    browser.open(&format!("{}/?view=stream", gateway.page));
     browser.wait_for("document.getElementById('state').dataset.state === 'live'");
     publisher.send("t", "long enough ".repeat(100));
     let body = "document.querySelector('#messages li .body')";

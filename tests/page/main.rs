@@ -13,7 +13,9 @@ mod jszmq;
 #[path = "../support/node.rs"]
 mod node;
 mod proxy;
+mod shared;
 mod socket_io;
+mod views;
 
 use std::time::{Duration, Instant};
 
@@ -76,7 +78,7 @@ fn stage() -> Option<Stage> {
     browser.run_in_new_documents(PROBE);
     let gateway = Gateway::start();
     let publisher = gateway.publisher();
-    browser.open(&gateway.page);
+    browser.open(&format!("{}/?view=stream", gateway.page));
     browser.wait_for("state() === 'live'");
     Some(Stage { browser, gateway, publisher })
 }
@@ -161,7 +163,7 @@ fn hostile_contents_stay_text() {
     browser.wait_for("topics()[0] === 'last'");
     let elements = "[...new Set([...document.querySelectorAll('#messages *')]
         .map((element) => element.localName))].sort().join()";
-    assert_eq!(browser.eval(elements), "div,li,span,time");
+    assert_eq!(browser.eval(elements), "button,div,li,span,time");
     assert_eq!(
         browser.eval("typeof window.harm + figure('gaps') + document.images.length"),
         "undefined00"
@@ -197,7 +199,10 @@ fn only_what_the_filter_matches_arrives() {
 
     // The filter is in the page's address, for a reload and for others.
     let address = browser.eval("location.href");
-    assert_eq!(address, format!("{}/?topic=weather.&topic=na%C3%AFve+%26+k%C3%B6ln", gateway.page));
+    assert_eq!(
+        address,
+        format!("{}/?view=stream&topic=weather.&topic=na%C3%AFve+%26+k%C3%B6ln", gateway.page)
+    );
     browser.open(address.as_str().unwrap());
     browser.wait_for("state() === 'live'");
     assert_eq!(browser.eval("document.getElementById('filter').value"), "weather., naïve & köln");
@@ -282,7 +287,7 @@ fn the_page_shows_what_carries_its_messages() {
         (Treatment::Refuse, Treatment::Refuse, "over long-polling"),
     ] {
         proxy.treat(websocket, events);
-        browser.open(&proxy.page());
+        browser.open(&format!("{}/?view=stream", proxy.page()));
         browser.wait_for("state() === 'live'");
         assert_eq!(browser.eval(detail), shown);
         publisher.send("weather.oslo", r#"{"city":"Oslo","celsius":4.5}"#);
