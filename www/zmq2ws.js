@@ -9,7 +9,7 @@
 // and lets it in, and what it should have seen by now. The answer decides
 //
 //   when a transport failed     whose fault that is: the next transport has its turn only where the gateway is there
-//   when a stream is silent     whether there is nothing to say, or what there is to say does not arrive
+//   when a stream is silent     whether there are no messages, or messages do not arrive
 //   before the first message    where to resume
 //
 // A new connection resumes by id, so that nothing is lost or doubled between two transports.
@@ -37,7 +37,7 @@ const POLL_SECONDS = 25;
 /** Milliseconds: a poll that waits, and brings nothing, takes longer. */
 const HASTE = 1_000;
 
-/** Milliseconds: nobody stays away for longer, whoever asks for it. */
+/** Milliseconds: the longest wait, even if a `Retry-After` asks for more. */
 const HOUR = 3_600_000;
 
 /** The gateway's refusals that stay, however often one asks. */
@@ -87,7 +87,7 @@ class Feed {
     this.#since = settings.since;
     globalThis.addEventListener?.("online", this.#wake);
     globalThis.document?.addEventListener("visibilitychange", this.#wake);
-    // Whoever made the feed has the rest of this turn to add handlers.
+    // The page has the rest of this turn to add handlers.
     queueMicrotask(() => this.#status.state === "closed" || this.#connect());
   }
 
@@ -104,7 +104,7 @@ class Feed {
     return () => void handlers.delete(handler);
   }
 
-  /** Leaves every connection and every wait; nothing more is told but that. */
+  /** Leaves every connection and every wait; the last event says so. */
   close() {
     this.#end();
   }
@@ -196,7 +196,7 @@ class Feed {
     const verdict = isKnown ? error : await this.#gateway.ask(this.#since, 0).then(() => null, (reason) => reason);
     if (this.#status.state === "closed") return;
     if (verdict?.isLasting) return this.#end(verdict);
-    // Whoever answers, but not as a gateway does, may be a proxy that knows another path only.
+    // An answer unlike a gateway's may come from a proxy that passes only another path.
     if (!verdict || (verdict.status && verdict.status < 500)) {
       this.#index = (this.#index + 1) % this.#settings.transports.length;
       if (!verdict && this.#index > 0) return this.#connect();
@@ -262,7 +262,7 @@ class Feed {
       try {
         handler(event);
       } catch (error) {
-        // A page's mistake is the page's: the next message comes all the same.
+        // A page's handler failed: report it, and go on with the next message.
         (globalThis.reportError ?? console.error)(error);
       }
     }
@@ -287,7 +287,7 @@ class Link {
   #timers = new Set();
   #isSilent = true;
 
-  /** `since` gives the id to resume behind; `events` are told what happens, each `end` once and last. */
+  /** `since` gives the id to resume behind; `events` are called for what happens, `end` once and last. */
   constructor(transport, gateway, since, settings, events) {
     this.transport = transport;
     this.gateway = gateway;
@@ -434,12 +434,12 @@ class Gateway {
     this.#abort.abort();
   }
 
-  /** Nobody can add fields to a WebSocket's request, so the token is in its query. */
+  /** A page cannot add fields to a WebSocket's request, so the token is in its query. */
   socketUrl(since) {
     return this.#url("ws", { format: "json", since, token: this.#token }).replace(/^http/, "ws");
   }
 
-  /** What there is behind `since`, or else what comes within `seconds`. */
+  /** The messages after `since`, or else those of the next `seconds`. */
   ask(since, seconds, signal = this.#abort.signal) {
     const query = { since, timeout: String(seconds) };
     return this.get("poll", query, "application/json", seconds * 1_000, signal, async (response) => {
