@@ -56,10 +56,16 @@ fn lacks(snippets: &[Snippet]) -> Option<String> {
     if needs("python3") && python().is_none() {
         return Some("no python3 with pyzmq (apt-get install python3-zmq)".into());
     }
-    if needs("-lzmq") && !Path::new("/usr/include/zmq.h").exists() {
-        return Some("no zmq.h (apt-get install libzmq3-dev)".into());
+    if needs("-lzmq") && !has_headers() {
+        return Some("no C compiler with zmq.h (apt-get install gcc libzmq3-dev)".into());
     }
     None
+}
+
+/// Whether C programs can be built with libzmq.
+fn has_headers() -> bool {
+    let args = ["-E", "-include", "zmq.h", "-x", "c", "/dev/null"];
+    Command::new("cc").args(args).output().is_ok_and(|output| output.status.success())
 }
 
 /// A Python that has pyzmq.

@@ -9,7 +9,7 @@ const CHECKED: [&str; 7] =
 const EXTENSIONS: [&str; 7] = ["md", "rs", "js", "ts", "html", "css", "toml"];
 
 /// Each with what to write in its place.
-const PHRASES: [(&str, &str); 17] = [
+const PHRASES: [(&str, &str); 18] = [
     ("all the same", "anyway, or nothing"),
     ("at the most", "at most"),
     ("be it", "or"),
@@ -20,6 +20,7 @@ const PHRASES: [(&str, &str); 17] = [
     ("is none of", "is not"),
     ("is said", "say by what: a log line, an option"),
     ("is told", "gets, sees, reads"),
+    ("and no more than", "at most"),
     ("are told", "get, see, read"),
     ("nobody", "no client, no publisher"),
     ("somebody", "a client, a publisher"),
