@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use zmq2ws::{Access, CloseCode, Denial, Gateway, ListenAddr, PublishError};
 
-/// Somebody who has logged in.
+/// A user who has logged in.
 struct Session {
     /// What this program knows the user by.
     user: u64,
@@ -30,12 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let known = Arc::clone(&sessions);
     let running = Gateway::builder()
         .listen(listen)
-        // Asked for every WebSocket, event stream and poll, on the gateway's thread: so that nobody
-        // may hold this lock for long.
+        // Asked for every WebSocket, event stream and poll, on the gateway's thread: hold
+        // this lock only briefly.
         .authorize(move |request| {
             let known = known.lock().expect("nobody panics while holding it");
             match request.cookie("session").and_then(|session| known.get(session)) {
-                // Who asks for everything gets these topics; who asks for others is refused.
+                // A client that asks for everything gets these topics; one that asks for others is refused.
                 Some(Session { user, topics }) => {
                     Access::allow_topics(topics.clone()).with_tag(*user)
                 }

@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .connect("inproc://typed")
         .listen(listen)
         .spawn()?;
-    // What a publisher sends before somebody has subscribed goes nowhere: an XPUB hears when that is.
+    // Messages without a subscriber are lost: an XPUB socket receives subscriptions.
     publisher.recv_bytes(0)?;
     println!("page {}", running.listen_addresses()[0]);
 

@@ -18,7 +18,7 @@ use zmq2ws::{Gateway, Handle, ListenAddr, PublishError};
 const DATAGRAMS: usize = 0;
 const GATEWAY: usize = 1;
 
-/// Datagrams that are read before the gateway has its turn: they may come faster than anybody reads them.
+/// Datagrams that are read before the gateway has its turn: they may come faster than the host reads them.
 const DATAGRAMS_AT_ONCE: usize = 64;
 
 fn main() -> Result<(), Box<dyn Error>> {

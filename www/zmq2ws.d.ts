@@ -25,7 +25,7 @@ export interface Gap {
 export interface Problem extends Error {
   /** Of an answer that was none of the kind that was asked for. */
   status?: number;
-  /** How many milliseconds the gateway wants nobody to come back. */
+  /** How many milliseconds the gateway asks clients to stay away. */
   retryAfter?: number;
 }
 

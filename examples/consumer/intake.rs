@@ -50,8 +50,8 @@ impl Intake {
         Ok(Self { socket, dishes, turn: 0, topics, buffer: vec![0; BUFFER_BYTES], malformed: 0 })
     }
 
-    /// Puts the parts of the next message in place of those of the last; false when there is none for
-    /// now.
+    /// Puts the parts of the next message in place of those of the last; false when no message is
+    /// ready.
     pub(crate) fn receive(&mut self, parts: &mut Vec<Vec<u8>>) -> Result<bool, Box<dyn Error>> {
         let sources = usize::from(self.socket.is_some()) + self.dishes.len();
         for _ in 0..sources {

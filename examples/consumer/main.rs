@@ -7,7 +7,7 @@
 //! consumer --connect udp://239.192.1.1:5556         # a multicast group
 //! ```
 //!
-//! In ZeroMQ it does not matter which end binds. This one does unless it is told otherwise, like the
+//! In ZeroMQ it does not matter which end binds. This one binds by default, like the
 //! gateway, so that many producers can come and go at one well-known endpoint.
 
 mod args;

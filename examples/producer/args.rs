@@ -13,7 +13,7 @@ use crate::patterns::TopicFrom;
 use crate::publisher::Delivery;
 use crate::readings;
 
-/// Four times what the gateway takes unless it is told otherwise; some hundred messages are under way at a time.
+/// Four times what the gateway takes by default; some hundred messages are under way at a time.
 const BODY_BYTES_MAX: i64 = 64 << 20;
 
 /// Publish files, standard input or made-up readings over ZeroMQ.
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "ENDPOINT", value_parser = Endpoint::to_bind)]
     #[arg(help_heading = "Where to")]
     pub(crate) bind: Vec<Endpoint>,
-    /// What to do while nobody subscribes or some subscriber's queue is full [default: wait; with
+    /// What to do while there is no subscriber or a subscriber's queue is full [default: wait; with
     /// --demo drop]
     #[arg(long, value_enum, help_heading = "Where to")]
     delivery: Option<Delivery>,

@@ -38,9 +38,9 @@ struct Claim {
 /// What is known of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// Somebody follows it, under whatever name.
+    /// A follower has it, under any name.
     Open,
-    /// Somebody did, as far as here.
+    /// A follower had it, and read up to here.
     ReadTo(u64),
 }
 
@@ -54,7 +54,7 @@ impl Claims {
         self.files().values().map(|claim| claim.open).sum::<usize>() < self.open_max
     }
 
-    /// A file is open: nobody else is to begin with it under another name.
+    /// A file is open: no other follower may begin with it under another name.
     pub(crate) fn open(&self, identity: Identity) {
         self.files().entry(identity).or_default().open += 1;
     }

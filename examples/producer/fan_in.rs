@@ -85,7 +85,7 @@ impl Feeder {
     /// Queues a message, waiting for room; false when the program is about to end, and the message is
     /// nowhere.
     pub(crate) fn send(&self, topic: &[u8], body: &[u8]) -> bool {
-        // Also where there is room: whoever empties the queues waits for the end of this thread.
+        // Also if the queue is not full: its reader waits for the end of this thread.
         let is_stopping = self.stop.load(Ordering::Relaxed);
         !is_stopping && self.send_part(topic, zmq::SNDMORE) && self.send_part(body, 0)
     }

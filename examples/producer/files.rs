@@ -69,7 +69,7 @@ impl<'a> Finder<'a> {
         (Self { patterns, threads, gone, shared }, inboxes)
     }
 
-    /// Opens what nobody follows yet, before anybody reads: what is written from now on is new.
+    /// Opens the files that are not followed yet, before any thread reads: later writes are new.
     pub(crate) fn look(&mut self, start: Start) {
         let now = Instant::now();
         let found = self.patterns.look(|| self.shared.stop.load(Ordering::Relaxed));
@@ -112,7 +112,7 @@ pub(crate) fn follow_files(inbox: &Inbox, feeder: &Feeder, shared: &Shared) {
     while !shared.stop.load(Ordering::Relaxed) && !shared.pace.is_over() {
         is_searching &= take_in(&inbox.files, wait, &mut files);
         if !is_searching {
-            // Nobody finds more files: waiting is all that is left.
+            // No more files will be found: only waiting is left.
             wait_until(Instant::now() + wait, &shared.stop);
         }
         let now = Instant::now();

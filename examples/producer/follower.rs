@@ -14,7 +14,7 @@ use crate::claims::{Claims, Identity};
 use crate::lines::{Budget, Lines};
 
 /// How long a file that has lost its name is read on: writers notice a rotation one after the other, and
-/// some only when they are told.
+/// some only after a signal.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// How many files without their name are kept open, where as many may be. When reading is so far behind, the
@@ -41,7 +41,7 @@ pub(crate) enum Start {
     At(Identity, u64),
 }
 
-/// Who gets what is found.
+/// Receives what is found.
 pub(crate) trait Sink {
     /// A line, without its end; false when no more is wanted.
     fn line(&mut self, line: &[u8]) -> bool;
@@ -221,7 +221,7 @@ impl Follower {
         let mut lens: Vec<u64> = sources.iter().rev().map(|source| source.len()).collect();
         lens.reverse();
         for index in 0..sources.len() {
-            // Whoever writes to the successor completes no line here any more.
+            // A writer of the successor completes no line here any more.
             let is_left = lens[index + 1..].iter().any(|&len| len > 0);
             let offset = sources[index].offset;
             let visit = sources[index].read(lens[index], buffer, sink);

@@ -64,7 +64,7 @@ impl Lines {
         true
     }
 
-    /// Calls `take` with what there is of a line that nothing will complete any more.
+    /// Calls `take` with the begin of a line that no more bytes will complete.
     pub(crate) fn finish(&mut self, take: &mut impl FnMut(&[u8]) -> bool) -> bool {
         self.cut_lines += u64::from(self.is_cut);
         let is_taken = take(&self.partial);

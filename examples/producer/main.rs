@@ -3,13 +3,13 @@
 //!
 //! ```sh
 //! producer --files /var/log/syslog '/var/log/nginx/*.log'   # to a gateway on this host
-//! producer --files '*.log' --connect udp://239.192.1.1:5556   # to whoever listens
+//! producer --files '*.log' --connect udp://239.192.1.1:5556   # to all listeners
 //! producer --demo --rate 5000 --size 1024 --topics 100 --count 50000
 //! vmstat 1 | sed -u 's/^/vmstat /' | producer --stdin --bind tcp://127.0.0.1:5557
 //! ```
 //!
-//! A message has two parts, topic and body. Threads read; one socket sends, and waits where somebody is
-//! too slow: a file can be read later, unlike a live feed.
+//! A message has two parts, topic and body. Threads read; one socket sends, and waits for slow
+//! subscribers: a file can be read later, unlike a live feed.
 
 mod args;
 mod claims;

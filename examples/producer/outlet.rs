@@ -69,7 +69,7 @@ impl Outlet {
         })
     }
 
-    /// Waits for so many subscriptions; for ever without a `timeout`. Datagrams are waited for by nobody.
+    /// Waits for so many subscriptions; for ever without a `timeout`. Datagrams have no subscriptions to wait for.
     ///
     /// # Errors
     ///
@@ -86,9 +86,7 @@ impl Outlet {
         let have_come = publisher.wait_for_subscriptions(count, deadline, is_stopped)?;
         if let (false, false, Some(timeout)) = (have_come, is_stopped(), timeout) {
             let seconds = timeout.as_secs_f64();
-            say(&format!(
-                "fewer than {count} subscribed within {seconds} s: sending to whoever comes"
-            ));
+            say(&format!("fewer than {count} subscribed within {seconds} s: sending anyway"));
         }
         self.tally = Tally::new(Instant::now());
         Ok(())

@@ -10,7 +10,7 @@ use zmq2ws_examples::process::ATTENTION;
 /// After a pause of the process, or a silence of the files: no burst to catch up.
 const CATCH_UP_MAX: Duration = Duration::from_secs(1);
 
-/// The same for datagrams, whose reader may have room for 200 kB: 62 kB at the default rate. Longer than a
+/// The same for datagrams, whose reader may keep 200 kB: 62 kB at the default rate. Longer than a
 /// sleep is late on a system with something to do, or the rate would never be reached.
 pub(crate) const CATCH_UP_MAX_OF_DATAGRAMS: Duration = Duration::from_millis(5);
 

@@ -28,7 +28,7 @@ pub(crate) enum TopicFrom {
 pub(crate) struct Assignment {
     pub(crate) path: PathBuf,
     pub(crate) topic: Vec<u8>,
-    /// It was found by a pattern: once it is gone, nobody waits for it.
+    /// It was found by a pattern: once it is gone, the producer does not wait for it.
     pub(crate) is_found: bool,
     /// Where to go on in a file that was followed under another name, and closed.
     pub(crate) resume: Option<Start>,
@@ -102,8 +102,8 @@ impl Patterns {
         !self.globs.is_empty()
     }
 
-    /// What nobody follows yet. A file that is followed under another name is none of it: it was only
-    /// renamed. Nor is one that was, until it grows.
+    /// Files that are not followed yet. A file that is followed under another name was only renamed, so it
+    /// is left out. A file that was followed earlier is left out until it grows.
     pub(crate) fn look(&mut self, is_over: impl Fn() -> bool) -> Found {
         let mut found = Found::default();
         // What has a name: none but the first of its names is looked at.

@@ -1,4 +1,4 @@
-//! What somebody subscribes to. Knows no sockets.
+//! Which prefixes have a subscriber. Knows no sockets.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;

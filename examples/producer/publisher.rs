@@ -1,4 +1,4 @@
-//! The one ZeroMQ socket that publishes. Knows who subscribes, and what to do while nobody does or a
+//! The one ZeroMQ socket that publishes. Knows the subscriptions, and what to do while there is no subscriber or a
 //! queue is full.
 
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use crate::prefixes::Prefixes;
 /// After so many messages, who subscribes is looked at: more often costs more than sending.
 const MESSAGES_PER_LOOK: u32 = 64;
 
-/// What happens to messages that some subscriber has no room for, or that nobody subscribes to.
+/// What happens to messages without a subscriber, or for a subscriber whose queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Delivery {
     /// They wait, and files are not read on; only what others than those who are there want is lost
@@ -26,10 +26,10 @@ pub(crate) enum Delivery {
 pub(crate) enum Sent {
     /// In the queue of everyone who wants it, or of all but those who were found to be full before.
     All,
-    /// Not in that of somebody who has no room, and who gets nothing from now on until there is some
-    /// again: libzmq does not tell how much that is.
+    /// Not in a full queue, whose subscriber gets nothing until the queue has space again. libzmq does not
+    /// count those messages.
     Some,
-    /// Nowhere: nobody subscribes to its topic.
+    /// Nowhere: its topic has no subscriber.
     Unheard,
     /// Nowhere: the caller gave up waiting.
     GivenUp,
@@ -74,7 +74,7 @@ impl Publisher {
         socket.set_sndhwm(options.hwm).map_err(explain)?;
         socket.set_sndtimeo(ATTENTION_MS).map_err(explain)?;
         socket.set_xpub_verbose(true).map_err(explain)?;
-        // Full queues are told in both cases: also where messages are dropped, that is counted.
+        // libzmq reports full queues in both cases, so dropped messages are counted, too.
         ffi::set_nodrop(&mut socket, true)?;
         let is_blind = connect.iter().any(|endpoint| endpoint.is_multicast());
         if is_blind {
@@ -96,7 +96,7 @@ impl Publisher {
     /// Waits for so many subscriptions, until the deadline or until `gives_up`; false when they did not
     /// come.
     ///
-    /// A publisher drops what nobody has subscribed to yet, and a subscription comes only after the
+    /// A publisher drops messages without a subscription, and a subscription comes only after the
     /// connection and its handshake: without this wait, the first messages would be lost.
     pub(crate) fn wait_for_subscriptions(
         &mut self,
@@ -157,7 +157,7 @@ impl Publisher {
     ) -> zmq::Result<Sent> {
         loop {
             if !self.is_heard(topic) {
-                // Whoever subscribes to something else is not kept waiting for that.
+                // Subscribers of other topics do not wait for that.
                 if !self.prefixes.is_empty() {
                     return Ok(Sent::Unheard);
                 }
@@ -214,7 +214,7 @@ impl Publisher {
         ffi::set_nodrop(&mut self.socket, is_nodrop).map_err(|_| zmq::Error::EINVAL)
     }
 
-    /// A message whose first part was taken has room for the others.
+    /// The queue that accepted the first part of a message accepts the others.
     fn send_last(&self, body: &[u8]) -> zmq::Result<()> {
         loop {
             match self.socket.send(body, 0) {

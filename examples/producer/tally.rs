@@ -18,7 +18,7 @@ struct Count {
 /// Why a message did not go to everyone who wanted it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Loss {
-    /// Nobody subscribed.
+    /// It had no subscriber.
     Unheard,
     /// Read, but not sent when the program had to end.
     Unsent,
@@ -33,7 +33,7 @@ impl Loss {
 
     fn words(self) -> &'static str {
         match self {
-            Self::Unheard => "that nobody subscribed to",
+            Self::Unheard => "without a subscriber",
             Self::Unsent => "not sent before the end",
             Self::TooLong => "too long for a datagram",
             Self::Refused => "that the system did not send",
@@ -157,7 +157,7 @@ mod tests {
         tally.lose(Loss::Unheard);
         tally.lose(Loss::TooLong);
         tally.add_full_queue();
-        let losses = "dropped 3 messages: 1 that nobody subscribed to, 2 too long for a datagram";
+        let losses = "dropped 3 messages: 1 without a subscriber, 2 too long for a datagram";
         assert_eq!(tally.report(end)[3], losses);
         assert!(tally.report(end)[4].contains("full 1 times"));
     }

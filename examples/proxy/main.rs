@@ -113,7 +113,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Forwards until it is told to end, and says how much that was.
+/// Forwards until a signal stops it, and reports how much that was.
 fn forward(
     mut from: zmq::Socket,
     mut to: zmq::Socket,
@@ -198,7 +198,7 @@ fn endpoint_to_connect(text: &str) -> Result<ZmqEndpoint, String> {
 
 fn endpoint_of_consumers(text: &str) -> Result<ZmqEndpoint, String> {
     match endpoint_to_connect(text)? {
-        // Whoever listens to a group asks nobody for anything.
+        // Listeners of a group send no subscriptions.
         endpoint if endpoint.is_multicast() => {
             Err("nobody asks for messages by multicast, so the proxy would ask producers for none"
                 .into())

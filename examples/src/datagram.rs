@@ -21,7 +21,7 @@ pub fn write(datagram: &mut Vec<u8>, group: &[u8], body: &[u8]) -> bool {
     true
 }
 
-/// The group and the body; `None` where the datagram is none of RADIO's.
+/// The group and the body; `None` for a datagram that no RADIO socket sends.
 pub fn read(datagram: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&group_len, rest) = datagram.split_first()?;
     rest.split_at_checked(usize::from(group_len))

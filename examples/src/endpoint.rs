@@ -107,7 +107,7 @@ impl ZmqEndpoint {
         &self.text
     }
 
-    /// Where nobody tells the sender that he is there.
+    /// Where listeners are unknown to the sender.
     pub fn is_multicast(&self) -> bool {
         self.text.starts_with("epgm:") || self.text.starts_with("pgm:")
     }

@@ -79,7 +79,7 @@ impl Radio {
     ///
     /// # Errors
     ///
-    /// It was not sent. That nobody listens is no error.
+    /// It was not sent. A group without listeners is no error.
     pub fn send(&mut self, topic: &[u8], body: &[u8]) -> Result<usize, NotSent> {
         if !datagram::write(&mut self.datagram, topic, body) {
             return Err(NotSent::TooLong);

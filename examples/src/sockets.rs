@@ -44,7 +44,7 @@ pub fn attach(
 ) -> Result<Vec<String>, String> {
     let mut said = Vec::new();
     keep_alive(socket).map_err(|error| error.to_string())?;
-    // Off, libzmq takes no IPv6 address; on, a name may resolve to one where nobody listens.
+    // Off, libzmq takes no IPv6 address; on, a name may resolve to one without a listener.
     let is_ipv6 = bind.iter().chain(connect).any(|endpoint| endpoint.is_ipv6());
     socket.set_ipv6(is_ipv6).map_err(|error| error.to_string())?;
     for endpoint in bind.iter().map(|endpoint| endpoint.as_str()) {

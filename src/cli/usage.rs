@@ -15,10 +15,12 @@ const AFTER_HELP: &str = "\
 Each flag is also a variable, ZMQ2WS_<NAME> (lists are separated by commas), and a key in the file \
 of --config (lists are arrays). A flag wins over a variable, a variable over the file.
 
-Signals: SIGTERM and SIGINT stop within --drain, a second one at once; SIGHUP reads --log, --tls-cert and
---tls-key again.
+Signals: SIGTERM and SIGINT stop within --drain, a second one at once; SIGHUP reads --log and the \
+certificate again.
 Exit status: 0 after a clean stop, 2 for bad usage or configuration, 1 for a failure to start or \
-run, and after a second signal.";
+run, and after a second signal.
+
+Read on: the handbook, docs/README.md in the sources.";
 
 /// What the command line asked for.
 pub(crate) enum Parsed {

@@ -89,6 +89,12 @@ impl Gateway {
         Ok(gateway)
     }
 
+    /// Where publishers connect: `tcp://HOST:PORT`
+    #[allow(dead_code, reason = "another test target uses it")]
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     pub(crate) fn publisher(&self) -> Publisher {
         Publisher::connect(&self.endpoint)
     }

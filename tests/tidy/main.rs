@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod flags;
+mod language;
 mod packages;
 mod public_api;
 mod public_docs;

@@ -76,7 +76,7 @@ fn the_gateway_goes_on_where_axum_stopped() {
         writeln!(program.0.stdin.as_mut().unwrap(), "{line}").unwrap();
         assert_reads(&mut client, &[b"\x81\x03", line.as_bytes()].concat());
     }
-    // At its end everybody gets a goodbye, and nobody got more than he asked for.
+    // At its end every client gets a goodbye, and no client got more than it asked for.
     drop(program.0.stdin.take());
     for mut client in [client, other] {
         assert_reads(&mut client, b"\x88\x02\x03\xe9");

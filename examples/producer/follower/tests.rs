@@ -174,7 +174,7 @@ fn rotation_by_renaming_loses_nothing_and_keeps_the_order() {
     assert_eq!(folder.visit(), ["1"]);
     folder.append("log", "2\n");
     folder.rename("log", "log.1");
-    assert_eq!(folder.visit(), ["2"], "nobody has the name yet");
+    assert_eq!(folder.visit(), ["2"], "no file has the name yet");
     // The writer has not noticed: it goes on writing to the file that it has open.
     folder.append("log.1", "3\n");
     folder.append("log", "");
@@ -302,7 +302,11 @@ fn what_is_no_file_is_left_alone_and_told_once() {
     let status = std::process::Command::new("mkfifo").arg(folder.path.join("log")).status();
     assert!(status.unwrap().success());
     folder.visit();
-    assert_eq!(folder.notes(), "", "still no regular file, and nobody waits for a pipe's writer");
+    assert_eq!(
+        folder.notes(),
+        "",
+        "still no regular file, and the producer does not wait for a pipe's writer"
+    );
 }
 
 #[test]

@@ -201,7 +201,7 @@ fn a_live_file_that_is_renamed_within_the_pattern_is_read_on_when_its_name_is_gi
     let mut follower = follow(patterns.look(|| false));
     assert_eq!(follower.path(), path("y.log"));
     assert_eq!(visit(&mut follower, now).0, ["3"]);
-    // The same again, but emptied while nobody looked.
+    // The same again, but emptied between two looks.
     fs::rename(path("y.log"), path("x.log")).unwrap();
     visit(&mut follower, now);
     assert_eq!(visit(&mut follower, now + GRACE).1, Visit::Gone);

@@ -1,4 +1,4 @@
-//! Who gets what: either end binds, subscribers come late or are slow or are not there, a proxy is between.
+//! Which consumer gets which messages: either end binds, subscribers come late or are slow or are not there, a proxy is between.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -46,14 +46,14 @@ fn lines_of_standard_input_are_messages_and_cannot_command_a_terminal() {
     drop(stdin);
     let end = producer.end();
     assert_said(&end, "producer: sent 4 messages, ");
-    assert_said(&end, "producer: dropped 1 messages: 1 that nobody subscribed to");
+    assert_said(&end, "producer: dropped 1 messages: 1 without a subscriber");
     let consumer = consumer.end();
     assert_said(&consumer, "consumer: received 4 messages, ");
     let expected = ["t\tone two  three", "t\t", "t\t\\u{1b}[2J\\u{202e}", "t\t0xff"];
     assert_eq!(consumer.stdout, expected);
 }
 
-/// A subscriber that reads when the test says so, and has room for next to nothing.
+/// A subscriber that reads when the test says so, and whose queue is tiny.
 fn slow_subscriber(context: &zmq::Context) -> (zmq::Socket, String) {
     let socket = context.socket(zmq::SUB).unwrap();
     socket.set_rcvhwm(1).unwrap();
@@ -109,7 +109,7 @@ fn a_demo_does_not_wait_and_tells_that_somebody_missed_some() {
         &endpoint,
         "--wait=60",
     ]);
-    // A socket that binds asks for messages only when somebody uses it.
+    // A socket that binds asks for messages only when it is used.
     socket.recv_multipart(0).unwrap();
     let end = producer.end();
     assert_said(&end, "producer: sent 20000 messages, ");
@@ -150,7 +150,7 @@ fn what_nobody_subscribes_to_is_counted() {
     let end =
         producer(&["--demo", "--bind=tcp://127.0.0.1:*", "--rate=0", "--count=100", "--wait=0"])
             .end();
-    assert_said(&end, "producer: dropped 100 messages: 100 that nobody subscribed to");
+    assert_said(&end, "producer: dropped 100 messages: 100 without a subscriber");
     assert_said(&end, "producer: sent 0 messages, ");
 }
 
@@ -167,7 +167,7 @@ fn a_topic_that_nobody_subscribes_to_is_not_counted_as_sent() {
     let demo = ["--demo", "--rate=0", "--count=1000", "--wait=60"];
     for args in [&files[..], &demo[..]] {
         let end = produce("web1", args);
-        assert_said(&end, "producer: dropped 1000 messages: 1000 that nobody subscribed to");
+        assert_said(&end, "producer: dropped 1000 messages: 1000 without a subscriber");
         assert_said(&end, "producer: sent 0 messages, ");
     }
     let last = ["--demo", "--count=1", "--wait=60"];

@@ -127,7 +127,7 @@ fn many_threads_lose_no_line_of_many_files() {
         "--connect",
         &endpoint,
     ]);
-    // A file that is renamed before anybody has seen it is nobody's.
+    // The producer misses a file that is renamed before a look.
     let first = crate::lines(&consumer, FILES);
     // Written while they are read: each file at its own pace, rotated once in the middle.
     thread::scope(|scope| {
