@@ -1,5 +1,4 @@
 //! The page as its readers meet it: in a real browser, against a real gateway and publisher.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod browser;
 mod client;
@@ -9,9 +8,6 @@ mod compress;
 mod events;
 mod gateway;
 mod jszmq;
-#[allow(dead_code, reason = "a page needs the packages, but no script of Node's")]
-#[path = "../support/node.rs"]
-mod node;
 mod proxy;
 #[cfg(feature = "socket-io")]
 mod socket_io;
