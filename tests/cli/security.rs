@@ -6,7 +6,7 @@ use std::process::Output;
 
 use zmq::CurveKeyPair;
 
-use crate::{TempFile, command};
+use crate::cli::{TempFile, command};
 
 const BUILD: &str =
     "to build with the system's: cargo build --release --config .cargo/system-libzmq.toml\n";

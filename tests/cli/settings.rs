@@ -8,7 +8,7 @@ use std::{env, fs};
 
 use zmq2ws::command::Setting;
 
-use crate::{TempFile, command};
+use crate::cli::{TempFile, command};
 
 /// Every setting with a value that is accepted and one that is not. Nothing that can be typed is a
 /// bad prefix.
@@ -365,7 +365,7 @@ fn the_reference_lists_every_setting() {
         fs::write(&path, &text).unwrap();
     }
     let written = fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == text, "{FILE} is stale: ZMQ2WS_BLESS=1 cargo test --test cli reference");
+    assert!(written == text, "{FILE} is stale: ZMQ2WS_BLESS=1 cargo test --test command reference");
 }
 
 /// The reference of all settings, in Markdown.
@@ -377,7 +377,7 @@ Each setting is a flag of the command, an environment variable and a key in the 
 `ZMQ2WS_MAX_LAG=4MiB`, `max-lag = \"4MiB\"`. A flag wins over a variable, and a variable over the file. Lists repeat the
 flag, separate the variable's values by commas, and are arrays in the file. SIGHUP reads settings marked ↻ again.
 
-A test generates this page from `src/config/settings.rs`: `ZMQ2WS_BLESS=1 cargo test --test cli reference`.
+A test generates this page from `src/config/settings.rs`: `ZMQ2WS_BLESS=1 cargo test --test command reference`.
 "
     .to_owned();
     let mut group = "";

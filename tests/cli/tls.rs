@@ -7,7 +7,7 @@ use std::process::Output;
 
 use rcgen::{CertificateParams, KeyPair};
 
-use crate::{TempFile, command};
+use crate::cli::{TempFile, command};
 
 /// A certificate and its key.
 fn pair() -> [TempFile; 2] {

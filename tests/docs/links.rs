@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use crate::{markdown, pages};
+use crate::docs::{markdown, pages};
 
 #[test]
 fn every_link_leads_somewhere() {

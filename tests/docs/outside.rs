@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::markdown::Snippet;
-use crate::{Folder, is_possible, pages};
+use crate::docs::markdown::Snippet;
+use crate::docs::{Folder, is_possible, pages};
 
 #[test]
 fn every_configuration_of_the_gateway_is_valid() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::markdown::{self, Snippet};
+use crate::docs::markdown::{self, Snippet};
 
 /// Pages outside of the handbook whose links are followed.
 const BESIDE: [&str; 5] =

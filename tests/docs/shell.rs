@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::markdown::Snippet;
-use crate::{Folder, PATIENCE, is_possible, pages};
+use crate::docs::markdown::Snippet;
+use crate::docs::{Folder, PATIENCE, is_possible, pages};
 
 /// The ports of the pages.
 const PORTS: [&str; 5] = ["8080", "5556", "5557", "9100", "443"];

@@ -12,10 +12,11 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::browser::Browser;
-use crate::gateway::Gateway;
-use crate::markdown::Snippet;
-use crate::{Folder, PATIENCE, node, pages};
+use crate::docs::markdown::Snippet;
+use crate::docs::{Folder, PATIENCE, pages};
+use crate::page::browser::Browser;
+use crate::page::gateway::Gateway;
+use crate::support::node;
 
 const TOPIC: &str = "weather.oslo";
 const BODY: &str = "4.5";

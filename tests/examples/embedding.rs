@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tungstenite::{Message, WebSocket};
 
+use crate::examples::{PATIENCE, example};
 use crate::process::Process;
-use crate::{PATIENCE, example};
 
 /// One of the examples, and its address.
 fn embedder(name: &str, args: &[&str]) -> (Process, String) {

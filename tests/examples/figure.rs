@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::folder::Folder;
-use crate::{WS_CLIENTS, assert_ended, example, gateway_with, messages, wait_for_metric};
+use crate::examples::folder::Folder;
+use crate::examples::{WS_CLIENTS, assert_ended, example, gateway_with, messages, wait_for_metric};
 
 const THREADS: usize = 10;
 const FILES: usize = 100;

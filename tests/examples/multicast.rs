@@ -6,9 +6,11 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::folder::Folder;
+use crate::examples::folder::Folder;
+use crate::examples::{
+    WS_CLIENTS, assert_ended, example, gateway_with, messages, metric, wait_for_metric,
+};
 use crate::process::Process;
-use crate::{WS_CLIENTS, assert_ended, example, gateway_with, messages, metric, wait_for_metric};
 
 const FILES: usize = 10;
 const CLIENTS: usize = 3;
@@ -130,7 +132,7 @@ fn every_line_by_udp_reaches_every_websocket_or_is_counted_and_told() {
     gateway.signal(Signal::CONT);
     // After the flood there is room for one line of each.
     let sent = FILES * (CALM_LINES + FLOOD_LINES);
-    crate::wait_until("all to be received or lost", || {
+    crate::examples::wait_until("all to be received or lost", || {
         metric(&address, RECEIVED) + metric(&address, LOST) == sent as u64
     });
     let last = CALM_LINES + FLOOD_LINES;

@@ -30,6 +30,7 @@ fn crowd(address: SocketAddr, count: usize) -> Vec<Raw> {
 }
 
 #[test]
+#[ignore = "long"]
 fn an_idle_websocket_takes_at_most_300_bytes_and_4_kilobytes_over_tls() {
     let _turn = one_at_a_time();
     let limit = raise_descriptor_limit(10_000 + SPARE_DESCRIPTORS);
@@ -53,6 +54,7 @@ fn an_idle_websocket_takes_at_most_300_bytes_and_4_kilobytes_over_tls() {
 }
 
 #[test]
+#[ignore = "long"]
 fn two_thousand_clients_at_once_are_all_let_in() {
     let _turn = one_at_a_time();
     raise_descriptor_limit(2000 + SPARE_DESCRIPTORS);
@@ -81,6 +83,7 @@ fn read_all(mut client: Raw, count: u64, start: Instant) -> Duration {
 }
 
 #[test]
+#[ignore = "long"]
 fn a_client_that_stalls_harms_nobody_among_a_hundred() {
     const MESSAGES: u64 = 1500;
     const MAX_LAG: usize = 1 << 20;
@@ -174,6 +177,7 @@ fn churn(address: SocketAddr, count: usize) {
 }
 
 #[test]
+#[ignore = "long"]
 fn five_thousand_comings_and_goings_leave_nothing_behind() {
     let _turn = one_at_a_time();
     // History is full before anything is measured.
@@ -221,6 +225,7 @@ fn five_thousand_comings_and_goings_leave_nothing_behind() {
 }
 
 #[test]
+#[ignore = "long"]
 fn floods_of_one_client_delay_no_other() {
     const MESSAGES: u64 = 300;
     let _turn = one_at_a_time();

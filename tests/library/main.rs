@@ -1,10 +1,23 @@
 //! The gateway as a part of another program: what a host does, and what its clients see of that.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "in a test, a panic is the report"
+)]
 
 mod adopt;
+mod allocations;
+#[path = "../support/allocator.rs"]
+mod allocator;
+mod alone;
 mod ask;
 mod authorize;
+mod descriptors;
 mod events;
+mod heap;
+mod host_loop;
+mod leaks;
 mod panics;
 mod publish;
 mod socket_io;

@@ -162,11 +162,13 @@ fn speaks_socket_io(balancer: &Balancer, publisher: &Publisher) {
 }
 
 #[test]
+#[ignore = "long"]
 fn nginx_passes_everything_on() {
     serves_every_transport("nginx");
 }
 
 #[test]
+#[ignore = "long"]
 fn haproxy_passes_everything_on() {
     serves_every_transport("haproxy");
 }

@@ -213,6 +213,7 @@ fn start_gateway(host: &Host, endpoint: &str) -> Gateway {
 }
 
 #[test]
+#[ignore = "long"]
 fn every_client_of_a_living_gateway_gets_everything_and_others_resume_elsewhere() {
     let mut network = Network::new();
     let mut proxy = Proxy::start(network.add_host());

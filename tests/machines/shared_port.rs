@@ -10,6 +10,7 @@ use crate::support::websocket::Raw;
 const CLIENT_COUNT: usize = 64;
 
 #[test]
+#[ignore = "long"]
 fn processes_that_share_a_port_share_clients_and_each_broadcasts_everything() {
     let mut publishers = Vec::new();
     let mut endpoints = Vec::new();
@@ -47,6 +48,7 @@ fn processes_that_share_a_port_share_clients_and_each_broadcasts_everything() {
 }
 
 #[test]
+#[ignore = "long"]
 fn a_port_goes_on_with_the_process_that_is_left() {
     let mut first = Gateway::start(&["--reuse-port", "--drain=100ms"]);
     let listen = format!("--listen={}", first.address);

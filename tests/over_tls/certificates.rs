@@ -44,7 +44,7 @@ impl Files {
 
 /// The certificate that a new client is shown.
 fn shown(address: SocketAddr) -> Vec<u8> {
-    let mut client = crate::client(address, &tls::identity().authority.client());
+    let mut client = crate::over_tls::client(address, &tls::identity().authority.client());
     client.conn.complete_io(&mut client.sock).unwrap();
     client.conn.peer_certificates().unwrap()[0].to_vec()
 }
@@ -54,7 +54,7 @@ fn sighup_exchanges_the_certificate_without_dropping_anyone() {
     let files = Files::new();
     let key = files.key();
     let args = [format!("--tls-cert={}", files.cert()), format!("--tls-key={key}")];
-    let gateway = Gateway::start(&args.each_ref().map(String::as_str));
+    let gateway = Gateway::start_secure(&args.each_ref().map(String::as_str));
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let mut client = Raw::open(gateway.address, "/ws");
     let first = shown(gateway.address);
@@ -116,7 +116,8 @@ fn unix_sockets_and_metrics_stay_as_they_are() {
     let folder = TempDir::new();
     let path = folder.file("http.sock");
     let listen = format!("--listen=unix:{path}");
-    let gateway = Gateway::start(&["--listen=127.0.0.1:0", &listen, "--metrics=127.0.0.1:0"]);
+    let gateway =
+        Gateway::start_secure(&["--listen=127.0.0.1:0", &listen, "--metrics=127.0.0.1:0"]);
     // Its address is not one where clients of these tests speak TLS.
     assert!(gateway.metrics().get("zmq2ws_feeds") >= 0.0);
     let mut socket = UnixStream::connect(path).unwrap();
@@ -152,7 +153,7 @@ fn tcp_sockets_that_a_service_manager_passes_speak_it_too() {
 
 #[test]
 fn a_page_of_the_same_host_may_connect() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let port = gateway.address.port();
     for (origin, host, status) in [
         (format!("https://a:{port}"), format!("a:{port}"), 101),
@@ -174,7 +175,7 @@ fn a_page_of_the_same_host_may_connect() {
 
 #[test]
 fn curl_trusts_it() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let curl = |name: &str, path: &str| {
         let url = format!("https://{name}:{}{path}", gateway.address.port());
         Command::new("curl")

@@ -42,7 +42,8 @@ fn read_all(stream: TcpStream, is_secure: bool) -> thread::JoinHandle<usize> {
 /// The gateway's CPU for each delivery of `messages` of `bytes`, with `pause` between two.
 fn cost(is_secure: bool, messages: usize, bytes: usize, pause: Duration) -> Duration {
     let args = ["--max-lag=200MiB", "--rcvhwm=1000000", "--history=0"];
-    let mut gateway = if is_secure { Gateway::start(&args) } else { Gateway::start_plain(&args) };
+    let mut gateway =
+        if is_secure { Gateway::start_secure(&args) } else { Gateway::start_plain(&args) };
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let readers: Vec<_> = (0..CLIENT_COUNT)
         .map(|_| read_all(TcpStream::connect(gateway.address).unwrap(), is_secure))
@@ -67,6 +68,7 @@ fn cost(is_secure: bool, messages: usize, bytes: usize, pause: Duration) -> Dura
 }
 
 #[test]
+#[ignore = "long"]
 fn cpu_for_each_delivery_with_and_without_tls() {
     let _turn = one_at_a_time();
     // The clock of processes ticks a hundred times a second: figures need some work.

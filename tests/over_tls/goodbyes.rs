@@ -5,12 +5,12 @@ use std::net::Shutdown;
 
 use rustix::process::Signal;
 
+use crate::over_tls::{Client, client};
 use crate::support::http::{CLIENTS, closed};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::tls;
 use crate::support::websocket::upgrade_request;
-use crate::{Client, client};
 
 fn open(gateway: &Gateway, request: &str) -> Client {
     let mut client = client(gateway.address, &tls::identity().authority.client());
@@ -24,7 +24,7 @@ fn get(path: &str) -> String {
 
 #[test]
 fn every_stream_ends_with_a_goodbye_when_the_gateway_stops() {
-    let mut gateway = Gateway::start(&[]);
+    let mut gateway = Gateway::start_secure(&[]);
     let requests = [upgrade_request("/ws"), get("/sse"), get("/poll")];
     let mut clients: Vec<_> = requests.iter().map(|request| open(&gateway, request)).collect();
     gateway.wait_for_metric(CLIENTS, |value| value == 1.0);
@@ -45,7 +45,7 @@ fn every_stream_ends_with_a_goodbye_when_the_gateway_stops() {
 
 #[test]
 fn a_client_that_says_goodbye_first_gets_its_answer_and_one_back() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     // The socket stays open in both directions.
     let mut client = open(&gateway, &get("/healthz"));
     client.conn.send_close_notify();
@@ -63,7 +63,7 @@ fn a_client_that_says_goodbye_first_gets_its_answer_and_one_back() {
 
 #[test]
 fn a_client_that_goes_without_a_goodbye_has_gone() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let socket = open(&gateway, &upgrade_request("/ws"));
     gateway.wait_for_metric(CLIENTS, |value| value == 1.0);
     socket.sock.shutdown(Shutdown::Write).unwrap();
@@ -80,7 +80,7 @@ fn a_client_that_goes_without_a_goodbye_has_gone() {
 
 #[test]
 fn what_is_changed_on_the_way_ends_the_connection() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let mut socket = open(&gateway, &upgrade_request("/ws"));
     gateway.wait_for_metric(CLIENTS, |value| value == 1.0);
     socket.sock.write_all(&[23, 3, 3, 0, 30]).unwrap();
@@ -93,7 +93,7 @@ fn what_is_changed_on_the_way_ends_the_connection() {
 
 #[test]
 fn a_large_message_arrives_whole_whoever_reads_slowly() {
-    let gateway = Gateway::start(&["--max-lag=8MiB"]);
+    let gateway = Gateway::start_secure(&["--max-lag=8MiB"]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let mut client = open(&gateway, &upgrade_request("/ws"));
     gateway.wait_for_metric(CLIENTS, |value| value == 1.0);

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore, StreamOwned, SupportedProtocolVersion, version};
 
+use crate::over_tls::{client, socket, websocket};
 use crate::support::http::closed;
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::{Raw, frame};
 use crate::support::{PATIENCE, pass, tls};
-use crate::{client, socket, websocket};
 
 const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -55,15 +55,15 @@ fn config(version: &'static SupportedProtocolVersion, protocols: &[&[u8]]) -> Ar
 
 #[test]
 fn both_versions_are_spoken_and_http_1_1_is_agreed_on() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     for version in [&version::TLS12, &version::TLS13] {
         let mut client = client(gateway.address, &config(version, &[b"h2", b"http/1.1"]));
         client.conn.complete_io(&mut client.sock).unwrap();
         assert_eq!(client.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
         assert_eq!(client.conn.protocol_version(), Some(version.version));
         assert_healthy(client);
-        assert_healthy(crate::client(gateway.address, &config(version, &[])));
-        let mut other = crate::client(gateway.address, &config(version, &[b"h2"]));
+        assert_healthy(crate::over_tls::client(gateway.address, &config(version, &[])));
+        let mut other = crate::over_tls::client(gateway.address, &config(version, &[b"h2"]));
         let error = other.conn.complete_io(&mut other.sock).unwrap_err().to_string();
         assert!(error.contains("NoApplicationProtocol"), "{error}");
     }
@@ -77,7 +77,7 @@ fn both_versions_are_spoken_and_http_1_1_is_agreed_on() {
 
 #[test]
 fn a_handshake_that_never_ends_is_given_up() {
-    let gateway = Gateway::start(&["--handshake-timeout=300ms"]);
+    let gateway = Gateway::start_secure(&["--handshake-timeout=300ms"]);
     let hello = hello();
     for part in [&b""[..], &hello[..1], &hello[..hello.len() - 1], &hello] {
         let mut socket = socket(gateway.address);
@@ -123,14 +123,14 @@ impl Write for Dripping {
 
 #[test]
 fn bytes_may_come_one_by_one() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let connection = tls::connection(&tls::identity().authority.client());
     assert_healthy(StreamOwned::new(connection, Dripping(socket(gateway.address))));
 }
 
 #[test]
 fn plain_http_is_told_what_it_met() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", "G", &"POST / HTTP/1.1\r\n".repeat(2_000)]
     {
         let mut socket = socket(gateway.address);
@@ -147,7 +147,7 @@ fn plain_http_is_told_what_it_met() {
 
 #[test]
 fn garbage_is_told_or_closed_and_the_gateway_lives() {
-    let mut gateway = Gateway::start(&["--handshake-timeout=300ms"]);
+    let mut gateway = Gateway::start_secure(&["--handshake-timeout=300ms"]);
     let record = |kind: u8, payload: &[u8]| {
         let len = u16::try_from(payload.len()).unwrap().to_be_bytes();
         [&[kind, 3, 3][..], &len, payload].concat()
@@ -199,7 +199,7 @@ fn garbage_is_told_or_closed_and_the_gateway_lives() {
 
 #[test]
 fn tiny_records_and_new_keys_without_end_disturb_nobody() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let mut witness = Raw::open(gateway.address, "/ws");
     let mut hostile = websocket(socket(gateway.address));
@@ -229,7 +229,7 @@ fn tiny_records_and_new_keys_without_end_disturb_nobody() {
 
 #[test]
 fn new_keys_and_nothing_else_end_the_connection() {
-    let gateway = Gateway::start(&[]);
+    let gateway = Gateway::start_secure(&[]);
     let mut hostile = websocket(socket(gateway.address));
     for _ in 0..10_000 {
         hostile.conn.refresh_traffic_keys().unwrap();

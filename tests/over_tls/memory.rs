@@ -5,12 +5,12 @@ use std::net::{SocketAddr, TcpStream};
 
 use rustix::net::sockopt;
 
+use crate::over_tls::{socket, websocket};
 use crate::support::http::{self, CLIENTS, closed};
 use crate::support::process::Gateway;
 use crate::support::publisher::Publisher;
 use crate::support::websocket::Raw;
 use crate::support::{one_at_a_time, wait_until};
-use crate::{socket, websocket};
 
 /// An eighth of it is for unfinished requests, and half of that for what TLS keeps: some 30 records.
 const MEMORY: &str = "--max-memory=8MiB";
@@ -28,7 +28,7 @@ fn narrow_socket(address: SocketAddr) -> TcpStream {
 #[test]
 fn half_records_stay_within_the_memory_and_others_are_served() {
     let _turn = one_at_a_time();
-    let gateway = Gateway::start(&[MEMORY, "--max-message=1MiB"]);
+    let gateway = Gateway::start_secure(&[MEMORY, "--max-message=1MiB"]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let mut witness = Raw::open(gateway.address, "/ws");
     let mut hostile: Vec<_> = (0..COUNT).map(|_| websocket(socket(gateway.address))).collect();
@@ -57,7 +57,7 @@ fn half_records_stay_within_the_memory_and_others_are_served() {
 fn records_that_nobody_takes_stay_within_the_memory_and_others_are_served() {
     const STALLED: usize = 150;
     let _turn = one_at_a_time();
-    let gateway = Gateway::start(&[MEMORY, "--max-lag=256KiB", "--max-message=1MiB"]);
+    let gateway = Gateway::start_secure(&[MEMORY, "--max-lag=256KiB", "--max-message=1MiB"]);
     let publisher = Publisher::connect(&gateway.endpoints[0]);
     let mut witness = Raw::open(gateway.address, "/ws");
     let _hostile: Vec<_> =

@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::gateway::{Gateway, Publisher};
-use crate::proxy::{Proxy, Treatment};
-use crate::wait_until;
+use crate::page::browser::Browser;
+use crate::page::gateway::{Gateway, Publisher};
+use crate::page::proxy::{Proxy, Treatment};
+use crate::page::wait_until;
 use Treatment::{Buffer, Pass, Refuse, Swallow};
 
 /// Makes feeds, and keeps what they tell.

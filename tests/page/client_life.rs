@@ -4,11 +4,11 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::client::{LISTEN, QUICK, Stage, stage};
-use crate::gateway::Gateway;
-use crate::proxy::Treatment::{Pass, Refuse, Swallow};
-use crate::wait_until;
+use crate::page::browser::Browser;
+use crate::page::client::{LISTEN, QUICK, Stage, stage};
+use crate::page::gateway::Gateway;
+use crate::page::proxy::Treatment::{Pass, Refuse, Swallow};
+use crate::page::wait_until;
 
 /// Counts timers that run and listeners that are there.
 const COUNT: &str = "

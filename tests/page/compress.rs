@@ -1,7 +1,7 @@
 //! Deflated messages in a browser, which offers permessage-deflate without being asked to.
 
-use crate::browser::Browser;
-use crate::gateway::Gateway;
+use crate::page::browser::Browser;
+use crate::page::gateway::Gateway;
 
 const LISTEN: &str = "
     function listen() {

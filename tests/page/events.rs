@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::gateway::Gateway;
+use crate::page::browser::Browser;
+use crate::page::gateway::Gateway;
 
 /// Listens to `url` and keeps what comes in `seen`.
 const LISTEN: &str = "

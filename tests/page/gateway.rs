@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
-use crate::PATIENCE;
-use crate::browser::lines;
+use crate::page::PATIENCE;
+use crate::page::browser::lines;
 
 /// Killed with the value.
 pub(crate) struct Gateway {

@@ -6,9 +6,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::gateway::Gateway;
-use crate::{NO_COMPLAINTS, node};
+use crate::page::NO_COMPLAINTS;
+use crate::page::browser::Browser;
+use crate::page::gateway::Gateway;
+use crate::support::node;
 
 /// A folder with the bundle; removed at the end.
 struct Folder(PathBuf);

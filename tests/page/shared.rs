@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::gateway::Gateway;
+use crate::page::browser::Browser;
+use crate::page::gateway::Gateway;
 
 /// Frames stand for tabs: each has its own module and its own feed.
 const FRAMES: &str = "

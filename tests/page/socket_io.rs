@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::gateway::Gateway;
-use crate::{NO_COMPLAINTS, node};
+use crate::page::NO_COMPLAINTS;
+use crate::page::browser::Browser;
+use crate::page::gateway::Gateway;
+use crate::support::node;
 
 /// Connects and keeps what comes in `seen`, and what happens in `told`.
 const LISTEN: &str = "

@@ -4,9 +4,10 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::browser::Browser;
-use crate::gateway::{Gateway, Publisher};
-use crate::{NO_COMPLAINTS, node};
+use crate::page::NO_COMPLAINTS;
+use crate::page::browser::Browser;
+use crate::page::gateway::{Gateway, Publisher};
+use crate::support::node;
 
 /// What the tests ask the page with.
 const PROBE: &str = "
@@ -165,7 +166,7 @@ fn silence_has_its_reason() {
     let publisher = gateway.publisher();
     browser.open(&format!("{}/?topic=weather.", gateway.page));
     browser.wait_for("state() === 'live'");
-    crate::wait_until("the reason", || {
+    crate::page::wait_until("the reason", || {
         publisher.send("news", "x");
         browser.eval("$('why').textContent")
             == "Messages reach the gateway, but no topic matches what this page asks for."

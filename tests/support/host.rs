@@ -11,9 +11,9 @@ use zmq2ws::{AdoptError, Handle};
 /// The variable with the arguments of a host that is a process of its own.
 pub(crate) const HOST_ARGS: &str = "ZMQ2WS_TEST_HOST";
 
-/// Whether tests are to meet a gateway in a host, which has no listener of its own: this is for all of a program.
+/// Whether tests are to meet a gateway in a host, which has no listener of its own: this is for all of a run.
 pub(crate) fn is_hosted() -> bool {
-    env!("CARGO_CRATE_NAME") == "adopted"
+    super::through::Through::Host.is_set()
 }
 
 /// Hands over whatever comes, on a thread of its own.

@@ -17,6 +17,7 @@ mod test_events;
 pub(crate) mod test_inflate;
 #[path = "../../src/test_radio.rs"]
 pub(crate) mod test_radio;
+pub(crate) mod through;
 pub(crate) mod tls;
 pub(crate) mod websocket;
 

@@ -50,6 +50,11 @@ impl Gateway {
         Self::start_as(Command::new(program()), args, tls::is_over_tls())
     }
 
+    /// Starts it with TLS in any case.
+    pub(crate) fn start_secure(args: &[&str]) -> Self {
+        Self::start_as(Command::new(program()), args, true)
+    }
+
     /// Starts it without TLS in any case.
     pub(crate) fn start_plain(args: &[&str]) -> Self {
         Self::start_as(Command::new(program()), args, false)

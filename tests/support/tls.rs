@@ -15,9 +15,9 @@ use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-/// Whether tests are to meet gateways that speak TLS: this is for all of a program.
+/// Whether tests are to meet gateways that speak TLS: this is for all of a run.
 pub(crate) fn is_over_tls() -> bool {
-    env!("CARGO_CRATE_NAME") == "over_tls"
+    super::through::Through::Tls.is_set()
 }
 
 /// Somebody who certifies gateways, and is trusted.

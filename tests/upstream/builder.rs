@@ -6,7 +6,7 @@ use zmq::CurveKeyPair;
 use zmq2ws::Builder;
 
 use crate::support::{Local, TempDir};
-use crate::{curve, has, plain};
+use crate::upstream::{curve, has, plain};
 
 fn gateway(configure: impl FnOnce(Builder) -> Builder) -> Local {
     Local::start(&zmq::Context::new(), "", configure)

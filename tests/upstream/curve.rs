@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use zmq::CurveKeyPair;
 
-use crate::has;
-use crate::publishers::{Judge, Publisher, RECONNECTS, REFUSED};
 use crate::support::http::RECEIVED;
 use crate::support::process::Gateway;
 use crate::support::{TempDir, pass};
+use crate::upstream::has;
+use crate::upstream::publishers::{Judge, Publisher, RECONNECTS, REFUSED};
 
 pub(crate) fn z85(key: &[u8]) -> String {
     zmq::z85_encode(key).unwrap()

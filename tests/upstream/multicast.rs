@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::has;
 use crate::process::{Process, example_path};
 use crate::support::hosts::Network;
 use crate::support::process::{Gateway, command};
 use crate::support::websocket::Raw;
 use crate::support::{TempDir, pass};
+use crate::upstream::has;
 
 const LINES: u64 = 2000;
 

@@ -4,9 +4,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Mutex};
 
-use crate::publishers::{Judge, Publisher};
 use crate::support::TempDir;
 use crate::support::process::Gateway;
+use crate::upstream::publishers::{Judge, Publisher};
 
 pub(crate) type Admitted = Arc<Mutex<Vec<Vec<u8>>>>;
 

@@ -1,14 +1,11 @@
 //! In the steady state a message costs no allocation, however many clients it goes to.
-#![allow(clippy::unwrap_used)] // A test fails by panicking.
-
-#[path = "support/allocator.rs"]
-mod allocator;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use allocator::allocations;
+use crate::allocator::allocations;
+use crate::alone::alone;
 use flate2::write::ZlibEncoder;
 use flate2::{Compress, Compression, FlushCompress};
 use zmq2ws::{Builder, Gateway};
@@ -171,27 +168,28 @@ fn count(
     (0..ROUNDS).map(|_| round()).sum()
 }
 
-/// One test, since the counter is the process's.
 #[test]
 fn a_message_costs_no_allocation_in_the_steady_state() {
-    let transport = |number| if number < WEB_SOCKETS { &WEB_SOCKET } else { &EVENTS };
-    let plain = count("", transport, &|_| vec![vec![b'x'; BODY_BYTES]]);
-    assert_eq!(plain, 0);
-    if !cfg!(feature = "compress") {
-        return;
-    }
-    let transport = |number| if number < WEB_SOCKETS { &DEFLATED } else { &WEB_SOCKET };
-    let settings = "compress = true\ncompress-min = 1";
-    let deflated = count(settings, transport, &|_| vec![digits()]);
+    alone(|| {
+        let transport = |number| if number < WEB_SOCKETS { &WEB_SOCKET } else { &EVENTS };
+        let plain = count("", transport, &|_| vec![vec![b'x'; BODY_BYTES]]);
+        assert_eq!(plain, 0);
+        if !cfg!(feature = "compress") {
+            return;
+        }
+        let transport = |number| if number < WEB_SOCKETS { &DEFLATED } else { &WEB_SOCKET };
+        let settings = "compress = true\ncompress-min = 1";
+        let deflated = count(settings, transport, &|_| vec![digits()]);
 
-    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&[b'x'; BODY_BYTES]).unwrap();
-    let body = encoder.finish().unwrap();
-    // Every tenth message is lost on the way.
-    let counter = |number: usize| (number as u32 + number as u32 / 10).to_le_bytes().to_vec();
-    let settings = "decode = 'zlib'\nsequence = '2:u32le'";
-    let inflated = count(settings, |_| &COUNTED, &|number| vec![body.clone(), counter(number)]);
-    let deliveries = ROUNDS * MESSAGES_PER_ROUND * CLIENTS;
-    println!("{deflated} and {inflated} allocations for {deliveries} deliveries each");
-    assert_eq!((deflated, inflated), (0, 0));
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(&[b'x'; BODY_BYTES]).unwrap();
+        let body = encoder.finish().unwrap();
+        // Every tenth message is lost on the way.
+        let counter = |number: usize| (number as u32 + number as u32 / 10).to_le_bytes().to_vec();
+        let settings = "decode = 'zlib'\nsequence = '2:u32le'";
+        let inflated = count(settings, |_| &COUNTED, &|number| vec![body.clone(), counter(number)]);
+        let deliveries = ROUNDS * MESSAGES_PER_ROUND * CLIENTS;
+        println!("{deflated} and {inflated} allocations for {deliveries} deliveries each");
+        assert_eq!((deflated, inflated), (0, 0));
+    });
 }

@@ -11,19 +11,9 @@
 //! | `needs: a certificate` | `fullchain.pem` and `privkey.pem` are there |
 //! | `npm: PACKAGE`, `npm: PACKAGE as NAME` | the script runs under Node with this package |
 //! | `publishes: TOPIC` | the script is a publisher of this topic |
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-#[allow(dead_code, reason = "another test target uses the rest")]
-#[path = "../page/browser.rs"]
-mod browser;
-#[allow(dead_code, reason = "another test target uses the rest")]
-#[path = "../page/gateway.rs"]
-mod gateway;
 mod links;
 mod markdown;
-#[allow(dead_code, reason = "another test target uses the rest")]
-#[path = "../support/node.rs"]
-mod node;
 mod outside;
 mod pages;
 mod shell;

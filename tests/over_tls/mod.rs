@@ -1,11 +1,4 @@
-//! Every test of `tests/gateway` once more, over TLS: clients reach the gateway through tunnels that know no other way. And
-//! what only TLS has: handshakes, goodbyes, certificates.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
-
-#[path = "../gateway/main.rs"]
-mod gateway;
-
-use gateway::support;
+//! What only TLS has: handshakes, goodbyes, certificates, and what they cost.
 
 mod certificates;
 mod costs;
@@ -17,9 +10,9 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
+use crate::support::websocket::upgrade_request;
+use crate::support::{PATIENCE, tls};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
-use support::websocket::upgrade_request;
-use support::{PATIENCE, tls};
 
 /// A client without a tunnel.
 type Client = StreamOwned<ClientConnection, TcpStream>;

@@ -1,5 +1,4 @@
 //! A gateway inside a host's loop: the descriptor, in pollers of both kinds, the deadline, and turns that do not wait.
-#![allow(clippy::unwrap_used)] // A test fails by panicking.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;

@@ -1,5 +1,4 @@
 //! The command as its users meet it, run as a process.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod process;
 mod security;

@@ -3,21 +3,14 @@
 //!
 //! With the bundled libzmq the tests of CURVE and epgm say that they have nothing to do. With
 //! `ZMQ2WS_TEST_LIBZMQ=system` they fail where it has neither.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
 
 mod builder;
 mod curve;
 mod multicast;
 mod plain;
-#[path = "../examples/process.rs"]
-mod process;
 mod publishers;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::io::{self, Write};
-
-use support::PATIENCE;
 
 /// Whether libzmq has a capability; if not, says on standard error that `test` is skipped.
 fn has(capability: &str, test: &str) -> bool {

@@ -1,17 +1,13 @@
 //! The page as its readers meet it: in a real browser, against a real gateway and publisher.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
-mod browser;
+pub(crate) mod browser;
 mod client;
 mod client_life;
 #[cfg(feature = "compress")]
 mod compress;
 mod events;
-mod gateway;
+pub(crate) mod gateway;
 mod jszmq;
-#[allow(dead_code, reason = "a page needs the packages, but no script of Node's")]
-#[path = "../support/node.rs"]
-mod node;
 mod proxy;
 mod shared;
 mod socket_io;

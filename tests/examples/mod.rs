@@ -1,12 +1,10 @@
 //! The programs in `examples/`, run as processes: with each other, with the gateway between, and with the gateway inside.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
 
 mod embedding;
 mod figure;
 #[path = "../../examples/tests/programs/folder.rs"]
 mod folder;
 mod multicast;
-mod process;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,7 +15,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tungstenite::stream::MaybeTlsStream;
 
-use process::{End, Process, example_path};
+use crate::process::{End, Process, example_path};
 
 /// Long enough for a loaded machine; only a failing test waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);

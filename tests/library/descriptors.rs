@@ -1,11 +1,11 @@
 //! What a gateway does about the descriptors that its process may have: the limit, what is promised within it, and what
-//! happens where there are few. The limit is the process's, so this is one of its own, with one test.
-#![allow(clippy::unwrap_used, reason = "in a test, a panic is the report")]
+//! happens where there are few. The limit is the process's, so the test has a process of its own.
 
 use std::fs::{self, File};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use crate::alone::alone;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use zmq2ws::{Builder, Error, Gateway};
 
@@ -57,12 +57,14 @@ fn build(builder: Builder) -> (Gateway, Option<usize>) {
 
 #[test]
 fn descriptors_are_the_hosts_until_it_says_otherwise() {
-    log::set_logger(&Logger).unwrap();
-    log::set_max_level(log::LevelFilter::Info);
-    nothing_is_raised_that_nobody_asked_for();
-    what_is_open_already_is_promised_to_nobody();
-    who_asks_for_clients_gets_their_descriptors();
-    too_few_for_zeromq_are_an_error();
+    alone(|| {
+        log::set_logger(&Logger).unwrap();
+        log::set_max_level(log::LevelFilter::Info);
+        nothing_is_raised_that_nobody_asked_for();
+        what_is_open_already_is_promised_to_nobody();
+        who_asks_for_clients_gets_their_descriptors();
+        too_few_for_zeromq_are_an_error();
+    });
 }
 
 fn nothing_is_raised_that_nobody_asked_for() {

@@ -1,8 +1,4 @@
 //! Whatever ends a gateway, nothing of it is left in the process: no thread, no descriptor, no file.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "in a test, a panic is the report")]
-
-#[path = "support/mod.rs"]
-mod support;
 
 use std::any::Any;
 use std::os::unix::net::UnixStream;
@@ -10,8 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use support::websocket::Raw;
-use support::{TempDir, wait_until};
+use crate::alone::alone;
+use crate::support::websocket::Raw;
+use crate::support::{TempDir, wait_until};
 use zmq2ws::{Builder, CloseCode, Gateway};
 
 /// Threads and descriptors of this process.
@@ -81,60 +78,65 @@ fn drop_handles(ipc: &Path) -> Box<dyn Any> {
 /// One test, since threads and descriptors are the process's.
 #[test]
 fn nothing_is_left_whatever_ends_a_gateway() {
-    let folder = TempDir::new();
-    let ipc: PathBuf = folder.path().join("feed");
-    type End = fn(&Path) -> Box<dyn Any>;
-    let ends: [(&str, End); 8] = [
-        ("a gateway that was never turned", |ipc| {
-            let gateway = builder(ipc).build().unwrap();
-            assert!(ipc.exists());
-            // A handle outlives it, and holds nothing.
-            Box::new(gateway.handle())
-        }),
-        ("a gateway that is dropped between turns", |ipc| {
-            let (gateway, client) = with_client(ipc);
-            let handle = gateway.handle();
-            handle.publish("t", ["never published"]).unwrap();
-            drop((gateway, client));
-            Box::new(handle)
-        }),
-        ("a host that panics while it turns", |ipc| {
-            let panicked = catch_unwind(AssertUnwindSafe(|| {
-                let (mut gateway, _client) = with_client(ipc);
-                gateway.turn(Some(Duration::ZERO)).unwrap();
-                panic!("on purpose");
-            }));
-            assert!(panicked.is_err());
-            Box::new(())
-        }),
-        ("a host that panics beside a gateway on a thread of its own", |ipc| {
-            let panicked = catch_unwind(AssertUnwindSafe(|| {
-                let running = builder(ipc).drain(Duration::from_millis(100)).spawn().unwrap();
-                assert!(ipc.exists() && running.handle().stats().is_ok());
-                panic!("on purpose");
-            }));
-            assert!(panicked.is_err());
-            Box::new(())
-        }),
-        ("a thread of the host's that panics beside a gateway that goes on", panic_with_a_handle),
-        ("handles that are dropped beside a gateway that goes on", drop_handles),
-        ("a gateway that was shut down", |ipc| {
-            let running = builder(ipc).spawn().unwrap();
-            let handle = running.handle();
-            handle.shutdown();
-            running.join().unwrap();
-            Box::new(handle)
-        }),
-        ("a gateway that could not be opened", |ipc| {
-            let error = builder(ipc).connect("tcp://127.0.0.1:1").bind("tcp://203.0.113.1:1");
-            assert!(error.spawn().is_err());
-            Box::new(())
-        }),
-    ];
-    let before = held();
-    for (what, end) in ends {
-        let kept = end(&ipc);
-        wait_until(what, || held() == before && !ipc.exists());
-        drop(kept);
-    }
+    alone(|| {
+        let folder = TempDir::new();
+        let ipc: PathBuf = folder.path().join("feed");
+        type End = fn(&Path) -> Box<dyn Any>;
+        let ends: [(&str, End); 8] = [
+            ("a gateway that was never turned", |ipc| {
+                let gateway = builder(ipc).build().unwrap();
+                assert!(ipc.exists());
+                // A handle outlives it, and holds nothing.
+                Box::new(gateway.handle())
+            }),
+            ("a gateway that is dropped between turns", |ipc| {
+                let (gateway, client) = with_client(ipc);
+                let handle = gateway.handle();
+                handle.publish("t", ["never published"]).unwrap();
+                drop((gateway, client));
+                Box::new(handle)
+            }),
+            ("a host that panics while it turns", |ipc| {
+                let panicked = catch_unwind(AssertUnwindSafe(|| {
+                    let (mut gateway, _client) = with_client(ipc);
+                    gateway.turn(Some(Duration::ZERO)).unwrap();
+                    panic!("on purpose");
+                }));
+                assert!(panicked.is_err());
+                Box::new(())
+            }),
+            ("a host that panics beside a gateway on a thread of its own", |ipc| {
+                let panicked = catch_unwind(AssertUnwindSafe(|| {
+                    let running = builder(ipc).drain(Duration::from_millis(100)).spawn().unwrap();
+                    assert!(ipc.exists() && running.handle().stats().is_ok());
+                    panic!("on purpose");
+                }));
+                assert!(panicked.is_err());
+                Box::new(())
+            }),
+            (
+                "a thread of the host's that panics beside a gateway that goes on",
+                panic_with_a_handle,
+            ),
+            ("handles that are dropped beside a gateway that goes on", drop_handles),
+            ("a gateway that was shut down", |ipc| {
+                let running = builder(ipc).spawn().unwrap();
+                let handle = running.handle();
+                handle.shutdown();
+                running.join().unwrap();
+                Box::new(handle)
+            }),
+            ("a gateway that could not be opened", |ipc| {
+                let error = builder(ipc).connect("tcp://127.0.0.1:1").bind("tcp://203.0.113.1:1");
+                assert!(error.spawn().is_err());
+                Box::new(())
+            }),
+        ];
+        let before = held();
+        for (what, end) in ends {
+            let kept = end(&ipc);
+            wait_until(what, || held() == before && !ipc.exists());
+            drop(kept);
+        }
+    });
 }
