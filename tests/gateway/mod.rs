@@ -23,4 +23,3 @@ mod timeouts;
 mod websocket;
 mod zws;
 
-use crate::support::PATIENCE;

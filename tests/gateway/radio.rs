@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::process::{Process, example_path};
+use crate::process::{Process, example_path};
 use crate::support::http::RECEIVED;
 use crate::support::node::Script;
 use crate::support::process::Gateway;

@@ -5,4 +5,3 @@ mod layout;
 mod multicast;
 mod shared_port;
 
-use crate::support::PATIENCE;

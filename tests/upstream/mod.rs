@@ -12,7 +12,6 @@ mod publishers;
 
 use std::io::{self, Write};
 
-use crate::support::PATIENCE;
 
 /// Whether libzmq has a capability; if not, says on standard error that `test` is skipped.
 fn has(capability: &str, test: &str) -> bool {
