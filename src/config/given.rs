@@ -89,7 +89,7 @@ impl Settings {
                 return Err(refuse("a file cannot name another".into()));
             }
             let Some(setting) = Setting::all().find(|setting| setting.key() == name) else {
-                return Err(refuse(format!("unknown key{}", proposal(name, |it| it.key()))));
+                return Err(refuse(format!("unknown key{}", proposal(name, Setting::key))));
             };
             let texts = texts(setting, value.get_ref()).map_err(refuse)?;
             settings.given.insert(setting.name, Given { texts, layer: layer.clone() });
