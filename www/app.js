@@ -112,7 +112,8 @@ function receive(message) {
   if (plot.has(item.key)) plot.add(item.key, item.at, message.data);
   if (toOpen === item.key) open(node);
   if (detail.key === item.key) detail.add(message, item.size);
-  requestFrame();
+  // A frame costs more than a message: only a plot moves with each.
+  if (plot.has(item.key) || performance.now() - drawnAt >= DRAW_MILLIS) requestFrame();
 }
 
 /** Lines that the page's address asks for begin with the first message of their topic. */
