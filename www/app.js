@@ -77,16 +77,22 @@ const detail = new Detail({
 
 /** Leaves the present feed, if any, for one of what is wanted. */
 function connect() {
-  feed?.close();
+  const old = feed;
+  feed = null;
+  old?.close();
+  status = { state: "connecting" };
   const clean = wanted.map((topic) => topic.toWellFormed());
   const exact = clean.filter((topic) => topic.startsWith("=")).map((topic) => topic.slice(1));
   // Beside the page, not at the root of the host: a proxy may serve it under any path.
-  feed = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token, shared: true });
+  const mine = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token, shared: true });
+  feed = mine;
   wasOpen = false;
   lastId = "";
-  feed.on("message", receive);
-  feed.on("gap", receiveGap);
-  feed.on("state", (newest) => {
+  mine.on("message", receive);
+  mine.on("gap", receiveGap);
+  mine.on("state", (newest) => {
+    // The one that is left says that it is closed.
+    if (feed !== mine) return;
     status = newest;
     retryAt = performance.now() + (newest.delay ?? 0);
     health.state(newest);
