@@ -77,16 +77,22 @@ const detail = new Detail({
 
 /** Leaves the present feed, if any, for one of what is wanted. */
 function connect() {
-  feed?.close();
+  const old = feed;
+  feed = null;
+  old?.close();
+  status = { state: "connecting" };
   const clean = wanted.map((topic) => topic.toWellFormed());
   const exact = clean.filter((topic) => topic.startsWith("=")).map((topic) => topic.slice(1));
   // Beside the page, not at the root of the host: a proxy may serve it under any path.
-  feed = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token, shared: true });
+  const mine = zmq2ws(".", { topics: clean.filter((topic) => !topic.startsWith("=")), exact, token, shared: true });
+  feed = mine;
   wasOpen = false;
   lastId = "";
-  feed.on("message", receive);
-  feed.on("gap", receiveGap);
-  feed.on("state", (newest) => {
+  mine.on("message", receive);
+  mine.on("gap", receiveGap);
+  mine.on("state", (newest) => {
+    // The one that is left says that it is closed.
+    if (feed !== mine) return;
     status = newest;
     retryAt = performance.now() + (newest.delay ?? 0);
     health.state(newest);
@@ -112,7 +118,8 @@ function receive(message) {
   if (plot.has(item.key)) plot.add(item.key, item.at, message.data);
   if (toOpen === item.key) open(node);
   if (detail.key === item.key) detail.add(message, item.size);
-  requestFrame();
+  // A frame costs more than a message: only a plot moves with each.
+  if (plot.has(item.key) || performance.now() - drawnAt >= DRAW_MILLIS) requestFrame();
 }
 
 /** Lines that the page's address asks for begin with the first message of their topic. */

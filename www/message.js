@@ -64,12 +64,12 @@ const cut = (text, bytesMax) => (typeof text === "string" ? cutText(text, bytesM
 
 const scratch = new Uint8Array(BODY_BYTES_MAX);
 
-/** As many whole characters as fit. It goes through bytes because a slice keeps its whole string alive. */
+/** As many whole characters as fit. What is cut goes through bytes: a slice would keep its whole string alive. */
 function cutText(text, bytesMax) {
   const { read, written } = encoder.encodeInto(text, scratch.subarray(0, bytesMax));
   const isCut = read < text.length;
   const size = isCut ? encoder.encode(text).length : written;
-  return { text: decoder.decode(scratch.subarray(0, written)), size, isCut };
+  return { text: isCut ? decoder.decode(scratch.subarray(0, written)) : text, size, isCut };
 }
 
 function cutBytes(bytes) {

@@ -426,6 +426,8 @@ class SharedFeed extends Emitter {
   #leader = null;
   #since = "";
   #positions = [];
+  /** Whether another tab was heard: to nobody, nothing is told. */
+  #hasOthers = false;
   #end = new AbortController();
 
   constructor(gateway, settings) {
@@ -466,19 +468,25 @@ class SharedFeed extends Emitter {
       // What is closed here on purpose goes on elsewhere.
       if (!this.#leader) return;
       const told = { [kind]: kind === "state" ? plainState(event) : event, id: leader.id };
-      this.#tell(told);
-      this.#hear(told);
+      if (this.#hasOthers) this.#tell(told);
+      this.#take(told);
     });
     ["message", "gap", "state", "id"].forEach(forward);
     await new Promise((go) => signal.addEventListener("abort", go));
   }
 
   /** What the leader tells, or asks. @param {any} told */
-  #hear({ hello, where, at, message, gap, state, id }) {
+  #hear({ hello, where, at, ...told }) {
     if (this.status.state === "closed") return;
+    this.#hasOthers = true;
     if (hello && this.#leader) this.#tell({ state: plainState(this.#leader.status), id: this.#leader.id });
-    if (where && this.#since) this.#tell({ at: this.#since });
+    if (where) this.#tell({ at: this.#since });
     if (at) this.#positions.push(at);
+    this.#take(told);
+  }
+
+  /** @param {any} told */
+  #take({ message, gap, state, id }) {
     if (message) {
       if (this.#since && !isAfter(message.id, this.#since)) return;
       this.#since = message.id;

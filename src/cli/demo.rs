@@ -115,11 +115,11 @@ impl World {
         let city = |topic, name, celsius| City {
             topic,
             name,
-            celsius: Walk::new(celsius, 0.25, -25.0..35.0),
-            wind: Walk::new(5.0, 0.4, 0.0..24.0),
+            celsius: Walk::new(celsius, 0.12, -25.0..35.0),
+            wind: Walk::new(5.0, 0.2, 0.0..24.0),
         };
-        let stock = |symbol, price: f64| (symbol, Walk::new(price, price / 500.0, 1.0..1000.0));
-        let machine = |topic, value: f64, most| (topic, Walk::new(value, value / 60.0, 0.0..most));
+        let stock = |symbol, price: f64| (symbol, Walk::new(price, price / 1000.0, 1.0..1000.0));
+        let machine = |topic, value: f64, most| (topic, Walk::new(value, value / 120.0, 0.0..most));
         Self {
             random: Random(seed),
             messages: 0,
@@ -186,9 +186,10 @@ impl World {
     }
 }
 
-/// A value that drifts within bounds: each step keeps most of the last one's direction.
+/// A value that drifts around where it began: each step keeps most of the last one's direction.
 struct Walk {
     value: f64,
+    home: f64,
     pace: f64,
     step_max: f64,
     bounds: std::ops::Range<f64>,
@@ -196,12 +197,12 @@ struct Walk {
 
 impl Walk {
     fn new(value: f64, step_max: f64, bounds: std::ops::Range<f64>) -> Self {
-        Self { value, pace: 0.0, step_max, bounds }
+        Self { value, home: value, pace: 0.0, step_max, bounds }
     }
 
     fn step(&mut self, random: &mut Random) -> f64 {
         let push = self.step_max * (random.below(2001) as f64 / 1000.0 - 1.0);
-        self.pace = 0.85 * self.pace + push;
+        self.pace = 0.85 * self.pace + push + (self.home - self.value) / 100.0;
         let next = self.value + self.pace;
         if !self.bounds.contains(&next) {
             self.pace = -self.pace;

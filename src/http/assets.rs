@@ -267,6 +267,14 @@ mod tests {
     use super::super::{Limits, parse_head};
     use super::*;
 
+    #[test]
+    fn the_page_and_its_client_stay_small() {
+        let bytes = |files: &BuiltIn| files.files.iter().map(|(_, it)| it.bytes.len()).sum();
+        let (page, client): (usize, usize) = (bytes(&BuiltIn::page()), bytes(&BuiltIn::client()));
+        assert!(page + CLIENT.len() <= 120 << 10, "{page} + {}", CLIENT.len());
+        assert!(CLIENT.len() < 30 << 10 && client < 80 << 10, "{} {client}", CLIENT.len());
+    }
+
     fn answer(head: &str, asset: Option<&Rc<Asset>>) -> String {
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let mut out = Vec::new();

@@ -132,6 +132,19 @@ impl Browser {
         self.page.events.iter().filter_map(complaint).collect()
     }
 
+    /// Seconds of CPU that the page's main thread has taken, and bytes of its heap after a collection.
+    pub(crate) fn cost(&mut self) -> (f64, f64) {
+        self.page.call("HeapProfiler.collectGarbage", &json!({}));
+        self.page.call("Performance.enable", &json!({"timeDomain": "threadTicks"}));
+        let answer = self.page.call("Performance.getMetrics", &json!({}));
+        let metrics = answer["metrics"].as_array().unwrap();
+        let metric = |name| {
+            let found = metrics.iter().find(|metric| metric["name"] == name).unwrap();
+            found["value"].as_f64().unwrap()
+        };
+        (metric("TaskDuration"), metric("JSHeapUsedSize"))
+    }
+
     /// Takes the network away, or gives it back.
     pub(crate) fn set_offline(&mut self, is_offline: bool) {
         self.page.call("Network.enable", &json!({}));
