@@ -10,7 +10,7 @@ use super::{Connections, Context, SETTLED, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::{News, Owner, TURN_TOPICS_MAX};
 use crate::hooks::{self, ClientInfo, CloseCode, Guarded, Happened, Panicked};
-use crate::http::{Serves, Wanted};
+use crate::http::{Serves, Subscribe};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::wire::websocket::write_close;
@@ -33,7 +33,7 @@ pub(crate) struct Newcomer<S> {
 /// What the request asked for that the host has answered.
 pub(crate) struct Upgraded {
     pub(crate) target: Vec<u8>,
-    pub(crate) wanted: Wanted,
+    pub(crate) subscribe: Subscribe,
 }
 
 impl<S: ByteStream> Connections<S> {
@@ -59,7 +59,7 @@ impl<S: ByteStream> Connections<S> {
         self.keep_already_read(key, already_read);
         if let Some(upgraded) = upgraded {
             self.visit(key, |connection, context| {
-                connection.open_adopted(now, key.owner(), upgraded, context);
+                connection.open_adopted(&connection.peer(now), upgraded, context);
                 SETTLED
             });
         }
@@ -155,7 +155,7 @@ impl<S: ByteStream> Connections<S> {
                     Happened::Subscribed(hooks::Topics::new(filter))
                 }
             };
-            let told = self.context.hooks.tell_of(key.to_number(), transport, ip, happened);
+            let told = self.context.hooks.tell(key.to_number(), transport, ip, happened);
             if told == Err(Panicked) {
                 self.visit(key, |connection, context| {
                     if let State::Session(session) = &mut connection.state {

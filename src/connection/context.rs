@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use crate::access::OriginPolicy;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
-use crate::hooks::{Allowed, Hooks};
+use crate::hooks::{Allowed, Hooks, Panicked};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Upgrade,
-    Wanted, response,
+    self, After, Date, Exchange, Outcome, Refusal, Request, Rules, Serves, Subscribe, Upgrade,
+    response,
 };
 use crate::memory::Memory;
+use crate::message::Id;
 use crate::metrics::{Metrics, Transport};
 use crate::net::{Directory, NoRoom};
-use crate::session::http::{Answer, Asked, HeldRequest, Opening, Reply};
+use crate::session::http::Answer;
 use crate::session::{
     EngineSessions, Http, LongPoll, Session, Shared, Sse, Timing, Topics, WebSocket, Zws,
 };
@@ -109,123 +110,101 @@ pub(crate) struct Context {
     pub(crate) refusals: u64,
 }
 
-/// Who asks for what, and how.
-pub(super) struct Asking<'a> {
+/// The connection that a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
     pub(super) now: Instant,
+    /// Its number.
+    pub(super) connection: u64,
     pub(super) ip: Option<IpAddr>,
+    pub(super) serves: Serves,
+}
+
+/// A request that may be met, and how its answer begins.
+pub(super) struct Asking<'a> {
+    pub(super) peer: &'a Peer,
     pub(super) request: &'a Request<'a>,
     pub(super) exchange: Exchange<'a>,
 }
 
 impl Context {
-    /// Answers one request, or lets its connection become a session's.
+    /// Answers one request, or returns what else becomes of it.
     pub(super) fn serve(
         &mut self,
-        now: Instant,
+        peer: &Peer,
         request: &Request<'_>,
         answer: &mut Answer,
-        ip: Option<IpAddr>,
-        serves: Serves,
-    ) -> Reply {
+    ) -> Outcome {
         let rules = Rules {
-            serves,
+            serves: peer.serves,
             prefix: &self.path_prefix,
-            peer: ip,
+            peer: peer.ip,
             origin: &self.origin,
             topics_max: self.limits.topics_max,
+            payload_bytes_max: self.limits.inbound_bytes_max,
             deflates: self.feeds.deflates(),
+            date: Some(self.date),
+            keeps_alive: self.phase == Phase::Serving,
         };
-        let mut route = http::route(request, &rules);
-        let cors = http::cors(request, &rules);
-        let mut allowed = None;
-        if let Ok(wanted) = &mut route {
-            match self.authorize(request, wanted, ip) {
-                Ok(limit) => allowed = limit,
-                Err(refusal) => route = Err(refusal),
-            }
-        }
-        let mut exchange = Exchange { date: Some(self.date), cors, ..request.exchange() };
-        exchange.keep_alive &= self.phase == Phase::Serving;
-        match route {
-            Ok(route) => {
-                self.answer(route, &Asking { now, ip, request, exchange }, answer, allowed)
-            }
-            Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
-        }
+        let (exchange, outcome) = http::route(request, &rules);
+        let outcome = match outcome {
+            Ok(outcome) => self.authorize(peer, request, outcome),
+            Err(refusal) => Err(refusal),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => self.answer(outcome, &Asking { peer, request, exchange }, answer),
+            Err(refusal) => Err(refusal),
+        };
+        outcome
+            .unwrap_or_else(|refusal| Outcome::Answered(refusal.write(&mut answer.head, exchange)))
     }
 
+    /// Writes the answer, or its head where more than an answer becomes of the request.
     fn answer(
         &mut self,
-        route: Route,
+        outcome: Outcome,
         asking: &Asking<'_>,
         answer: &mut Answer,
-        allowed: Option<Allowed>,
-    ) -> Reply {
+    ) -> Result<Outcome, Refusal> {
         let &Asking { request, exchange, .. } = asking;
         let out = &mut answer.head;
-        let after = match route {
-            Route::WebSocket(upgrade) => match self.room_for_client() {
-                Ok(()) => return Reply::Session(self.upgrade(upgrade, allowed, out)),
-                Err(refusal) => refusal.write(out, exchange),
-            },
-            Route::Events(Events { framing, .. }) if exchange.head_only => {
+        let after = match outcome {
+            Outcome::WebSocket(upgrade) => {
+                self.room_for_client()?;
+                let subprotocol = upgrade.zws.map(zws::Protocol::name);
+                let Upgrade { accept, deflate, .. } = &upgrade;
+                response::write_switching_protocols(out, accept, subprotocol, *deflate);
+                return Ok(Outcome::WebSocket(upgrade));
+            }
+            Outcome::Events { framing, .. } if exchange.head_only => {
                 response::write_event_stream(out, exchange, framing)
             }
-            Route::Events(Events { wanted, framing }) => match self.room_for_client() {
-                Ok(()) => {
-                    let _ = response::write_event_stream(out, exchange, framing);
-                    let data = match wanted.format.or(self.format) {
-                        Some(Format::Raw) => Data::Raw,
-                        // An event has no room for parts.
-                        Some(Format::Json | Format::Parts) | None => Data::Json,
-                    };
-                    let asked = asked(wanted, WireFormat::Sse(data, framing));
-                    return Reply::Session(Opening::Sse(asked, framing));
-                }
-                Err(refusal) => refusal.write(out, exchange),
-            },
-            Route::Poll(_) if exchange.head_only => response::write_poll_preview(out, exchange),
-            Route::Poll(Poll { wanted, timeout }) => match self.room_for_client() {
-                Ok(()) => {
-                    let held = HeldRequest::new(&exchange);
-                    let asked = asked(wanted, WireFormat::Poll);
-                    return Reply::Session(Opening::Poll(asked, held, timeout));
-                }
-                Err(refusal) => refusal.write(out, exchange),
-            },
-            Route::EngineIo(asked) => return self.engine_step(asked, asking, out),
-            Route::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
-            Route::Page(path) => self.serve_page(&path, request, exchange, answer),
-            Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
-            Route::Ready => match self.phase {
-                Phase::Draining => self.unavailable("draining").write(out, exchange),
+            Outcome::Events { framing, .. } => {
+                self.room_for_client()?;
+                let _ = response::write_event_stream(out, exchange, framing);
+                return Ok(outcome);
+            }
+            Outcome::Poll { .. } if exchange.head_only => {
+                response::write_poll_preview(out, exchange)
+            }
+            Outcome::Poll { .. } => return self.room_for_client().map(|()| outcome),
+            Outcome::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
+            Outcome::Page(path) => self.serve_page(&path, request, exchange, answer),
+            Outcome::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
+            Outcome::Ready => match self.phase {
+                Phase::Draining => return Err(self.unavailable("draining")),
                 Phase::Serving if self.has_lost_source => {
-                    self.unavailable("an endpoint's ZeroMQ context has ended").write(out, exchange)
+                    return Err(self.unavailable("an endpoint's ZeroMQ context has ended"));
                 }
                 Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
             },
-            Route::Metrics => {
+            Outcome::Metrics => {
                 let text = self.metrics_text();
                 response::write_text(out, exchange, METRICS_TEXT, text.as_bytes())
             }
+            outcome => return self.engine_step(outcome, asking, out),
         };
-        Reply::Answered(after)
-    }
-
-    /// Lets a connection become a WebSocket.
-    fn upgrade(&self, upgrade: Upgrade, allowed: Option<Allowed>, out: &mut Vec<u8>) -> Opening {
-        let Upgrade { wanted, accept, zws, deflate } = upgrade;
-        let subprotocol = zws.map(zws::Protocol::name);
-        response::write_switching_protocols(out, &accept, subprotocol, deflate);
-        let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
-        let wire = match deflate {
-            Some(_) => WireFormat::Deflated(format),
-            None => WireFormat::WebSocket(format),
-        };
-        match zws {
-            Some(protocol) => Opening::Zws(protocol, allowed),
-            None => Opening::WebSocket(asked(wanted, wire)),
-        }
+        Ok(Outcome::Answered(after))
     }
 
     /// What sessions share.
@@ -313,55 +292,97 @@ impl Context {
         session
     }
 
-    /// Starts the session of a client that may have one, and asked for it by `http`.
+    /// Opens the session that a request of `peer` came to, on the connection that was `http`.
     pub(super) fn open_session(
         &mut self,
-        now: Instant,
-        opening: Opening,
+        peer: &Peer,
+        outcome: Outcome,
         mut http: Http,
-        owner: Owner,
     ) -> Session {
+        let Peer { now, connection, .. } = *peer;
+        let owner = Owner(connection);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        let mut subscribe = |Asked { wish, since }: Asked| self.feeds.subscribe(wish, owner, since);
-        let mut head = http.take_head();
-        let mut session = match opening {
-            Opening::WebSocket(asked) => {
-                let takes_deflated = asked.wish.wire.deflates();
-                let socket = WebSocket::new(Some(ping_at), head, Some(subscribe(asked)));
-                Session::WebSocket(socket.taking_deflated(takes_deflated))
+        let head = http.take_head();
+        let mut told = Ok(());
+        let mut session = match outcome {
+            Outcome::WebSocket(Upgrade { zws: Some(protocol), subscribe, .. }) => {
+                told = self.announce(peer, Transport::Zws, None);
+                self.open_zws(protocol, ping_at, head, owner, subscribe.allowed)
             }
-            Opening::Sse(asked, framing) => {
-                let subscription = subscribe(asked);
+            Outcome::WebSocket(Upgrade { subscribe, deflate, .. }) => {
+                let format = subscribe.format.or(self.format).unwrap_or(Format::Raw);
+                let wire = match deflate {
+                    Some(_) => WireFormat::Deflated(format),
+                    None => WireFormat::WebSocket(format),
+                };
+                let (wish, since) = wish(subscribe, wire);
+                told = self.announce(peer, Transport::WebSocket, Some(&wish));
+                let subscription = self.feeds.subscribe(wish, owner, since);
+                let socket = WebSocket::new(Some(ping_at), head, Some(subscription));
+                Session::WebSocket(socket.taking_deflated(wire.deflates()))
+            }
+            Outcome::Events { subscribe, framing } => {
+                let data = match subscribe.format.or(self.format) {
+                    Some(Format::Raw) => Data::Raw,
+                    // An event cannot carry parts.
+                    Some(Format::Json | Format::Parts) | None => Data::Json,
+                };
+                let (wish, since) = wish(subscribe, WireFormat::Sse(data, framing));
+                told = self.announce(peer, Transport::Sse, Some(&wish));
+                let subscription = self.feeds.subscribe(wish, owner, since);
                 Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
             }
-            Opening::Zws(protocol, allowed) => {
-                protocol.write_greeting(&mut head);
-                let charge = self.feeds.wish_charge();
-                let topics = Topics::with_limit(self.limits.topics_max, charge, allowed);
-                Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
+            Outcome::Poll { subscribe, timeout, request } => {
+                let (wish, since) = wish(subscribe, WireFormat::Poll);
+                told = self.announce(peer, Transport::Poll, Some(&wish));
+                let subscription = self.feeds.subscribe(wish, owner, since);
+                let poll = LongPoll::new(now + timeout, request, b"", subscription);
+                Session::LongPoll(Box::new(poll))
             }
-            Opening::Poll(asked, held, timeout) => {
-                let input = http.take_input();
-                let poll = LongPoll::new(now + timeout, held, &input, subscribe(asked));
-                self.metrics.client_changed(Transport::Http, Transport::Poll);
-                return Session::LongPoll(Box::new(poll));
-            }
-            Opening::EngineIo(opening) => {
-                let (timing, shared) = (self.timing, self.shared());
-                opening.open(now, owner, head, &timing, shared)
-            }
+            outcome => self.open_carrier(now, owner, outcome, head),
         };
-        let message_bytes_max = self.limits.inbound_bytes_max;
-        let (timing, mut input) = (self.timing, http.take_input());
+        let input = http.take_input();
+        self.begin_session(now, &mut session, input);
+        if told == Err(Panicked) {
+            session.close(CloseReason::Hook);
+        }
+        session
+    }
+
+    fn open_zws(
+        &self,
+        protocol: zws::Protocol,
+        ping_at: Instant,
+        mut head: Vec<u8>,
+        owner: Owner,
+        allowed: Option<Allowed>,
+    ) -> Session {
+        protocol.write_greeting(&mut head);
+        let charge = self.feeds.wish_charge();
+        let topics = Topics::with_limit(self.limits.topics_max, charge, allowed);
+        Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
+    }
+
+    /// Gives a session the `input` that came behind its request, and counts it.
+    fn begin_session(&mut self, now: Instant, session: &mut Session, mut input: Vec<u8>) {
+        let (timing, message_bytes_max) = (self.timing, self.limits.inbound_bytes_max);
         session.handle_input(now, &mut input, &timing, message_bytes_max, self.shared());
         self.metrics.client_changed(Transport::Http, session.counts_as());
-        session
+        self.charge_input(session);
+    }
+
+    /// Ends a session that keeps too much of what its client sent.
+    pub(super) fn charge_input(&self, session: &mut Session) {
+        if session.charge_input(&self.request_memory) {
+            session.close(CloseReason::Memory);
+        }
     }
 }
 
-pub(super) fn asked(wanted: Wanted, wire: WireFormat) -> Asked {
-    let filter = Filter::new(wanted.prefixes, wanted.exact);
-    Asked { wish: Wish { filter, wire }, since: wanted.since }
+/// The feed that a client asks for, and the message after which it begins.
+pub(super) fn wish(subscribe: Subscribe, wire: WireFormat) -> (Wish, Option<Id>) {
+    let filter = Filter::new(subscribe.prefixes, subscribe.exact);
+    (Wish { filter, wire }, subscribe.since)
 }
 
 /// Between half of the interval and all of it, so that clients who came together are not pinged together for ever.

@@ -8,6 +8,7 @@
 //! ```
 
 mod already_read;
+mod authorization;
 mod census;
 mod context;
 mod drain;
@@ -16,7 +17,7 @@ mod flushing;
 mod gathering;
 mod goodbyes;
 mod greetings;
-mod guests;
+
 mod holdings;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
@@ -39,12 +40,12 @@ use std::time::{Duration, Instant};
 
 use crate::error::CloseReason;
 use crate::feed::Owner;
-use crate::hooks::Panicked;
-use crate::http::{Request, Serves};
+use crate::http::{Outcome, Request, Serves};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::http::{Answer, Progress};
+use crate::session::http::Answer;
 use crate::session::{Http, Session};
+use context::Peer;
 use waiting_room::Occupant;
 
 /// Pipelined requests that one visit answers.
@@ -84,6 +85,8 @@ const SETTLED: Visit = Visit { bytes_sent: 0, is_cut: false };
 #[derive(Debug)]
 struct Connection<S> {
     stream: S,
+    /// What the feeds and the host call it.
+    owner: Owner,
     state: State,
     ip: Option<IpAddr>,
     serves: Serves,
@@ -116,6 +119,7 @@ enum State {
 impl<S: ByteStream> Connection<S> {
     fn new(
         now: Instant,
+        owner: Owner,
         stream: S,
         ip: Option<IpAddr>,
         serves: Serves,
@@ -124,6 +128,7 @@ impl<S: ByteStream> Connection<S> {
         context.metrics.client_opened(Transport::Http);
         Self {
             stream,
+            owner,
             state: State::Http(Box::new(Http::new(now, &context.timing))),
             ip,
             serves,
@@ -134,6 +139,10 @@ impl<S: ByteStream> Connection<S> {
             is_unread: false,
             is_holding: false,
         }
+    }
+
+    fn peer(&self, now: Instant) -> Peer {
+        Peer { now, connection: self.owner.0, ip: self.ip, serves: self.serves }
     }
 
     /// What the connection waits for now. The only place that decides it.
@@ -178,7 +187,6 @@ impl<S: ByteStream> Connection<S> {
     fn handle_readable(
         &mut self,
         now: Instant,
-        owner: Owner,
         scratch: &mut [u8],
         context: &mut Context,
     ) -> Visit {
@@ -187,10 +195,10 @@ impl<S: ByteStream> Connection<S> {
                 self.handle_end_of_input(context);
                 SETTLED
             }
-            Ok(len) => self.handle_input(now, owner, &mut scratch[..len], context),
+            Ok(len) => self.handle_input(now, &mut scratch[..len], context),
             // A stream may have something to say for itself.
             Err(error) if is_transient(error.kind()) && self.stream.needs_flush() => {
-                self.work_a_little(now, owner, context)
+                self.work_a_little(now, context)
             }
             Err(error) if is_transient(error.kind()) => SETTLED,
             Err(error) => {
@@ -211,20 +219,14 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Takes what the client sent.
-    fn handle_input(
-        &mut self,
-        now: Instant,
-        owner: Owner,
-        input: &mut [u8],
-        context: &mut Context,
-    ) -> Visit {
+    fn handle_input(&mut self, now: Instant, input: &mut [u8], context: &mut Context) -> Visit {
         match &mut self.state {
             State::Http(http) => http.handle_input(now, input, &context.timing),
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
                 let (timing, shared) = (context.timing, context.shared());
                 session.handle_input(now, input, &timing, message_bytes_max, shared);
-                charge_input(session, context);
+                context.charge_input(session);
             }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -234,7 +236,7 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work_a_little(now, owner, context)
+        self.work_a_little(now, context)
     }
 
     fn handle_end_of_input(&mut self, context: &mut Context) {
@@ -247,18 +249,18 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+    fn handle_timeout(&mut self, now: Instant, context: &mut Context) -> Visit {
         if self.stalled_until.is_some_and(|until| until <= now) {
             self.close(CloseReason::WriteTimeout, context);
             return SETTLED;
         }
         match &mut self.state {
             State::Http(http) => {
-                let collected_for = http.collects_for();
+                let collected_for = http.collects_for().map(Box::<[u8]>::from);
                 if let Err(reason) = http.handle_timeout(now, context.date) {
                     self.close(reason, context);
                 } else if http.collects_for().is_none() {
-                    context.give_up_body(collected_for, CloseReason::HandshakeTimeout);
+                    context.give_up_body(collected_for.as_deref(), CloseReason::HandshakeTimeout);
                 }
             }
             State::Session(session) => {
@@ -273,32 +275,31 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work_a_little(now, owner, context)
+        self.work_a_little(now, context)
     }
 
     /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
-    fn work(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+    fn work(&mut self, now: Instant, context: &mut Context) -> Visit {
         let bytes_max = context.budget.visit_bytes_max;
-        self.work_within(now, owner, context, VISIT_REQUESTS_MAX, bytes_max)
+        self.work_within(now, context, VISIT_REQUESTS_MAX, bytes_max)
     }
 
     /// As [`Self::work`], for a visit that the turn's budget knows nothing of.
-    fn work_a_little(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+    fn work_a_little(&mut self, now: Instant, context: &mut Context) -> Visit {
         let bytes_max = context.budget.visit_bytes_max.min(UNPLANNED_BYTES_MAX);
-        self.work_within(now, owner, context, 1, bytes_max)
+        self.work_within(now, context, 1, bytes_max)
     }
 
     fn work_within(
         &mut self,
         now: Instant,
-        owner: Owner,
         context: &mut Context,
         requests_max: usize,
         bytes_max: usize,
     ) -> Visit {
         let mut bytes_sent = 0;
         for _ in 0..requests_max {
-            self.serve(now, owner, context);
+            self.serve(now, context);
             let visit = self.flush_within(now, context, bytes_max - bytes_sent);
             bytes_sent += visit.bytes_sent;
             if visit.is_cut {
@@ -311,35 +312,28 @@ impl<S: ByteStream> Connection<S> {
         Visit { bytes_sent, is_cut: true }
     }
 
-    fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
+    fn serve(&mut self, now: Instant, context: &mut Context) {
+        let peer = self.peer(now);
         let State::Http(http) = &mut self.state else { return };
         let (limits, date) = (context.limits.http, context.date);
-        let (ip, serves) = (self.ip, self.serves);
-        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
-            context.serve(now, request, answer, ip, serves)
-        };
+        let mut serve =
+            |request: &Request<'_>, answer: &mut Answer| context.serve(&peer, request, answer);
         match http.proceed(&limits, date, &mut serve) {
-            Progress::Waiting => {
-                // Who keeps us waiting with half a request is the one that holds the memory.
+            None => {
+                // A client that keeps the gateway waiting with half a request holds the memory.
                 if http.charge_input(&context.request_memory) && http.wants_input() {
                     context.give_up_body(http.collects_for(), CloseReason::Memory);
                     http.give_up(&context.turn_down("too many unfinished requests"), date);
                 }
             }
-            Progress::Collected(session, request, content) => {
-                http.answer_collected(&request, date, |out, exchange| {
-                    context.take_payload(now, session, content, out, exchange)
+            Some(Outcome::EngineBody { post, content }) => {
+                http.answer_collected(&post.request, date, |out, exchange| {
+                    context.take_payload(now, &post.sid, content, out, exchange)
                 });
             }
-            Progress::Opened(opening) => {
-                let announced = self.announce(&opening, context);
+            Some(outcome) => {
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
-                    let mut session = context.open_session(now, opening, *http, owner);
-                    charge_input(&mut session, context);
-                    if let Err(Panicked) = announced {
-                        session.close(CloseReason::Hook);
-                    }
-                    self.state = State::Session(session);
+                    self.state = State::Session(context.open_session(&peer, outcome, *http));
                 }
             }
         }
@@ -400,13 +394,6 @@ impl<S: ByteStream> Connection<S> {
         context.metrics.client_closed(transport, reason);
         self.announce_end(transport, reason, context);
         log::debug!("{} client closed: {reason}", transport.label());
-    }
-}
-
-/// Who has us keep what it sends cannot do so for long where that is too much.
-fn charge_input(session: &mut Session, context: &Context) {
-    if session.charge_input(&context.request_memory) {
-        session.close(CloseReason::Memory);
     }
 }
 

@@ -140,8 +140,10 @@ impl<S: ByteStream> Connections<S> {
         ip: Option<IpAddr>,
         serves: Serves,
     ) -> ConnectionKey {
-        let connection = Connection::new(now, stream, ip, serves, &mut self.context);
-        let key = self.connections.insert(connection);
+        let context = &mut self.context;
+        let key = self
+            .connections
+            .insert_with_key(|key| Connection::new(now, key.owner(), stream, ip, serves, context));
         let (count, connections) = (self.connections.len(), &self.connections);
         self.waiting_room.enter(key, count, |key| occupant(connections, key));
         self.settle(key, SETTLED);
@@ -210,8 +212,8 @@ impl<S: ByteStream> Connections<S> {
         }
         let already_read = self.read_already_read(key, scratch);
         self.visit(key, |connection, context| match already_read {
-            Some(len) => connection.handle_input(now, key.owner(), &mut scratch[..len], context),
-            None => connection.handle_readable(now, key.owner(), scratch, context),
+            Some(len) => connection.handle_input(now, &mut scratch[..len], context),
+            None => connection.handle_readable(now, scratch, context),
         });
         self.keep_holdings_within_memory(now, key);
     }
@@ -281,9 +283,7 @@ impl<S: ByteStream> Connections<S> {
                 self.connections.get(key).is_some_and(|own| own.scheduled == Some(deadline));
             if is_current {
                 self.connections[key].scheduled = None;
-                self.visit(key, |connection, context| {
-                    connection.handle_timeout(now, key.owner(), context)
-                });
+                self.visit(key, |connection, context| connection.handle_timeout(now, context));
                 self.keep_holdings_within_memory(now, key);
             }
         }
@@ -313,7 +313,7 @@ impl<S: ByteStream> Connections<S> {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.is_queued = false;
             }
-            let work = |it: &mut Connection<S>, context: &mut _| it.work(now, key.owner(), context);
+            let work = |it: &mut Connection<S>, context: &mut _| it.work(now, context);
             bytes_left = bytes_left.saturating_sub(self.visit(key, work));
             self.keep_holdings_within_memory(now, key);
             if bytes_left <= budget.turn_bytes_max / 2 {
@@ -430,7 +430,6 @@ impl<S: ByteStream> Connections<S> {
         let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_closed()) else {
             return 0;
         };
-        self.context.hooks.visited = key.to_number();
         let visit = act(connection, &mut self.context);
         self.settle(key, visit);
         visit.bytes_sent

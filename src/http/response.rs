@@ -114,6 +114,35 @@ impl Exchange<'_> {
     }
 }
 
+/// A request that waits for its answer: what the head of the answer will need, whenever that begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HeldRequest {
+    version: Version,
+    pub(crate) keep_alive: bool,
+    head_only: bool,
+    /// The page's origin, where the gateway lets it in.
+    origin: Option<Box<[u8]>>,
+}
+
+impl HeldRequest {
+    pub(super) fn new(exchange: &Exchange<'_>) -> Self {
+        let &Exchange { version, keep_alive, head_only, cors, .. } = exchange;
+        let origin = match cors {
+            Cors::Origin(origin) => origin.map(Box::from),
+            // Only paths that pages of other origins may ask have answers that wait.
+            Cors::Hidden | Cors::Everyone => None,
+        };
+        Self { version, keep_alive, head_only, origin }
+    }
+
+    /// The exchange of an answer that begins at `date`.
+    pub(crate) fn exchange(&self, date: Date) -> Exchange<'_> {
+        let &Self { version, keep_alive, head_only, .. } = self;
+        let cors = Cors::Origin(self.origin.as_deref());
+        Exchange { version, keep_alive, head_only, date: Some(date), cors }
+    }
+}
+
 /// What happens to the connection when an answer has been sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

@@ -5,14 +5,14 @@ use crate::http::{After, Limits, parse_head};
 
 const LOCAL: &str = "127.0.0.1";
 
-fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
+fn routed(head: &str, serves: Serves, peer: &str) -> Result<Outcome, Refusal> {
     let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
     let origin = OriginPolicy::SameHost;
     let rules = Rules { serves, peer: peer.parse().ok(), ..Rules::plain(&origin) };
-    route(&request, &rules)
+    route(&request, &rules).1
 }
 
-fn get(path: &str) -> Result<Route, Status> {
+fn get(path: &str) -> Result<Outcome, Status> {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
     routed(&head, Serves::All, LOCAL).map_err(|refusal| refusal.status)
 }
@@ -20,16 +20,16 @@ fn get(path: &str) -> Result<Route, Status> {
 #[test]
 fn paths() {
     for (path, route) in [
-        ("/", Ok(Route::Page("index.html".into()))),
-        ("/?topic=%zz", Ok(Route::Page("index.html".into()))),
-        ("/a%20+b.txt", Ok(Route::Page("a +b.txt".into()))),
-        ("/a%2Fb", Ok(Route::Page("a/b".into()))),
-        ("/health%7A", Ok(Route::Health)),
-        ("/readyz?x", Ok(Route::Ready)),
-        ("/metrics", Ok(Route::Metrics)),
+        ("/", Ok(Outcome::Page("index.html".into()))),
+        ("/?topic=%zz", Ok(Outcome::Page("index.html".into()))),
+        ("/a%20+b.txt", Ok(Outcome::Page("a +b.txt".into()))),
+        ("/a%2Fb", Ok(Outcome::Page("a/b".into()))),
+        ("/health%7A", Ok(Outcome::Health)),
+        ("/readyz?x", Ok(Outcome::Ready)),
+        ("/metrics", Ok(Outcome::Metrics)),
         ("/..%2fetc/passwd", Err(Status::NotFound)),
         ("/%2e%2e/etc/passwd", Err(Status::NotFound)),
-        ("/%252e%252e/etc", Ok(Route::Page("%2e%2e/etc".into()))),
+        ("/%252e%252e/etc", Ok(Outcome::Page("%2e%2e/etc".into()))),
         ("/../etc/passwd", Err(Status::NotFound)),
         ("//etc/passwd", Err(Status::NotFound)),
         ("/%00", Err(Status::NotFound)),
@@ -38,7 +38,7 @@ fn paths() {
         ("/%", Err(Status::BadRequest)),
         ("/%zz", Err(Status::BadRequest)),
         ("/ws", Err(Status::UpgradeRequired)),
-        ("/ws/", Ok(Route::Page("ws/index.html".into()))),
+        ("/ws/", Ok(Outcome::Page("ws/index.html".into()))),
     ] {
         assert_eq!(get(path), route, "{path}");
     }
@@ -51,12 +51,12 @@ fn paths_below_a_prefix() {
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let rules = Rules { serves, prefix: b"/a/live", ..Rules::plain(&origin) };
-        route(&request, &rules).map_err(|refusal| refusal.status)
+        route(&request, &rules).1.map_err(|refusal| refusal.status)
     };
     for (path, route) in [
-        ("/a/live", Ok(Route::Page("index.html".into()))),
-        ("/a/live/?topic=x", Ok(Route::Page("index.html".into()))),
-        ("/a/live/health%7A", Ok(Route::Health)),
+        ("/a/live", Ok(Outcome::Page("index.html".into()))),
+        ("/a/live/?topic=x", Ok(Outcome::Page("index.html".into()))),
+        ("/a/live/health%7A", Ok(Outcome::Health)),
         ("/a/live/ws", Err(Status::UpgradeRequired)),
         ("/a/live//", Err(Status::NotFound)),
         ("/a/live/../ws", Err(Status::NotFound)),
@@ -66,7 +66,7 @@ fn paths_below_a_prefix() {
     ] {
         assert_eq!(below(path, Serves::All), route, "{path}");
     }
-    assert_eq!(below("/healthz", Serves::Operation), Ok(Route::Health));
+    assert_eq!(below("/healthz", Serves::Operation), Ok(Outcome::Health));
 }
 
 #[test]
@@ -126,7 +126,7 @@ const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 fn upgraded(line: &str, lines: &[&str]) -> Result<Upgrade, Status> {
     let head = format!("{line}\r\nHost: a:8080\r\n{}\r\n", lines.concat());
     match routed(&head, Serves::All, LOCAL) {
-        Ok(Route::WebSocket(upgrade)) => Ok(upgrade),
+        Ok(Outcome::WebSocket(upgrade)) => Ok(upgrade),
         Ok(other) => panic!("{head}: {other:?}"),
         Err(refusal) => {
             let mut out = Vec::new();
@@ -142,7 +142,7 @@ fn upgrades() {
     let line = "GET /ws?topic=a&format=json HTTP/1.1";
     let upgrade = upgraded(line, &[UPGRADE, KEY, VERSION]).unwrap();
     assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    assert_eq!(upgrade.wanted.prefixes, [b"a".to_vec()]);
+    assert_eq!(upgrade.subscribe.prefixes, [b"a".to_vec()]);
     for lines in [
         "Upgrade: h2c, WebSocket\r\nConnection: keep-alive, upgrade\r\n",
         "Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: x\r\nConnection: ,UPGRADE\r\n",
@@ -165,8 +165,8 @@ fn extensions_are_taken_up_where_messages_are_deflated() {
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
         let rules = Rules { deflates, ..Rules::plain(&origin) };
-        match route(&request, &rules) {
-            Ok(Route::WebSocket(upgrade)) => Ok(upgrade.deflate),
+        match route(&request, &rules).1 {
+            Ok(Outcome::WebSocket(upgrade)) => Ok(upgrade.deflate),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err(refusal.status),
         }
@@ -250,9 +250,9 @@ fn event_streams() {
     let events = |line: &str, lines: &str| {
         let head = format!("{line}\r\nHost: a\r\n{lines}\r\n");
         match routed(&head, Serves::All, LOCAL) {
-            Ok(Route::Events(events)) => {
-                let since = events.wanted.since.map(|id| (id.epoch.is_some(), id.seq.0));
-                Ok((events.framing, since))
+            Ok(Outcome::Events { subscribe, framing }) => {
+                let since = subscribe.since.map(|id| (id.epoch.is_some(), id.seq.0));
+                Ok((framing, since))
             }
             Ok(other) => panic!("{head}: {other:?}"),
             Err(refusal) => Err(refusal.status),
@@ -287,7 +287,7 @@ fn event_streams() {
         assert_eq!(events(line, lines), expected, "{line} {lines}");
     }
     let preflight = "OPTIONS /sse HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n";
-    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight(METHODS)));
+    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Outcome::Preflight(METHODS)));
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
         let rules = Rules { serves, ..Rules::plain(&origin) };
-        match cors(&request, &rules) {
+        match route(&request, &rules).0.cors {
             Cors::Hidden => None,
             Cors::Origin(origin) => {
                 Some(origin.map(|origin| str::from_utf8(origin).unwrap().to_owned()))
@@ -336,7 +336,7 @@ fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
 #[test]
 fn the_page_is_not_in_the_way_of_other_upgrades() {
     let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
-    assert_eq!(routed(h2c, Serves::All, LOCAL), Ok(Route::Page("index.html".into())));
+    assert_eq!(routed(h2c, Serves::All, LOCAL), Ok(Outcome::Page("index.html".into())));
 }
 
 #[test]

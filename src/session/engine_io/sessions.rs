@@ -15,8 +15,8 @@ use super::{
     SECRET_BYTES, new_secret,
 };
 use crate::error::CloseReason;
-use crate::feed::{Feeds, Owner};
-use crate::session::http::Asked;
+use crate::feed::{Feeds, Owner, Wish};
+use crate::message::Id;
 use crate::session::{Addresses, Timing};
 use crate::timers::Timers;
 use crate::wire::engine_io::{self, Packet};
@@ -117,7 +117,8 @@ impl EngineSessions {
         &mut self,
         now: Instant,
         ip: Option<IpAddr>,
-        Asked { wish, since }: Asked,
+        wish: Wish,
+        since: Option<Id>,
         feeds: &Feeds,
         timing: &Timing,
     ) -> (SessionKey, String) {
