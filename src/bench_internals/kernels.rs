@@ -6,7 +6,7 @@ use super::Upstream;
 use crate::access::OriginPolicy;
 use crate::feed::{self, LagPolicy, Owner, Pending, Subscription, Wish};
 use crate::history;
-use crate::http::{self, HeadScanner, Outcome, Rules, Serves, parse_head, route};
+use crate::http::{self, HeadScanner, Outcome, Role, Rules, parse_head, route};
 use crate::memory::Memory;
 use crate::message::{Epoch, Seq};
 use crate::topics::{Filter, TopicIndex};
@@ -140,7 +140,7 @@ pub fn parse_request(input: &[u8]) -> bool {
     let origin = OriginPolicy::SameHost;
     let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let rules = Rules {
-        serves: Serves::All,
+        role: Role::All,
         prefix: b"",
         peer,
         origin: &origin,

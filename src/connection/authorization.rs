@@ -1,8 +1,8 @@
 //! The host program's say about clients: it may refuse them, limits their topics, and hears of their coming and going. Knows
 //! no socket.
 
+use super::Context;
 use super::context::Peer;
-use super::{Connection, Context, State, Upgraded};
 use crate::error::CloseReason;
 use crate::feed::Wish;
 use crate::hooks::{self, Access, Allowed, Happened, Panicked, Verdict};
@@ -35,7 +35,7 @@ impl Context {
     }
 
     /// As [`Self::authorize`], for a WebSocket whose handshake the host has answered. Fails with the reason to close it.
-    fn authorize_adopted(
+    pub(super) fn authorize_adopted(
         &mut self,
         peer: &Peer,
         target: &[u8],
@@ -83,29 +83,4 @@ fn limit(access: Access, subscribe: &mut Subscribe, transport: Transport) -> Res
         return Err(foreign());
     }
     Ok(())
-}
-
-impl<S> Connection<S> {
-    /// Makes a WebSocket of a new connection whose handshake the host has answered. A client that may not come in is told why.
-    pub(super) fn open_adopted(&mut self, peer: &Peer, upgraded: Upgraded, context: &mut Context) {
-        let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) else { return };
-        let Upgraded { target, subscribe } = upgraded;
-        self.state = State::Session(match context.authorize_adopted(peer, &target, subscribe) {
-            Ok(outcome) => context.open_session(peer, outcome, *http),
-            Err(reason) => context.open_refused(peer.now, reason),
-        });
-    }
-
-    /// Tells the host that the client has left. A panic of the hook makes no difference to it.
-    pub(super) fn announce_end(
-        &self,
-        transport: Transport,
-        reason: CloseReason,
-        context: &mut Context,
-    ) {
-        if transport != Transport::Http {
-            let closed = Happened::Closed(reason);
-            let _ = context.hooks.tell(self.owner.0, transport, self.ip, closed);
-        }
-    }
 }

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::budget::Budget;
 use crate::access::OriginPolicy;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::hooks::{Allowed, Hooks, Panicked};
 use crate::http::assets::{self, Asset, BuiltIn};
 use crate::http::{
-    self, After, Date, Exchange, Outcome, Refusal, Request, Rules, Serves, Subscribe, Upgrade,
+    self, After, Date, Exchange, Outcome, Refusal, Request, Role, Rules, Subscribe, Upgrade,
     response,
 };
 use crate::memory::Memory;
@@ -38,27 +39,6 @@ pub(crate) struct Limits {
     pub(crate) topics_max: usize,
     pub(crate) inbound_bytes_max: usize,
     pub(crate) write_timeout: Duration,
-}
-
-/// How much is done before something else has its chance.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Budget {
-    /// Bytes that one visit writes to one client: above it a client with much to get delays the next by more than the
-    /// 50 µs that the kernel needs to copy them.
-    pub(crate) visit_bytes_max: usize,
-    /// Clients that one turn serves: 0.5 ms at the 8 µs of a small send. Between two turns new clients are accepted, pings
-    /// are sent and sources are read, so this bounds what a huge broadcast adds to everything else's latency. With 256,
-    /// ten clients beside 10,000 who were served flat out waited 3.7 times as long as alone at p99, and more is lost than
-    /// a turn costs, some 3 µs.
-    pub(crate) turn_visits_max: usize,
-    /// Bytes that one turn writes, for the same reason: 0.5 ms at 2 GB/s.
-    pub(crate) turn_bytes_max: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { visit_bytes_max: 256 << 10, turn_visits_max: 64, turn_bytes_max: 1 << 20 }
-    }
 }
 
 /// Where the page comes from.
@@ -117,7 +97,7 @@ pub(super) struct Peer {
     /// Its number.
     pub(super) connection: u64,
     pub(super) ip: Option<IpAddr>,
-    pub(super) serves: Serves,
+    pub(super) role: Role,
 }
 
 /// A request that may be met, and how its answer begins.
@@ -136,7 +116,7 @@ impl Context {
         answer: &mut Answer,
     ) -> Outcome {
         let rules = Rules {
-            serves: peer.serves,
+            role: peer.role,
             prefix: &self.path_prefix,
             peer: peer.ip,
             origin: &self.origin,

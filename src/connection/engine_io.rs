@@ -1,5 +1,5 @@
-//! What requests do for Engine.IO's sessions: open them, wait for packets, bring some, become their WebSockets; and what
-//! connections do for them. Knows no socket.
+//! The steps that requests take for Engine.IO's sessions: they open one, wait for packets, bring some, or become its
+//! WebSocket. Knows no socket.
 
 #[cfg(test)]
 mod socket_tests;
@@ -8,8 +8,8 @@ mod tests;
 
 use std::time::Instant;
 
+use super::Context;
 use super::context::{Asking, Peer, wish};
-use super::{ConnectionKey, Connections, Context, State, Visit};
 use crate::error::CloseReason;
 use crate::feed::Owner;
 use crate::hooks::{Happened, Panicked, Topics};
@@ -18,9 +18,8 @@ use crate::http::{
     After, BodyLength, Exchange, Outcome, Refusal, Status, Subscribe, Upgrade, response,
 };
 use crate::metrics::Transport;
-use crate::net::ByteStream;
 use crate::session::Session;
-use crate::session::engine_io::{Ended, EngineCarrier, Heard, PACKETS, SessionKey};
+use crate::session::engine_io::{EngineCarrier, Heard, PACKETS, SessionKey};
 use crate::wire::socket_io::Arguments;
 use crate::wire::{Format, WireFormat, engine_io, websocket};
 
@@ -219,29 +218,6 @@ impl Context {
     pub(super) fn give_up_body(&mut self, sid: Option<&[u8]>, reason: CloseReason) {
         if let Some(session) = sid.and_then(|sid| self.engine.find(sid)) {
             self.engine.end_session(session, reason, &mut self.feeds);
-        }
-    }
-}
-
-impl<S: ByteStream> Connections<S> {
-    /// Has connections act for the sessions that they carry, within the turn's bounds, and counts those sessions that ended.
-    pub(super) fn follow_sessions(&mut self) {
-        while let Some((owner, wake)) = self.context.engine.pop_wake() {
-            self.visit(ConnectionKey::of_owner(owner), |connection, _| {
-                if let State::Session(Session::EngineIo(carrier)) = &mut connection.state {
-                    carrier.wake(wake);
-                }
-                Visit { bytes_sent: 0, is_cut: true }
-            });
-        }
-        while let Some(Ended { owner: Owner(client), reason, ip }) = self.context.engine.pop_ended()
-        {
-            let Context { metrics, hooks, .. } = &mut self.context;
-            metrics.client_closed(Transport::SocketIo, reason);
-            // Whether that panics makes no difference to it.
-            let _ = hooks.tell(client, Transport::SocketIo, ip, Happened::Closed(reason));
-            hooks.forget(client);
-            log::debug!("socketio session ended: {reason}");
         }
     }
 }

@@ -7,22 +7,19 @@
 //!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
-mod already_read;
 mod authorization;
-mod census;
+mod budget;
 mod context;
-mod drain;
 mod engine_io;
 mod flushing;
 mod gathering;
-mod goodbyes;
-mod greetings;
 
-mod holdings;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 #[cfg(test)]
 mod poll_tests;
+mod shutdown;
+mod stream_buffers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,9 +27,9 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
-pub(crate) use census::{Newcomer, Upgraded};
-pub(crate) use context::{Budget, Context, Limits, Phase, Site};
-pub(crate) use table::{ConnectionKey, Connections};
+pub(crate) use budget::Budget;
+pub(crate) use context::{Context, Limits, Phase, Site};
+pub(crate) use table::{ConnectionKey, Connections, Newcomer, Upgraded};
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -40,7 +37,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::CloseReason;
 use crate::feed::Owner;
-use crate::http::{Outcome, Request, Serves};
+use crate::hooks::Happened;
+use crate::http::{Outcome, Request, Role};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
 use crate::session::http::Answer;
@@ -70,16 +68,18 @@ pub(crate) struct Interest {
     pub(crate) writable: bool,
 }
 
-/// What became of a visit to a connection.
+/// What a step of a connection came to.
 #[derive(Debug, Clone, Copy, Default)]
-struct Visit {
+struct Step {
     bytes_sent: usize,
     /// There is more to do, but others come first. Otherwise nothing can be done before something happens.
     is_cut: bool,
 }
 
-/// A visit in which nothing was sent.
-const SETTLED: Visit = Visit { bytes_sent: 0, is_cut: false };
+impl Step {
+    /// Nothing was sent, and nothing more can be done now.
+    const IDLE: Self = Self { bytes_sent: 0, is_cut: false };
+}
 
 /// One client's connection.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ struct Connection<S> {
     owner: Owner,
     state: State,
     ip: Option<IpAddr>,
-    serves: Serves,
+    role: Role,
     /// Set while the socket takes nothing: when the client is given up.
     stalled_until: Option<Instant>,
     /// The earliest deadline that is queued for this connection.
@@ -122,7 +122,7 @@ impl<S: ByteStream> Connection<S> {
         owner: Owner,
         stream: S,
         ip: Option<IpAddr>,
-        serves: Serves,
+        role: Role,
         context: &mut Context,
     ) -> Self {
         context.metrics.client_opened(Transport::Http);
@@ -131,7 +131,7 @@ impl<S: ByteStream> Connection<S> {
             owner,
             state: State::Http(Box::new(Http::new(now, &context.timing))),
             ip,
-            serves,
+            role,
             stalled_until: None,
             scheduled: None,
             registered: Interest { readable: true, writable: false },
@@ -142,7 +142,7 @@ impl<S: ByteStream> Connection<S> {
     }
 
     fn peer(&self, now: Instant) -> Peer {
-        Peer { now, connection: self.owner.0, ip: self.ip, serves: self.serves }
+        Peer { now, connection: self.owner.0, ip: self.ip, role: self.role }
     }
 
     /// What the connection waits for now. The only place that decides it.
@@ -184,26 +184,21 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Reads once: who sends more is read again next turn, after the others.
-    fn handle_readable(
-        &mut self,
-        now: Instant,
-        scratch: &mut [u8],
-        context: &mut Context,
-    ) -> Visit {
+    fn handle_readable(&mut self, now: Instant, scratch: &mut [u8], context: &mut Context) -> Step {
         match self.stream.read(scratch) {
             Ok(0) => {
                 self.handle_end_of_input(context);
-                SETTLED
+                Step::IDLE
             }
             Ok(len) => self.handle_input(now, &mut scratch[..len], context),
             // A stream may have something to say for itself.
             Err(error) if is_transient(error.kind()) && self.stream.needs_flush() => {
-                self.work_a_little(now, context)
+                self.process_input(now, context)
             }
-            Err(error) if is_transient(error.kind()) => SETTLED,
+            Err(error) if is_transient(error.kind()) => Step::IDLE,
             Err(error) => {
                 self.handle_failure(now, error.kind(), context);
-                SETTLED
+                Step::IDLE
             }
         }
     }
@@ -219,7 +214,7 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Takes what the client sent.
-    fn handle_input(&mut self, now: Instant, input: &mut [u8], context: &mut Context) -> Visit {
+    fn handle_input(&mut self, now: Instant, input: &mut [u8], context: &mut Context) -> Step {
         match &mut self.state {
             State::Http(http) => http.handle_input(now, input, &context.timing),
             State::Session(session) => {
@@ -236,7 +231,7 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work_a_little(now, context)
+        self.process_input(now, context)
     }
 
     fn handle_end_of_input(&mut self, context: &mut Context) {
@@ -249,10 +244,10 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant, context: &mut Context) -> Visit {
+    fn handle_timeout(&mut self, now: Instant, context: &mut Context) -> Step {
         if self.stalled_until.is_some_and(|until| until <= now) {
             self.close(CloseReason::WriteTimeout, context);
-            return SETTLED;
+            return Step::IDLE;
         }
         match &mut self.state {
             State::Http(http) => {
@@ -275,28 +270,28 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work_a_little(now, context)
+        self.process_input(now, context)
     }
 
     /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
-    fn work(&mut self, now: Instant, context: &mut Context) -> Visit {
+    fn work(&mut self, now: Instant, context: &mut Context) -> Step {
         let bytes_max = context.budget.visit_bytes_max;
-        self.work_within(now, context, VISIT_REQUESTS_MAX, bytes_max)
+        self.process(now, context, VISIT_REQUESTS_MAX, bytes_max)
     }
 
     /// As [`Self::work`], for a visit that the turn's budget knows nothing of.
-    fn work_a_little(&mut self, now: Instant, context: &mut Context) -> Visit {
+    fn process_input(&mut self, now: Instant, context: &mut Context) -> Step {
         let bytes_max = context.budget.visit_bytes_max.min(UNPLANNED_BYTES_MAX);
-        self.work_within(now, context, 1, bytes_max)
+        self.process(now, context, 1, bytes_max)
     }
 
-    fn work_within(
+    fn process(
         &mut self,
         now: Instant,
         context: &mut Context,
         requests_max: usize,
         bytes_max: usize,
-    ) -> Visit {
+    ) -> Step {
         let mut bytes_sent = 0;
         for _ in 0..requests_max {
             self.serve(now, context);
@@ -306,10 +301,10 @@ impl<S: ByteStream> Connection<S> {
                 break;
             }
             if !matches!(&self.state, State::Http(http) if http.has_unread_input()) {
-                return Visit { bytes_sent, is_cut: false };
+                return Step { bytes_sent, is_cut: false };
             }
         }
-        Visit { bytes_sent, is_cut: true }
+        Step { bytes_sent, is_cut: true }
     }
 
     fn serve(&mut self, now: Instant, context: &mut Context) {
@@ -339,6 +334,29 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
+    /// Makes a WebSocket of a new connection whose handshake the host has answered. A client that may not come in is told why.
+    pub(super) fn open_adopted(&mut self, peer: &Peer, upgraded: Upgraded, context: &mut Context) {
+        let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let Upgraded { target, subscribe } = upgraded;
+        self.state = State::Session(match context.authorize_adopted(peer, &target, subscribe) {
+            Ok(outcome) => context.open_session(peer, outcome, *http),
+            Err(reason) => context.open_refused(peer.now, reason),
+        });
+    }
+
+    /// Tells the host that the client has left. A panic of the hook makes no difference to it.
+    pub(super) fn announce_end(
+        &self,
+        transport: Transport,
+        reason: CloseReason,
+        context: &mut Context,
+    ) {
+        if transport != Transport::Http {
+            let closed = Happened::Closed(reason);
+            let _ = context.hooks.tell(self.owner.0, transport, self.ip, closed);
+        }
+    }
+
     /// Everything is written: ends our side, and waits a moment for the client's end. FIN, not RST, so that the client
     /// reads what was said last even if its own input was not read. A stream that says goodbye itself may wait for room.
     fn say_goodbye(&mut self, now: Instant, reason: CloseReason, context: &mut Context) {
@@ -364,7 +382,7 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Gives the client up to free what is held for it. It is told where that can be done at once.
-    fn expel(&mut self, now: Instant, context: &mut Context) -> Visit {
+    fn expel(&mut self, now: Instant, context: &mut Context) -> Step {
         let reason = CloseReason::Memory;
         if let State::Session(session) = &mut self.state {
             // Nothing is begun any more, which would take memory again.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::certificate::Certificate;
-use super::room::Room;
+use super::descriptor_budget::DescriptorBudget;
 use super::{Gateway, Running};
 use crate::config::{Config, Invalid, Settings};
 use crate::error::{ConfigError, Error};
@@ -278,7 +278,7 @@ impl Builder {
         let is_set = ["tls-cert", "tls-key"].iter().any(|name| self.set.contains(name));
         let typed = self.typed.filter(|_| !is_set);
         let certificate = Certificate::open(&self.config, typed)?;
-        let room = Room::find(clients_wanted, is_asked_for);
+        let room = DescriptorBudget::find(clients_wanted, is_asked_for);
         let context = self.context.unwrap_or_default();
         let opened = Gateway::open(self.config, security, certificate, &room, &context, self.hooks);
         let gateway = opened.map_err(named)?;

@@ -3,8 +3,8 @@
 mod adopt;
 mod builder;
 mod certificate;
+mod descriptor_budget;
 mod handle;
-mod room;
 mod running;
 mod security;
 mod settings;
@@ -20,8 +20,8 @@ pub use adopt::ClientStream;
 pub use builder::Builder;
 use builder::BuilderHooks;
 use certificate::Certificate;
+use descriptor_budget::DescriptorBudget;
 pub use handle::{AdoptError, AskError, Handle, PublishError};
-use room::Room;
 pub use running::Running;
 pub use stats::{Stats, TransportStats};
 
@@ -36,7 +36,7 @@ use crate::feed::{self, Feeds};
 use crate::history;
 use crate::hooks::{Authorize, ClientInfo, CloseCode, Guarded, Hooks, Mapper, OnEvent};
 use crate::http::assets::BuiltIn;
-use crate::http::{self, Date, Serves};
+use crate::http::{self, Date, Role};
 use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
@@ -113,7 +113,7 @@ impl Gateway {
         config: Config,
         security: Security,
         certificate: Option<Certificate>,
-        &Room { clients_max, connections_max }: &Room,
+        &DescriptorBudget { clients_max, connections_max }: &DescriptorBudget,
         zmq: &zmq::Context,
         hooks: BuilderHooks,
     ) -> Result<Self, Error> {
@@ -137,7 +137,7 @@ impl Gateway {
                 bytes_max: config.inbox_bytes_max,
             },
             mapper: Mapper::new(map, message_bytes_max),
-            adopted_serves: serves_clients(&config),
+            adopted_role: serves_clients(&config),
             context: context(config, clients_max, authorize, on_event)?,
         };
         let event_loop = EventLoop::new(Instant::now(), parts)
@@ -177,13 +177,13 @@ impl Gateway {
     /// Where clients connect: URLs for TCP, `https:` with [`Builder::tls_cert`], `unix:PATH` for Unix sockets, with the ports
     /// that the system chose.
     pub fn listen_addresses(&self) -> Vec<String> {
-        let for_clients = |(_, serves): &(_, Serves)| *serves != Serves::Operation;
+        let for_clients = |(_, role): &(_, Role)| *role != Role::Operation;
         self.event_loop.listeners().filter(for_clients).map(|(door, _)| door.url()).collect()
     }
 
     /// Where metrics are, if they have a listener of their own.
     pub fn metrics_addresses(&self) -> Vec<String> {
-        let for_operation = |(_, serves): &(_, Serves)| *serves == Serves::Operation;
+        let for_operation = |(_, role): &(_, Role)| *role == Role::Operation;
         self.event_loop.listeners().filter(for_operation).map(|(door, _)| door.url()).collect()
     }
 
@@ -278,31 +278,29 @@ impl AsFd for Gateway {
 }
 
 /// What clients are served where they connect.
-fn serves_clients(config: &Config) -> Serves {
-    if config.metrics.is_some() { Serves::Clients } else { Serves::All }
+fn serves_clients(config: &Config) -> Role {
+    if config.metrics.is_some() { Role::Clients } else { Role::All }
 }
 
 fn open_listeners(
     config: &Config,
     certificate: Option<&Certificate>,
-) -> Result<Vec<(Listener, Serves)>, Error> {
+) -> Result<Vec<(Listener, Role)>, Error> {
     let for_clients = serves_clients(config);
     let mut doors = Vec::new();
     let addresses = config.listen.iter().map(|address| (address, for_clients));
-    for (address, serves) in
-        addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation)))
-    {
+    for (address, role) in addresses.chain(config.metrics.iter().map(|it| (it, Role::Operation))) {
         let options = TcpOptions {
             user_timeout: config.write_timeout,
             // Metrics are those of one process.
-            shares_port: config.reuse_port && serves != Serves::Operation,
+            shares_port: config.reuse_port && role != Role::Operation,
         };
         // Who watches the gateway does so from near by.
-        let certificate = certificate.filter(|_| serves != Serves::Operation);
+        let certificate = certificate.filter(|_| role != Role::Operation);
         for listener in Listener::open(address, options)? {
             doors.push(match certificate {
-                None => (listener, serves),
-                Some(certificate) => (listener.with_tls(certificate.acceptor()), serves),
+                None => (listener, role),
+                Some(certificate) => (listener.with_tls(certificate.acceptor()), role),
             });
         }
     }

@@ -3,7 +3,7 @@
 
 use super::response::{write_event_stream, write_switching_protocols, write_text};
 use super::{
-    After, BodySkipper, Exchange, HeadScanner, Limits, Outcome, Refusal, Request, Rules, Serves,
+    After, BodySkipper, Exchange, HeadScanner, Limits, Outcome, Refusal, Request, Role, Rules,
     assets, parse_head, route,
 };
 use crate::access::OriginPolicy;
@@ -156,7 +156,7 @@ impl<'a> Server<'a> {
         };
         let rules = Rules {
             prefix: b"",
-            serves: Serves::All,
+            role: Role::All,
             peer: Some([127, 0, 0, 1].into()),
             origin: &self.origin,
             topics_max: 8,

@@ -3,9 +3,14 @@
 //! An answer repeats nothing that a client sent, except the origin and the field names that a browser asked about; every
 //! reason is a constant.
 
+use std::io::Write;
+use std::time::SystemTime;
+
+use httpdate::HttpDate;
+
 use super::engine_io::ErrorCode;
 use super::scanner::blank_bytes;
-use super::{Cors, Date, Deflate, Version};
+use super::{Cors, Deflate, Version};
 use crate::wire::sse::Framing;
 
 /// The statuses that this server answers with.
@@ -72,6 +77,25 @@ impl Status {
             Self::ServiceUnavailable => "503 Service Unavailable",
             Self::VersionNotSupported => "505 HTTP Version Not Supported",
         }
+    }
+}
+
+/// A moment as HTTP writes it in `Date` (RFC 9110 section 6.6.1), `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Date([u8; Date::LEN]);
+
+impl Date {
+    const LEN: usize = 29;
+
+    pub(crate) fn from_system_time(time: SystemTime) -> Self {
+        let time = HttpDate::from(time.max(SystemTime::UNIX_EPOCH));
+        let mut text = [0; Self::LEN];
+        write!(text.as_mut_slice(), "{time}").expect("an IMF-fixdate has 29 characters");
+        Self(text)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an IMF-fixdate is ASCII")
     }
 }
 
@@ -430,6 +454,7 @@ impl<'a, 'e> Head<'a, 'e> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const HTTP11: Exchange<'static> = Exchange::UPGRADE;
     const HTTP10: Exchange<'static> = Exchange { version: Version::Http10, ..HTTP11 };
@@ -557,5 +582,15 @@ mod tests {
         assert_eq!((retry_after_seconds(5, 0), retry_after_seconds(5, 5)), (5, 10));
         assert_eq!(retry_after_seconds(5, 6), 5);
         assert_eq!(retry_after_seconds(u32::MAX, u64::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn the_date_follows_the_status_line() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let mut out = Vec::new();
+        let date = Some(Date::from_system_time(time));
+        let _ = write_text(&mut out, Exchange { date, ..HTTP11 }, TEXT, b"body\r\n");
+        let expected = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Content-";
+        assert!(out.starts_with(expected), "{}", out.escape_ascii());
     }
 }

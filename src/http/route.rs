@@ -98,7 +98,7 @@ pub(crate) struct Upgrade {
 
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Serves {
+pub(crate) enum Role {
     /// Everything; metrics to loopback peers only.
     All,
     /// Everything but the metrics, which have a listener of their own.
@@ -111,7 +111,7 @@ pub(crate) enum Serves {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules<'a> {
     /// What the listener serves.
-    pub(crate) serves: Serves,
+    pub(crate) role: Role,
     /// What every path begins with, but where operation has a listener of its own: empty, or `/` and a name.
     pub(crate) prefix: &'a [u8],
     /// The other end of the connection; `None` on a Unix socket.
@@ -134,11 +134,11 @@ pub(crate) struct Rules<'a> {
 impl<'a> Rules<'a> {
     /// Everything is served to whom `origin` lets in, and a client may ask for four topics.
     pub(super) fn plain(origin: &'a OriginPolicy) -> Self {
-        let (serves, prefix, peer) = (Serves::All, b"", None);
+        let (role, prefix, peer) = (Role::All, b"", None);
         let (topics_max, deflates, date, keeps_alive) = (4, false, None, true);
         let payload_bytes_max = 4096;
         Self {
-            serves,
+            role,
             prefix,
             peer,
             origin,
@@ -175,10 +175,10 @@ pub(crate) fn route<'a>(
     let is_origin_allowed = allows_origin(request, rules);
     // Pages that may connect see every answer, refusals too, except the metrics, which are for this host.
     let is_metrics = path.as_ref().is_ok_and(|path| &**path == b"/metrics");
-    let cors = match rules.serves {
-        Serves::Operation => Cors::Hidden,
-        Serves::All | Serves::Clients if is_metrics => Cors::Hidden,
-        Serves::All | Serves::Clients => {
+    let cors = match rules.role {
+        Role::Operation => Cors::Hidden,
+        Role::All | Role::Clients if is_metrics => Cors::Hidden,
+        Role::All | Role::Clients => {
             Cors::Origin(request.field("origin").once().filter(|_| is_origin_allowed))
         }
     };
@@ -195,11 +195,11 @@ impl Asked<'_, '_> {
         if request.method == Method::Unknown {
             return Err(Refusal::new(Status::NotImplemented, "unknown method"));
         }
-        match (&*path?, rules.serves) {
+        match (&*path?, rules.role) {
             (b"/healthz", _) => readable(request, Outcome::Health),
             (b"/readyz", _) => readable(request, Outcome::Ready),
-            (b"/metrics", Serves::Operation) => readable(request, Outcome::Metrics),
-            (b"/metrics", Serves::All) => {
+            (b"/metrics", Role::Operation) => readable(request, Outcome::Metrics),
+            (b"/metrics", Role::All) => {
                 let metrics = readable(request, Outcome::Metrics)?;
                 let is_loopback =
                     rules.peer.is_some_and(|peer| is_loopback_peer(peer, request.is_forwarded()));
@@ -207,7 +207,7 @@ impl Asked<'_, '_> {
                     Refusal::new(Status::Forbidden, "metrics are for loopback peers only");
                 if is_loopback { Ok(metrics) } else { Err(refusal) }
             }
-            (b"/metrics", Serves::Clients) | (_, Serves::Operation) => Err(not_found()),
+            (b"/metrics", Role::Clients) | (_, Role::Operation) => Err(not_found()),
             (b"/ws", _) => web_socket(self),
             (b"/sse", _) => events(self),
             (b"/poll", _) => poll(self),
@@ -220,7 +220,7 @@ impl Asked<'_, '_> {
 
 /// The path below the prefix, which is itself the way to `/`.
 fn path<'a>(request: &Request<'a>, rules: &Rules<'_>) -> Result<Cow<'a, [u8]>, Refusal> {
-    let prefix = if rules.serves == Serves::Operation { b"" } else { rules.prefix };
+    let prefix = if rules.role == Role::Operation { b"" } else { rules.prefix };
     let below = match request.path.strip_prefix(prefix).ok_or_else(not_found)? {
         b"" => b"/",
         below @ [b'/', ..] => below,

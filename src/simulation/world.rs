@@ -11,7 +11,7 @@ use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, S
 use crate::error::GapReason;
 use crate::feed::{self, LagPolicy};
 use crate::history;
-use crate::http::Serves;
+use crate::http::Role;
 use crate::memory::Memory;
 use crate::message::{Epoch, Lost, Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
@@ -126,7 +126,7 @@ impl World {
     fn accept_with_room(&mut self, random: &mut Random, room: usize) -> SharedPipe {
         let pipe = Pipe::new(room, random.next());
         let stream = SimStream(Rc::clone(&pipe));
-        let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
+        let key = self.connections.accept(self.now, stream, None, Role::All).unwrap();
         let interest = Interest { readable: true, writable: false };
         self.registered.insert(key, (Rc::clone(&pipe), interest));
         pipe
@@ -340,7 +340,7 @@ impl World {
             self.clients.iter().map(|client| !client.pipe.borrow().server_ended).collect();
         let owed: Vec<bool> = self.pages.iter_mut().map(Page::begin_stop).collect();
         self.connections.stop_serving();
-        self.connections.begin_drain(self.now, self.now + drain);
+        self.connections.begin_shutdown(self.now, self.now + drain);
         let mut turns = 0;
         while self.connections.len() > 0 {
             self.turn(random);

@@ -50,7 +50,7 @@ const SLEEPING_FILES: [&str; 3] = [
     "tests/support/mod.rs", // between two looks at a condition, with a deadline
 ];
 
-const FILE_LINES_MAX: usize = 500;
+const FILE_LINES_MAX: usize = 800;
 const FUNCTION_LINES_MAX: usize = 70;
 
 type Rule = fn(&Source) -> Vec<String>;
@@ -120,7 +120,7 @@ fn foreign_loops(lock: &str) -> Vec<&str> {
 
 #[test]
 fn every_rule_catches_what_it_forbids() {
-    let long_file = "//! Long.\n".to_owned() + &"\n".repeat(500);
+    let long_file = "//! Long.\n".to_owned() + &"\n".repeat(800);
     let long_function = format!("//! A.\nfn f() {{\n{}}}\n", "\n".repeat(69));
     let bad: &[(&str, &str, &str)] = &[
         ("imports", "src/topics.rs", "use crate::feed::Feeds;"),

@@ -434,13 +434,13 @@ fn goodbyes_reach_polls_and_sockets_with_what_is_owed() {
     let mut pair = Pair::joined();
     let idle = pair.hold();
     pair.rig.connections.stop_serving();
-    pair.rig.connections.begin_drain(pair.rig.now, until);
+    pair.rig.connections.begin_shutdown(pair.rig.now, until);
     assert_eq!(pair.take(idle), ok("1"));
 
     let (mut pair, socket) = Pair::upgraded();
     pair.publish(b"b");
     pair.rig.connections.stop_serving();
-    pair.rig.connections.begin_drain(pair.rig.now, until);
+    pair.rig.connections.begin_shutdown(pair.rig.now, until);
     assert_eq!(pair.hear(socket), [r#"42["message","b","t"]"#, "88:\\x03\\xe9"]);
     let closed =
         |reason| pair.rig.connections.context.metrics.closed_for(Transport::SocketIo, reason);
