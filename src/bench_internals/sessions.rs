@@ -38,7 +38,7 @@ impl Sessions {
             last_value: false,
         };
         let mut context = in_memory::context(1, limits, 512 << 20);
-        context.limits.clients_max = usize::MAX;
+        context.admission.clients_max = usize::MAX;
         Self {
             connections: Connections::new(context),
             streams: (0..clients_max).map(|_| MemoryStream::with_input(b"")).collect(),

@@ -41,7 +41,7 @@ impl Context {
         target: &[u8],
         mut subscribe: Subscribe,
     ) -> Result<Outcome, CloseReason> {
-        self.room_for_client().map_err(|_| CloseReason::Refused)?;
+        self.admit_client().map_err(|_| CloseReason::Refused)?;
         if self.hooks.authorizes() {
             let target = Target::parse("GET", target).map_err(|_| CloseReason::Denied)?;
             let request = hooks::Request::adopted(target, peer.ip);

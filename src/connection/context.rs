@@ -1,15 +1,15 @@
-//! What all connections share: the feeds, the counters, the limits, and the answers to requests. Knows no socket.
+//! What all connections share, the answers to requests, and how a session opens. Knows no socket.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::admission::{Admission, Phase};
 use super::budget::Budget;
-use crate::access::OriginPolicy;
+use super::site::Site;
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
 use crate::hooks::{Allowed, Hooks, Panicked};
-use crate::http::assets::{self, Asset, BuiltIn};
+use crate::http::assets;
 use crate::http::{
     self, After, Date, Exchange, Outcome, Refusal, Request, Role, Rules, Subscribe, Upgrade,
     response,
@@ -17,7 +17,7 @@ use crate::http::{
 use crate::memory::Memory;
 use crate::message::Id;
 use crate::metrics::{Metrics, Transport};
-use crate::net::{Directory, NoRoom};
+use crate::net::NoRoom;
 use crate::session::http::Answer;
 use crate::session::{
     EngineSessions, Http, LongPoll, Session, Shared, Sse, Timing, Topics, WebSocket, Zws,
@@ -26,34 +26,13 @@ use crate::topics::Filter;
 use crate::wire::sse::Data;
 use crate::wire::{Format, WireFormat, zws};
 
-/// Seconds after which a refused client may come back, at the least.
-const RETRY_AFTER_SECONDS: u32 = 5;
-
 /// How much there may be of everything a client can cause.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) http: http::Limits,
-    pub(crate) clients_max: usize,
-    /// Connections from one address; 0 is no limit.
-    pub(crate) clients_per_ip_max: usize,
     pub(crate) topics_max: usize,
     pub(crate) inbound_bytes_max: usize,
     pub(crate) write_timeout: Duration,
-}
-
-/// Where the page comes from.
-#[derive(Debug)]
-pub(crate) enum Site {
-    BuiltIn(BuiltIn),
-    Directory(Directory),
-    None,
-}
-
-/// How ready the gateway is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Serving,
-    Draining,
 }
 
 /// Shared by all connections of a gateway.
@@ -68,26 +47,17 @@ pub(crate) struct Context {
     pub(crate) request_memory: Memory,
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
+    pub(crate) site: Site,
     pub(crate) budget: Budget,
     /// How long messages wait for more before they are sent.
     pub(crate) coalesce: Duration,
-    /// What every path begins with.
-    pub(crate) path_prefix: Box<[u8]>,
-    pub(crate) origin: OriginPolicy,
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,
-    pub(crate) site: Site,
-    /// What is served beside the page, whatever that is.
-    pub(crate) client: BuiltIn,
-    pub(crate) phase: Phase,
-    /// Whether some source has ended for good.
-    pub(crate) has_lost_source: bool,
     /// The time of day, to the second.
     pub(crate) date: Date,
     /// What the host program has a say in.
     pub(crate) hooks: Hooks,
-    /// Spreads when refused clients come back; only that.
-    pub(crate) refusals: u64,
 }
 
 /// The connection that a request comes from.
@@ -117,14 +87,14 @@ impl Context {
     ) -> Outcome {
         let rules = Rules {
             role: peer.role,
-            prefix: &self.path_prefix,
+            prefix: &self.site.path_prefix,
             peer: peer.ip,
-            origin: &self.origin,
+            origin: &self.site.origin,
             topics_max: self.limits.topics_max,
             payload_bytes_max: self.limits.inbound_bytes_max,
             deflates: self.feeds.deflates(),
             date: Some(self.date),
-            keeps_alive: self.phase == Phase::Serving,
+            keeps_alive: self.admission.phase == Phase::Serving,
         };
         let (exchange, outcome) = http::route(request, &rules);
         let outcome = match outcome {
@@ -150,7 +120,7 @@ impl Context {
         let out = &mut answer.head;
         let after = match outcome {
             Outcome::WebSocket(upgrade) => {
-                self.room_for_client()?;
+                self.admit_client()?;
                 let subprotocol = upgrade.zws.map(zws::Protocol::name);
                 let Upgrade { accept, deflate, .. } = &upgrade;
                 response::write_switching_protocols(out, accept, subprotocol, *deflate);
@@ -160,21 +130,23 @@ impl Context {
                 response::write_event_stream(out, exchange, framing)
             }
             Outcome::Events { framing, .. } => {
-                self.room_for_client()?;
+                self.admit_client()?;
                 let _ = response::write_event_stream(out, exchange, framing);
                 return Ok(outcome);
             }
             Outcome::Poll { .. } if exchange.head_only => {
                 response::write_poll_preview(out, exchange)
             }
-            Outcome::Poll { .. } => return self.room_for_client().map(|()| outcome),
+            Outcome::Poll { .. } => return self.admit_client().map(|()| outcome),
             Outcome::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
             Outcome::Page(path) => self.serve_page(&path, request, exchange, answer),
             Outcome::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
-            Outcome::Ready => match self.phase {
-                Phase::Draining => return Err(self.unavailable("draining")),
-                Phase::Serving if self.has_lost_source => {
-                    return Err(self.unavailable("an endpoint's ZeroMQ context has ended"));
+            Outcome::Ready => match self.admission.phase {
+                Phase::Draining => return Err(self.admission.unavailable("draining")),
+                Phase::Serving if self.site.has_lost_source => {
+                    return Err(self
+                        .admission
+                        .unavailable("an endpoint's ZeroMQ context has ended"));
                 }
                 Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
             },
@@ -192,31 +164,14 @@ impl Context {
         Shared { feeds: &mut self.feeds, engine: &mut self.engine }
     }
 
-    pub(super) fn room_for_client(&mut self) -> Result<(), Refusal> {
-        if self.phase == Phase::Draining {
-            return Err(self.turn_down("draining"));
-        }
-        if self.metrics.subscribed_clients() >= self.limits.clients_max {
-            return Err(self.turn_down("too many clients"));
-        }
-        if !self.feeds.has_room_for_wishes() {
-            return Err(self.turn_down("too many different filters"));
-        }
-        Ok(())
+    /// Whether one more client may come in.
+    pub(super) fn admit_client(&mut self) -> Result<(), Refusal> {
+        self.admission.check_client(&mut self.metrics, &mut self.feeds)
     }
 
-    /// As [`Self::unavailable`], for somebody for whom there is no room, which is counted.
+    /// 503, which is counted.
     pub(super) fn turn_down(&mut self, reason: &'static str) -> Refusal {
-        self.metrics.connections_refused += 1;
-        log::debug!("refused with 503: {reason}");
-        self.unavailable(reason)
-    }
-
-    /// 503, with a time to come back that differs from one refused client to the next.
-    fn unavailable(&mut self, reason: &'static str) -> Refusal {
-        self.refusals = self.refusals.wrapping_add(1);
-        let seconds = response::retry_after_seconds(RETRY_AFTER_SECONDS, self.refusals);
-        Refusal::unavailable(reason, seconds)
+        self.admission.turn_down(&mut self.metrics, reason)
     }
 
     fn serve_page(
@@ -226,19 +181,13 @@ impl Context {
         exchange: Exchange,
         answer: &mut Answer,
     ) -> After {
-        let asset: Option<Rc<Asset>> = match &mut self.site {
-            Site::BuiltIn(page) => page.find(path),
-            Site::Directory(directory) => match directory.find(path) {
-                Ok(asset) => asset,
-                Err(NoRoom) => {
-                    let refusal = self.turn_down("too many files are being downloaded");
-                    return refusal.write(&mut answer.head, exchange);
-                }
-            },
-            Site::None => None,
+        let asset = match self.site.find(path) {
+            Ok(asset) => asset,
+            Err(NoRoom) => {
+                let refusal = self.turn_down("too many files are being downloaded");
+                return refusal.write(&mut answer.head, exchange);
+            }
         };
-        // A folder may hold the client in another version.
-        let asset = asset.or_else(|| self.client.find(path));
         let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);
         answer.content = content;
         after

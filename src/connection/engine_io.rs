@@ -106,7 +106,7 @@ impl Context {
         peer: &Peer,
         has_upgrades: bool,
     ) -> Result<(String, Vec<u8>), Refusal> {
-        self.room_for_client()?;
+        self.admit_client()?;
         if !self.engine.admit(peer.ip) {
             return Err(self.turn_down("too many sessions from this address"));
         }

@@ -101,7 +101,7 @@ impl<S: ByteStream> Connection<S> {
 
     /// A poll is answered, and its connection is one for requests again. Returns whether there is one already.
     fn go_on_with_http(&mut self, now: Instant, context: &mut Context) -> bool {
-        if context.phase == Phase::Draining {
+        if context.admission.phase == Phase::Draining {
             self.say_goodbye(now, CloseReason::Shutdown, context);
             return false;
         }

@@ -7,18 +7,19 @@
 //!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
+mod admission;
 mod authorization;
 mod budget;
 mod context;
 mod engine_io;
 mod flushing;
 mod gathering;
-
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 #[cfg(test)]
 mod poll_tests;
 mod shutdown;
+mod site;
 mod stream_buffers;
 mod table;
 #[cfg(test)]
@@ -27,8 +28,10 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
+pub(crate) use admission::{Admission, Phase};
 pub(crate) use budget::Budget;
-pub(crate) use context::{Context, Limits, Phase, Site};
+pub(crate) use context::{Context, Limits};
+pub(crate) use site::{Pages, Site};
 pub(crate) use table::{ConnectionKey, Connections, Newcomer, Upgraded};
 
 use std::io::ErrorKind;
@@ -154,7 +157,7 @@ impl<S: ByteStream> Connection<S> {
             State::Lingering { .. } => true,
             State::Closed => false,
         };
-        // Who is queued is visited anyway.
+        // A queued connection gets its step without the poller.
         Interest { readable, writable: self.stalled_until.is_some() && !self.is_queued }
     }
 
@@ -273,13 +276,13 @@ impl<S: ByteStream> Connection<S> {
         self.process_input(now, context)
     }
 
-    /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
+    /// Answers requests and writes their answers, in turn, as far as one step goes.
     fn work(&mut self, now: Instant, context: &mut Context) -> Step {
         let bytes_max = context.budget.visit_bytes_max;
         self.process(now, context, VISIT_REQUESTS_MAX, bytes_max)
     }
 
-    /// As [`Self::work`], for a visit that the turn's budget knows nothing of.
+    /// As [`Self::work`], for a step that the turn's budget does not count.
     fn process_input(&mut self, now: Instant, context: &mut Context) -> Step {
         let bytes_max = context.budget.visit_bytes_max.min(UNPLANNED_BYTES_MAX);
         self.process(now, context, 1, bytes_max)

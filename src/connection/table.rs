@@ -13,7 +13,6 @@ use super::shutdown::ShutdownSchedule;
 use super::stream_buffers::{AlreadyRead, StreamBuffers};
 use super::waiting_room::{Occupant, WaitingRoom};
 use super::{Connection, Context, Interest, Phase, State, Step};
-use crate::access::AddressCounts;
 use crate::error::CloseReason;
 use crate::feed::{News, Owner, TURN_TOPICS_MAX};
 use crate::hooks::{self, ClientInfo, CloseCode, Guarded, Happened, Panicked};
@@ -105,7 +104,6 @@ pub(crate) struct Connections<S> {
     /// Connections that wait for something else than the poller was told.
     changed: Vec<ConnectionKey>,
     closed: Vec<ConnectionKey>,
-    addresses: AddressCounts,
     waiting_room: WaitingRoom,
     pub(super) shutdown: Option<ShutdownSchedule>,
     gathering: Gathering,
@@ -124,7 +122,6 @@ impl<S: ByteStream> Connections<S> {
             unread: VecDeque::new(),
             changed: Vec::new(),
             closed: Vec::new(),
-            addresses: AddressCounts::with_limit(context.limits.clients_per_ip_max),
             waiting_room: WaitingRoom::default(),
             gathering: Gathering::new(context.coalesce),
             context,
@@ -145,16 +142,11 @@ impl<S: ByteStream> Connections<S> {
         ip: Option<IpAddr>,
         role: Role,
     ) -> Option<ConnectionKey> {
-        if !self.admits(ip, role) {
+        if !self.context.admission.admit(ip, role) {
             self.turn_away(&mut stream, "too many connections from this address");
             return None;
         }
         Some(self.insert(now, stream, ip, role))
-    }
-
-    /// Counts one more connection of an address, if it may have one.
-    pub(super) fn admits(&mut self, ip: Option<IpAddr>, role: Role) -> bool {
-        self.addresses.admit(counted_address(ip, role))
     }
 
     /// Takes a client that was let in.
@@ -382,8 +374,8 @@ impl<S: ByteStream> Connections<S> {
     /// Lets feeds that grew be served once they have waited long enough for more. What waits longer would hold up the
     /// sources, or those who leave.
     fn release_feeds(&mut self, now: Instant) -> bool {
-        let Context { feeds, phase, .. } = &mut self.context;
-        let is_urgent = feeds.is_congested() || *phase == Phase::Draining;
+        let Context { feeds, admission, .. } = &mut self.context;
+        let is_urgent = feeds.is_congested() || admission.phase == Phase::Draining;
         let is_over = self.gathering.is_over(now, feeds.has_fresh(), is_urgent);
         if is_over {
             feeds.release();
@@ -441,7 +433,7 @@ impl<S: ByteStream> Connections<S> {
             let Some(connection) = self.connections.remove(key) else { continue };
             self.context.hooks.forget(key.to_number());
             self.already_read.remove(key);
-            self.addresses.release(counted_address(connection.ip, connection.role));
+            self.context.admission.release(connection.ip, connection.role);
             return Some(connection.stream);
         }
     }
@@ -459,7 +451,7 @@ impl<S: ByteStream> Connections<S> {
             self.turn_newcomer_away(newcomer, "too many unfinished requests");
             return None;
         };
-        if !self.admits(newcomer.ip, role) {
+        if !self.context.admission.admit(newcomer.ip, role) {
             self.turn_newcomer_away(newcomer, "too many connections from this address");
             return None;
         }
@@ -644,7 +636,7 @@ impl<S: ByteStream> Connections<S> {
 
     /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
     pub(crate) fn stop_serving(&mut self) {
-        self.context.phase = Phase::Draining;
+        self.context.admission.phase = Phase::Draining;
         self.context.engine.stop();
     }
 
@@ -750,11 +742,6 @@ impl<S: ByteStream> Connections<S> {
             });
         }
     }
-}
-
-/// The address whose connections are counted: those who watch the gateway are not clients.
-fn counted_address(ip: Option<IpAddr>, role: Role) -> Option<IpAddr> {
-    ip.filter(|_| role != Role::Operation)
 }
 
 fn occupant<S: ByteStream>(

@@ -297,7 +297,7 @@ fn who_watches_the_gateway_is_not_one_of_an_addresses_clients() {
     let mut rig = Rig::new(1 << 20, 512 << 20);
     rig.connections = {
         let mut context = Rig::new(1 << 20, 512 << 20).connections.context;
-        context.limits.clients_per_ip_max = 1;
+        context.admission = Admission::with_limits(100_000, 1);
         Connections::new(context)
     };
     rig.connect(REQUEST);

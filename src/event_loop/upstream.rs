@@ -130,7 +130,7 @@ impl EventLoop {
         if drained == Drained::Dead {
             registry.remove_source(&sources[index]);
             sources[index].end();
-            connections.context.has_lost_source = true;
+            connections.context.site.has_lost_source = true;
         }
     }
 

@@ -29,7 +29,7 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Budget, Context, Limits, Phase, Site};
+use crate::connection::{Admission, Budget, Context, Limits, Pages, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
@@ -382,25 +382,24 @@ fn context(
         },
         limits: Limits {
             http: http_limits(config.inbound_bytes_max),
-            clients_max,
-            clients_per_ip_max: per_ip_max,
             topics_max: config.topics_max,
             inbound_bytes_max: config.inbound_bytes_max,
             write_timeout: config.write_timeout,
         },
         budget: Budget::default(),
         coalesce: config.coalesce,
-        site: site(&config.site, share_bytes)?,
-        client: BuiltIn::client(),
+        admission: Admission::with_limits(clients_max, per_ip_max),
+        site: Site {
+            pages: pages(&config.site, share_bytes)?,
+            client: BuiltIn::client(),
+            path_prefix: config.path_prefix.into_bytes().into(),
+            origin: config.origin,
+            has_lost_source: false,
+        },
         memory,
-        path_prefix: config.path_prefix.into_bytes().into(),
-        origin: config.origin,
         format: config.format,
-        phase: Phase::Serving,
-        has_lost_source: false,
         date: Date::from_system_time(SystemTime::now()),
         hooks: Hooks::new(authorize, on_event),
-        refusals: 0,
     })
 }
 
@@ -438,11 +437,11 @@ fn history_limits(config: &Config) -> history::Limits {
     }
 }
 
-fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError> {
+fn pages(config: &SiteConfig, cache_bytes_max: usize) -> Result<Pages, ConfigError> {
     Ok(match config {
-        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::page()),
+        SiteConfig::BuiltIn => Pages::BuiltIn(BuiltIn::page()),
         SiteConfig::Directory(path) => {
-            Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
+            Pages::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
                 ConfigError {
                     setting: "www".into(),
                     value: path.display().to_string(),
@@ -450,6 +449,6 @@ fn site(config: &SiteConfig, cache_bytes_max: usize) -> Result<Site, ConfigError
                 }
             })?)
         }
-        SiteConfig::None => Site::None,
+        SiteConfig::None => Pages::None,
     })
 }

@@ -1,5 +1,7 @@
 //! What a request to Engine.IO asks for, and the refusals that its clients know, in the reference server's order.
 
+use std::borrow::Cow;
+
 use super::query::parameter;
 use super::route::{Asked, asks_for_web_socket, upgrade};
 use super::{BodyLength, HeldRequest, Method, Outcome, Refusal, Status, Subscribe};
@@ -73,7 +75,7 @@ fn step(asked: &Asked<'_, '_>) -> Result<Outcome, Refusal> {
         _ => return refusal(0, "Transport unknown"),
     };
     let sid = parameter(request.query, "sid").filter(|sid| !sid.is_empty());
-    let sid = sid.map(|sid| sid.into_owned());
+    let sid = sid.map(Cow::into_owned);
     let is_upgrade = asks_for_web_socket(request);
     if sid.is_none() {
         if request.method != Method::Get {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Published, Run, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
 use super::socket_io::{Page, Surroundings, Terms};
-use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Site, in_memory};
+use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Pages, in_memory};
 use crate::error::GapReason;
 use crate::feed::{self, LagPolicy};
 use crate::history;
@@ -392,9 +392,9 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
             turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
         },
         coalesce: Duration::from_millis([0, 5, 1_000][random.below(3)]),
-        site: Site::None,
         ..in_memory::context(seed, feed_limits, rules.memory_bytes_max)
     };
+    context.site.pages = Pages::None;
     context.feeds.limit_turn_topics(1 + random.below(50));
     (Run { epoch: Epoch::from_seed(seed), begins_after }, context)
 }

@@ -450,7 +450,7 @@ fn goodbyes_reach_polls_and_sockets_with_what_is_owed() {
 #[test]
 fn sessions_are_counted_by_address_and_among_all_clients() {
     let mut pair = Pair::new();
-    pair.rig.connections.context.limits.clients_max = 1;
+    pair.rig.connections.context.admission.clients_max = 1;
     let end = |pair: &mut Pair, sid| {
         pair.sid = sid;
         pair.post("1");
@@ -462,7 +462,7 @@ fn sessions_are_counted_by_address_and_among_all_clients() {
     let client = pair.send("GET", "", "", "");
     assert_eq!(pair.take(client).0, 503);
     end(&mut pair, sid);
-    pair.rig.connections.context.limits.clients_max = 10;
+    pair.rig.connections.context.admission.clients_max = 10;
     pair.rig.connections.context.engine = EngineSessions::new([1; 32], false, 1);
     for _ in 0..2 {
         let client = pair.send("GET", "", "", "");
