@@ -6,7 +6,7 @@ use super::Upstream;
 use crate::access::OriginPolicy;
 use crate::feed::{self, LagPolicy, Owner, Pending, Subscription, Wish};
 use crate::history;
-use crate::http::{self, HeadScanner, Route, Rules, Serves, parse_head, route};
+use crate::http::{self, HeadScanner, Outcome, Role, Rules, parse_head, route};
 use crate::memory::Memory;
 use crate::message::{Epoch, Seq};
 use crate::topics::{Filter, TopicIndex};
@@ -140,13 +140,16 @@ pub fn parse_request(input: &[u8]) -> bool {
     let origin = OriginPolicy::SameHost;
     let peer = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let rules = Rules {
-        serves: Serves::All,
+        role: Role::All,
         prefix: b"",
         peer,
         origin: &origin,
         topics_max: 128,
+        payload_bytes_max: 4096,
         deflates: false,
+        date: None,
+        keeps_alive: true,
     };
-    let route = route(&request, &rules).expect("a request that is not refused");
-    matches!(route, Route::WebSocket(_))
+    let outcome = route(&request, &rules).1.expect("a request that is not refused");
+    matches!(outcome, Outcome::WebSocket(_))
 }

@@ -8,7 +8,7 @@ use crate::connection::in_memory::{self, MemoryStream};
 use crate::connection::{ConnectionKey, Connections};
 use crate::feed::{self, LagPolicy};
 use crate::history;
-use crate::http::Serves;
+use crate::http::Role;
 use crate::message::Seq;
 
 /// A client's answer to a ping, masked as all that clients send.
@@ -38,7 +38,7 @@ impl Sessions {
             last_value: false,
         };
         let mut context = in_memory::context(1, limits, 512 << 20);
-        context.limits.clients_max = usize::MAX;
+        context.admission.clients_max = usize::MAX;
         Self {
             connections: Connections::new(context),
             streams: (0..clients_max).map(|_| MemoryStream::with_input(b"")).collect(),
@@ -59,7 +59,7 @@ impl Sessions {
         let stream = self.streams[self.keys.len()].clone();
         stream.0.borrow_mut().input = request.to_vec();
         let ip = Some(IpAddr::from([127, 0, 0, 1]));
-        let key = self.connections.accept(self.now, stream, ip, Serves::All);
+        let key = self.connections.accept(self.now, stream, ip, Role::All);
         let key = key.expect("there is no limit for an address");
         self.connections.handle_readable(self.now, key, &mut self.scratch);
         self.settle();

@@ -1,22 +1,24 @@
-//! What all connections share: the feeds, the counters, the limits, and the answers to requests. Knows no socket.
+//! What all connections share, the answers to requests, and how a session opens. Knows no socket.
 
 use std::net::IpAddr;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::access::OriginPolicy;
+use super::admission::{Admission, Phase};
+use super::budget::Budget;
+use super::site::{Pages, Site};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner, Wish};
-use crate::hooks::{Allowed, Hooks};
-use crate::http::assets::{self, Asset, BuiltIn};
+use crate::hooks::{Allowed, Hooks, Panicked};
+use crate::http::assets;
 use crate::http::{
-    self, After, Date, Events, Exchange, Poll, Refusal, Request, Route, Rules, Serves, Status,
-    Upgrade, Wanted, response,
+    self, After, Date, Exchange, Outcome, Refusal, Request, Role, Rules, Status, Subscribe,
+    Upgrade, response,
 };
 use crate::memory::Memory;
+use crate::message::Id;
 use crate::metrics::{Metrics, Transport};
-use crate::net::{Directory, NoRoom};
-use crate::session::http::{Answer, Asked, HeldRequest, Opening, Reply};
+use crate::net::NoRoom;
+use crate::session::http::Answer;
 use crate::session::{
     EngineSessions, Http, LongPoll, Session, Shared, Sse, Timing, Topics, WebSocket, Zws,
 };
@@ -24,55 +26,13 @@ use crate::topics::Filter;
 use crate::wire::sse::Data;
 use crate::wire::{Format, WireFormat, zws};
 
-/// Seconds after which a refused client may come back, at the least.
-const RETRY_AFTER_SECONDS: u32 = 5;
-
 /// How much there may be of everything a client can cause.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) http: http::Limits,
-    pub(crate) clients_max: usize,
-    /// Connections from one address; 0 is no limit.
-    pub(crate) clients_per_ip_max: usize,
     pub(crate) topics_max: usize,
     pub(crate) inbound_bytes_max: usize,
     pub(crate) write_timeout: Duration,
-}
-
-/// How much is done before something else has its chance.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Budget {
-    /// Bytes that one visit writes to one client: above it a client with much to get delays the next by more than the
-    /// 50 µs that the kernel needs to copy them.
-    pub(crate) visit_bytes_max: usize,
-    /// Clients that one turn serves: 0.5 ms at the 8 µs of a small send. Between two turns new clients are accepted, pings
-    /// are sent and sources are read, so this bounds what a huge broadcast adds to everything else's latency. With 256,
-    /// ten clients beside 10,000 who were served flat out waited 3.7 times as long as alone at p99, and more is lost than
-    /// a turn costs, some 3 µs.
-    pub(crate) turn_visits_max: usize,
-    /// Bytes that one turn writes, for the same reason: 0.5 ms at 2 GB/s.
-    pub(crate) turn_bytes_max: usize,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { visit_bytes_max: 256 << 10, turn_visits_max: 64, turn_bytes_max: 1 << 20 }
-    }
-}
-
-/// Where the page comes from.
-#[derive(Debug)]
-pub(crate) enum Site {
-    BuiltIn(BuiltIn),
-    Directory(Directory),
-    None,
-}
-
-/// How ready the gateway is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Serving,
-    Draining,
 }
 
 /// Shared by all connections of a gateway.
@@ -87,154 +47,123 @@ pub(crate) struct Context {
     pub(crate) request_memory: Memory,
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
+    pub(crate) site: Site,
     pub(crate) budget: Budget,
     /// How long messages wait for more before they are sent.
     pub(crate) coalesce: Duration,
-    /// What every path begins with.
-    pub(crate) path_prefix: Box<[u8]>,
-    pub(crate) origin: OriginPolicy,
     /// What `--format` says; without it every transport has a default of its own.
     pub(crate) format: Option<Format>,
-    pub(crate) site: Site,
-    /// What is served beside the page, whatever that is.
-    pub(crate) client: BuiltIn,
-    pub(crate) phase: Phase,
-    /// Whether some source has ended for good.
-    pub(crate) has_lost_source: bool,
-    /// When the gateway began.
-    pub(crate) started: Instant,
     /// The time of day, to the second.
     pub(crate) date: Date,
     /// What the host program has a say in.
     pub(crate) hooks: Hooks,
-    /// Spreads when refused clients come back; only that.
-    pub(crate) refusals: u64,
 }
 
-/// Who asks for what, and how.
-pub(super) struct Asking<'a> {
+/// The connection that a request comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peer {
     pub(super) now: Instant,
+    /// Its number.
+    pub(super) connection: u64,
     pub(super) ip: Option<IpAddr>,
+    pub(super) role: Role,
+}
+
+/// A request that may be met, and how its answer begins.
+pub(super) struct Asking<'a> {
+    pub(super) peer: &'a Peer,
     pub(super) request: &'a Request<'a>,
     pub(super) exchange: Exchange<'a>,
 }
 
 impl Context {
-    /// Answers one request, or lets its connection become a session's.
+    /// Answers one request, or returns what else becomes of it.
     pub(super) fn serve(
         &mut self,
-        now: Instant,
+        peer: &Peer,
         request: &Request<'_>,
         answer: &mut Answer,
-        ip: Option<IpAddr>,
-        serves: Serves,
-    ) -> Reply {
+    ) -> Outcome {
         let rules = Rules {
-            serves,
-            prefix: &self.path_prefix,
-            peer: ip,
-            origin: &self.origin,
+            role: peer.role,
+            prefix: &self.site.path_prefix,
+            peer: peer.ip,
+            origin: &self.site.origin,
             topics_max: self.limits.topics_max,
+            payload_bytes_max: self.limits.inbound_bytes_max,
             deflates: self.feeds.deflates(),
+            date: Some(self.date),
+            keeps_alive: self.admission.phase == Phase::Serving,
         };
-        let mut route = http::route(request, &rules);
-        let cors = http::cors(request, &rules);
-        let mut allowed = None;
-        if let Ok(wanted) = &mut route {
-            match self.authorize(request, wanted, ip) {
-                Ok(limit) => allowed = limit,
-                Err(refusal) => route = Err(refusal),
-            }
-        }
-        let mut exchange = Exchange { date: Some(self.date), cors, ..request.exchange() };
-        exchange.keep_alive &= self.phase == Phase::Serving;
-        match route {
-            Ok(route) => {
-                self.answer(route, &Asking { now, ip, request, exchange }, answer, allowed)
-            }
-            Err(refusal) => Reply::Answered(refusal.write(&mut answer.head, exchange)),
-        }
+        let (exchange, outcome) = http::route(request, &rules);
+        let outcome = match outcome {
+            Ok(outcome) => self.authorize(peer, request, outcome),
+            Err(refusal) => Err(refusal),
+        };
+        let outcome = match outcome {
+            Ok(outcome) => self.answer(outcome, &Asking { peer, request, exchange }, answer),
+            Err(refusal) => Err(refusal),
+        };
+        outcome
+            .unwrap_or_else(|refusal| Outcome::Answered(refusal.write(&mut answer.head, exchange)))
     }
 
+    /// Writes the answer, or its head where more than an answer becomes of the request.
     fn answer(
         &mut self,
-        route: Route,
+        outcome: Outcome,
         asking: &Asking<'_>,
         answer: &mut Answer,
-        allowed: Option<Allowed>,
-    ) -> Reply {
-        let &Asking { now, request, exchange, .. } = asking;
+    ) -> Result<Outcome, Refusal> {
+        let &Asking { request, exchange, .. } = asking;
         let out = &mut answer.head;
-        let after = match route {
-            Route::WebSocket(upgrade) => match self.room_for_client() {
-                Ok(()) => return Reply::Session(self.upgrade(upgrade, allowed, out)),
-                Err(refusal) => refusal.write(out, exchange),
-            },
-            Route::Events(Events { framing, .. }) if exchange.head_only => {
+        let after = match outcome {
+            Outcome::WebSocket(upgrade) => {
+                self.admit_client()?;
+                let subprotocol = upgrade.zws.map(zws::Protocol::name);
+                let Upgrade { accept, deflate, .. } = &upgrade;
+                response::write_switching_protocols(out, accept, subprotocol, *deflate);
+                return Ok(Outcome::WebSocket(upgrade));
+            }
+            Outcome::Events { framing, .. } if exchange.head_only => {
                 response::write_event_stream(out, exchange, framing)
             }
-            Route::Events(Events { wanted, framing }) => match self.room_for_client() {
-                Ok(()) => {
-                    let _ = response::write_event_stream(out, exchange, framing);
-                    let data = match wanted.format.or(self.format) {
-                        Some(Format::Raw) => Data::Raw,
-                        // An event has no room for parts.
-                        Some(Format::Json | Format::Parts) | None => Data::Json,
-                    };
-                    let asked = asked(wanted, WireFormat::Sse(data, framing));
-                    return Reply::Session(Opening::Sse(asked, framing));
-                }
-                Err(refusal) => refusal.write(out, exchange),
-            },
-            Route::Poll(_) if exchange.head_only => response::write_poll_preview(out, exchange),
-            Route::Poll(Poll { wanted, timeout }) => match self.room_for_client() {
-                Ok(()) => {
-                    let held = HeldRequest::new(&exchange);
-                    let asked = asked(wanted, WireFormat::Poll);
-                    return Reply::Session(Opening::Poll(asked, held, timeout));
-                }
-                Err(refusal) => refusal.write(out, exchange),
-            },
-            Route::EngineIo(asked) => return self.engine_step(asked, asking, out),
-            Route::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
-            Route::Page(path) => self.serve_page(&path, request, exchange, answer),
-            Route::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
-            Route::Ready => match self.phase {
-                Phase::Draining => self.unavailable("draining").write(out, exchange),
-                Phase::Serving if self.has_lost_source => {
-                    self.unavailable("an endpoint's ZeroMQ context has ended").write(out, exchange)
+            Outcome::Events { framing, .. } => {
+                self.admit_client()?;
+                let _ = response::write_event_stream(out, exchange, framing);
+                return Ok(outcome);
+            }
+            Outcome::Poll { .. } if exchange.head_only => {
+                response::write_poll_preview(out, exchange)
+            }
+            Outcome::Poll { .. } => return self.admit_client().map(|()| outcome),
+            Outcome::Preflight(methods) => http::write_preflight(out, exchange, request, methods),
+            Outcome::Page(path) => self.serve_page(&path, request, exchange, answer),
+            Outcome::Health => response::write_text(out, exchange, TEXT, b"ok\n"),
+            Outcome::Ready => match self.admission.phase {
+                Phase::Draining => return Err(self.admission.unavailable("draining")),
+                Phase::Serving if self.site.has_lost_source => {
+                    return Err(self
+                        .admission
+                        .unavailable("an endpoint's ZeroMQ context has ended"));
                 }
                 Phase::Serving => response::write_text(out, exchange, TEXT, b"ready\n"),
             },
-            Route::Status if matches!(self.site, Site::None) => {
-                Refusal::new(Status::NotFound, "there is nothing at this path").write(out, exchange)
+            Outcome::Status if matches!(self.site.pages, Pages::None) => {
+                return Err(Refusal::new(Status::NotFound, "there is nothing at this path"));
             }
-            Route::Status => {
-                let text = self.status_text(now);
+            Outcome::Status => {
+                let text = self.status_text(asking.peer.now);
                 response::write_text(out, exchange, JSON, text.as_bytes())
             }
-            Route::Metrics => {
+            Outcome::Metrics => {
                 let text = self.metrics_text();
                 response::write_text(out, exchange, METRICS_TEXT, text.as_bytes())
             }
+            outcome => return self.engine_step(outcome, asking, out),
         };
-        Reply::Answered(after)
-    }
-
-    /// Lets a connection become a WebSocket.
-    fn upgrade(&self, upgrade: Upgrade, allowed: Option<Allowed>, out: &mut Vec<u8>) -> Opening {
-        let Upgrade { wanted, accept, zws, deflate } = upgrade;
-        let subprotocol = zws.map(zws::Protocol::name);
-        response::write_switching_protocols(out, &accept, subprotocol, deflate);
-        let format = wanted.format.or(self.format).unwrap_or(Format::Raw);
-        let wire = match deflate {
-            Some(_) => WireFormat::Deflated(format),
-            None => WireFormat::WebSocket(format),
-        };
-        match zws {
-            Some(protocol) => Opening::Zws(protocol, allowed),
-            None => Opening::WebSocket(asked(wanted, wire)),
-        }
+        Ok(Outcome::Answered(after))
     }
 
     /// What sessions share.
@@ -242,31 +171,14 @@ impl Context {
         Shared { feeds: &mut self.feeds, engine: &mut self.engine }
     }
 
-    pub(super) fn room_for_client(&mut self) -> Result<(), Refusal> {
-        if self.phase == Phase::Draining {
-            return Err(self.turn_down("draining"));
-        }
-        if self.metrics.subscribed_clients() >= self.limits.clients_max {
-            return Err(self.turn_down("too many clients"));
-        }
-        if !self.feeds.has_room_for_wishes() {
-            return Err(self.turn_down("too many different filters"));
-        }
-        Ok(())
+    /// Whether one more client may come in.
+    pub(super) fn admit_client(&mut self) -> Result<(), Refusal> {
+        self.admission.check_client(&mut self.metrics, &mut self.feeds)
     }
 
-    /// As [`Self::unavailable`], for somebody for whom there is no room, which is counted.
+    /// 503, which is counted.
     pub(super) fn turn_down(&mut self, reason: &'static str) -> Refusal {
-        self.metrics.connections_refused += 1;
-        log::debug!("refused with 503: {reason}");
-        self.unavailable(reason)
-    }
-
-    /// 503, with a time to come back that differs from one refused client to the next.
-    fn unavailable(&mut self, reason: &'static str) -> Refusal {
-        self.refusals = self.refusals.wrapping_add(1);
-        let seconds = response::retry_after_seconds(RETRY_AFTER_SECONDS, self.refusals);
-        Refusal::unavailable(reason, seconds)
+        self.admission.turn_down(&mut self.metrics, reason)
     }
 
     fn serve_page(
@@ -276,19 +188,13 @@ impl Context {
         exchange: Exchange,
         answer: &mut Answer,
     ) -> After {
-        let asset: Option<Rc<Asset>> = match &mut self.site {
-            Site::BuiltIn(page) => page.find(path),
-            Site::Directory(directory) => match directory.find(path) {
-                Ok(asset) => asset,
-                Err(NoRoom) => {
-                    let refusal = self.turn_down("too many files are being downloaded");
-                    return refusal.write(&mut answer.head, exchange);
-                }
-            },
-            Site::None => None,
+        let asset = match self.site.find(path) {
+            Ok(asset) => asset,
+            Err(NoRoom) => {
+                let refusal = self.turn_down("too many files are being downloaded");
+                return refusal.write(&mut answer.head, exchange);
+            }
         };
-        // A folder may hold the client in another version.
-        let asset = asset.or_else(|| self.client.find(path));
         let (after, content) = assets::write_page(&mut answer.head, request, exchange, asset);
         answer.content = content;
         after
@@ -309,7 +215,8 @@ impl Context {
     }
 
     /// The figures that any client may see, as one JSON object.
-    fn status_text(&self, now: Instant) -> String {
+    fn status_text(&mut self, now: Instant) -> String {
+        let started = *self.site.started.get_or_insert(now);
         let upstream = &self.metrics.upstream;
         format!(
             concat!(
@@ -318,7 +225,7 @@ impl Context {
                 "\n"
             ),
             env!("CARGO_PKG_VERSION"),
-            now.saturating_duration_since(self.started).as_secs(),
+            now.saturating_duration_since(started).as_secs(),
             upstream.connections,
             upstream.received_messages + upstream.published_messages,
             self.metrics.subscribed_clients(),
@@ -339,55 +246,97 @@ impl Context {
         session
     }
 
-    /// Starts the session of a client that may have one, and asked for it by `http`.
+    /// Opens the session that a request of `peer` came to, on the connection that was `http`.
     pub(super) fn open_session(
         &mut self,
-        now: Instant,
-        opening: Opening,
+        peer: &Peer,
+        outcome: Outcome,
         mut http: Http,
-        owner: Owner,
     ) -> Session {
+        let Peer { now, connection, .. } = *peer;
+        let owner = Owner(connection);
         let ping_at = now + first_ping_after(self.timing.ping_interval, owner);
-        let mut subscribe = |Asked { wish, since }: Asked| self.feeds.subscribe(wish, owner, since);
-        let mut head = http.take_head();
-        let mut session = match opening {
-            Opening::WebSocket(asked) => {
-                let takes_deflated = asked.wish.wire.deflates();
-                let socket = WebSocket::new(Some(ping_at), head, Some(subscribe(asked)));
-                Session::WebSocket(socket.taking_deflated(takes_deflated))
+        let head = http.take_head();
+        let mut told = Ok(());
+        let mut session = match outcome {
+            Outcome::WebSocket(Upgrade { zws: Some(protocol), subscribe, .. }) => {
+                told = self.announce(peer, Transport::Zws, None);
+                self.open_zws(protocol, ping_at, head, owner, subscribe.allowed)
             }
-            Opening::Sse(asked, framing) => {
-                let subscription = subscribe(asked);
+            Outcome::WebSocket(Upgrade { subscribe, deflate, .. }) => {
+                let format = subscribe.format.or(self.format).unwrap_or(Format::Raw);
+                let wire = match deflate {
+                    Some(_) => WireFormat::Deflated(format),
+                    None => WireFormat::WebSocket(format),
+                };
+                let (wish, since) = wish(subscribe, wire);
+                told = self.announce(peer, Transport::WebSocket, Some(&wish));
+                let subscription = self.feeds.subscribe(wish, owner, since);
+                let socket = WebSocket::new(Some(ping_at), head, Some(subscription));
+                Session::WebSocket(socket.taking_deflated(wire.deflates()))
+            }
+            Outcome::Events { subscribe, framing } => {
+                let data = match subscribe.format.or(self.format) {
+                    Some(Format::Raw) => Data::Raw,
+                    // An event cannot carry parts.
+                    Some(Format::Json | Format::Parts) | None => Data::Json,
+                };
+                let (wish, since) = wish(subscribe, WireFormat::Sse(data, framing));
+                told = self.announce(peer, Transport::Sse, Some(&wish));
+                let subscription = self.feeds.subscribe(wish, owner, since);
                 Session::Sse(Sse::new(ping_at, head, retry_millis(owner), framing, subscription))
             }
-            Opening::Zws(protocol, allowed) => {
-                protocol.write_greeting(&mut head);
-                let charge = self.feeds.wish_charge();
-                let topics = Topics::with_limit(self.limits.topics_max, charge, allowed);
-                Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
+            Outcome::Poll { subscribe, timeout, request } => {
+                let (wish, since) = wish(subscribe, WireFormat::Poll);
+                told = self.announce(peer, Transport::Poll, Some(&wish));
+                let subscription = self.feeds.subscribe(wish, owner, since);
+                let poll = LongPoll::new(now + timeout, request, b"", subscription);
+                Session::LongPoll(Box::new(poll))
             }
-            Opening::Poll(asked, held, timeout) => {
-                let input = http.take_input();
-                let poll = LongPoll::new(now + timeout, held, &input, subscribe(asked));
-                self.metrics.client_changed(Transport::Http, Transport::Poll);
-                return Session::LongPoll(Box::new(poll));
-            }
-            Opening::EngineIo(opening) => {
-                let (timing, shared) = (self.timing, self.shared());
-                opening.open(now, owner, head, &timing, shared)
-            }
+            outcome => self.open_carrier(now, owner, outcome, head),
         };
-        let message_bytes_max = self.limits.inbound_bytes_max;
-        let (timing, mut input) = (self.timing, http.take_input());
+        let input = http.take_input();
+        self.begin_session(now, &mut session, input);
+        if told == Err(Panicked) {
+            session.close(CloseReason::Hook);
+        }
+        session
+    }
+
+    fn open_zws(
+        &self,
+        protocol: zws::Protocol,
+        ping_at: Instant,
+        mut head: Vec<u8>,
+        owner: Owner,
+        allowed: Option<Allowed>,
+    ) -> Session {
+        protocol.write_greeting(&mut head);
+        let charge = self.feeds.wish_charge();
+        let topics = Topics::with_limit(self.limits.topics_max, charge, allowed);
+        Session::Zws(Box::new(Zws::new(protocol, ping_at, head, owner, topics)))
+    }
+
+    /// Gives a session the `input` that came behind its request, and counts it.
+    fn begin_session(&mut self, now: Instant, session: &mut Session, mut input: Vec<u8>) {
+        let (timing, message_bytes_max) = (self.timing, self.limits.inbound_bytes_max);
         session.handle_input(now, &mut input, &timing, message_bytes_max, self.shared());
         self.metrics.client_changed(Transport::Http, session.counts_as());
-        session
+        self.charge_input(session);
+    }
+
+    /// Ends a session that keeps too much of what its client sent.
+    pub(super) fn charge_input(&self, session: &mut Session) {
+        if session.charge_input(&self.request_memory) {
+            session.close(CloseReason::Memory);
+        }
     }
 }
 
-pub(super) fn asked(wanted: Wanted, wire: WireFormat) -> Asked {
-    let filter = Filter::new(wanted.prefixes, wanted.exact);
-    Asked { wish: Wish { filter, wire }, since: wanted.since }
+/// The feed that a client asks for, and the message after which it begins.
+pub(super) fn wish(subscribe: Subscribe, wire: WireFormat) -> (Wish, Option<Id>) {
+    let filter = Filter::new(subscribe.prefixes, subscribe.exact);
+    (Wish { filter, wire }, subscribe.since)
 }
 
 /// Between half of the interval and all of it, so that clients who came together are not pinged together for ever.

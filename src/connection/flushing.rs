@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::time::Instant;
 
-use super::{Connection, Context, Phase, SETTLED, State, Visit, is_transient, reason_of};
+use super::{Connection, Context, Phase, State, Step, is_transient, reason_of};
 use crate::error::CloseReason;
 use crate::metrics::Transport;
 use crate::net::ByteStream;
@@ -11,7 +11,7 @@ use crate::session::Output;
 
 impl<S: ByteStream> Connection<S> {
     /// Writes until there is nothing more, the socket is full, or others should come first.
-    pub(super) fn flush(&mut self, now: Instant, context: &mut Context) -> Visit {
+    pub(super) fn flush(&mut self, now: Instant, context: &mut Context) -> Step {
         self.flush_within(now, context, context.budget.visit_bytes_max)
     }
 
@@ -20,8 +20,8 @@ impl<S: ByteStream> Connection<S> {
         now: Instant,
         context: &mut Context,
         bytes_max: usize,
-    ) -> Visit {
-        let mut visit = SETTLED;
+    ) -> Step {
+        let mut visit = Step::IDLE;
         loop {
             // What a stream of the host keeps for itself has not left.
             if self.stream.needs_flush() && !self.flush_stream(now, context) {
@@ -39,7 +39,7 @@ impl<S: ByteStream> Connection<S> {
                 Output::Bytes(_) | Output::Later => {
                     // It is our budget that ended, not the socket's room: that is nobody's lag.
                     self.set_stalled(None, context);
-                    return Visit { is_cut: true, ..visit };
+                    return Step { is_cut: true, ..visit };
                 }
                 Output::Idle => {
                     self.set_stalled(None, context);
@@ -52,7 +52,7 @@ impl<S: ByteStream> Connection<S> {
                 Output::NextRequest => {
                     self.set_stalled(None, context);
                     let is_cut = self.go_on_with_http(now, context);
-                    return Visit { is_cut, ..visit };
+                    return Step { is_cut, ..visit };
                 }
             };
             let wanted = bytes.len();
@@ -101,7 +101,7 @@ impl<S: ByteStream> Connection<S> {
 
     /// A poll is answered, and its connection is one for requests again. Returns whether there is one already.
     fn go_on_with_http(&mut self, now: Instant, context: &mut Context) -> bool {
-        if context.phase == Phase::Draining {
+        if context.admission.phase == Phase::Draining {
             self.say_goodbye(now, CloseReason::Shutdown, context);
             return false;
         }

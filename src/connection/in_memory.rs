@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::rc::Rc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use super::{Budget, Context, Limits, Phase, Site};
+use super::{Admission, Budget, Context, Limits, Pages, Site};
 use crate::access::OriginPolicy;
 use crate::feed::{self, Feeds};
 use crate::hooks::Hooks;
@@ -109,24 +109,23 @@ pub(crate) fn context(seed: u64, feed_limits: feed::Limits, memory_bytes_max: us
         },
         limits: Limits {
             http: crate::http::Limits::default(),
-            clients_max: 100_000,
-            clients_per_ip_max: 0,
             topics_max: 128,
             inbound_bytes_max: 4096,
             write_timeout: 30 * SECOND,
         },
         budget: Budget::default(),
         coalesce: Duration::ZERO,
-        path_prefix: Box::default(),
-        origin: OriginPolicy::default(),
         format: None,
-        site: Site::BuiltIn(BuiltIn::page()),
-        client: BuiltIn::client(),
-        phase: Phase::Serving,
-        has_lost_source: false,
-        started: Instant::now(),
+        admission: Admission::with_limits(100_000, 0),
+        site: Site {
+            pages: Pages::BuiltIn(BuiltIn::page()),
+            client: BuiltIn::client(),
+            path_prefix: Box::default(),
+            origin: OriginPolicy::default(),
+            has_lost_source: false,
+            started: None,
+        },
         date: Date::from_system_time(SystemTime::UNIX_EPOCH),
         hooks: Hooks::default(),
-        refusals: 0,
     }
 }

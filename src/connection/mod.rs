@@ -7,21 +7,20 @@
 //!     └───────── reset, timeout, nothing to say ─────────────────────────────┘
 //! ```
 
-mod already_read;
-mod census;
+mod admission;
+mod authorization;
+mod budget;
 mod context;
-mod drain;
 mod engine_io;
 mod flushing;
 mod gathering;
-mod goodbyes;
-mod greetings;
-mod guests;
-mod holdings;
 #[cfg(any(test, feature = "bench-internals"))]
 pub(crate) mod in_memory;
 #[cfg(test)]
 mod poll_tests;
+mod shutdown;
+mod site;
+mod stream_buffers;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -29,9 +28,11 @@ mod tests;
 mod turn_tests;
 mod waiting_room;
 
-pub(crate) use census::{Newcomer, Upgraded};
-pub(crate) use context::{Budget, Context, Limits, Phase, Site};
-pub(crate) use table::{ConnectionKey, Connections};
+pub(crate) use admission::{Admission, Phase};
+pub(crate) use budget::Budget;
+pub(crate) use context::{Context, Limits};
+pub(crate) use site::{Pages, Site};
+pub(crate) use table::{ConnectionKey, Connections, Newcomer, Upgraded};
 
 use std::io::ErrorKind;
 use std::net::IpAddr;
@@ -39,12 +40,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::CloseReason;
 use crate::feed::Owner;
-use crate::hooks::Panicked;
-use crate::http::{Request, Serves};
+use crate::hooks::Happened;
+use crate::http::{Outcome, Request, Role};
 use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::http::{Answer, Progress};
+use crate::session::http::Answer;
 use crate::session::{Http, Session};
+use context::Peer;
 use waiting_room::Occupant;
 
 /// Pipelined requests that one visit answers.
@@ -69,24 +71,28 @@ pub(crate) struct Interest {
     pub(crate) writable: bool,
 }
 
-/// What became of a visit to a connection.
+/// What a step of a connection came to.
 #[derive(Debug, Clone, Copy, Default)]
-struct Visit {
+struct Step {
     bytes_sent: usize,
     /// There is more to do, but others come first. Otherwise nothing can be done before something happens.
     is_cut: bool,
 }
 
-/// A visit in which nothing was sent.
-const SETTLED: Visit = Visit { bytes_sent: 0, is_cut: false };
+impl Step {
+    /// Nothing was sent, and nothing more can be done now.
+    const IDLE: Self = Self { bytes_sent: 0, is_cut: false };
+}
 
 /// One client's connection.
 #[derive(Debug)]
 struct Connection<S> {
     stream: S,
+    /// What the feeds and the host call it.
+    owner: Owner,
     state: State,
     ip: Option<IpAddr>,
-    serves: Serves,
+    role: Role,
     /// Set while the socket takes nothing: when the client is given up.
     stalled_until: Option<Instant>,
     /// The earliest deadline that is queued for this connection.
@@ -116,17 +122,19 @@ enum State {
 impl<S: ByteStream> Connection<S> {
     fn new(
         now: Instant,
+        owner: Owner,
         stream: S,
         ip: Option<IpAddr>,
-        serves: Serves,
+        role: Role,
         context: &mut Context,
     ) -> Self {
         context.metrics.client_opened(Transport::Http);
         Self {
             stream,
+            owner,
             state: State::Http(Box::new(Http::new(now, &context.timing))),
             ip,
-            serves,
+            role,
             stalled_until: None,
             scheduled: None,
             registered: Interest { readable: true, writable: false },
@@ -134,6 +142,10 @@ impl<S: ByteStream> Connection<S> {
             is_unread: false,
             is_holding: false,
         }
+    }
+
+    fn peer(&self, now: Instant) -> Peer {
+        Peer { now, connection: self.owner.0, ip: self.ip, role: self.role }
     }
 
     /// What the connection waits for now. The only place that decides it.
@@ -145,7 +157,7 @@ impl<S: ByteStream> Connection<S> {
             State::Lingering { .. } => true,
             State::Closed => false,
         };
-        // Who is queued is visited anyway.
+        // A queued connection gets its step without the poller.
         Interest { readable, writable: self.stalled_until.is_some() && !self.is_queued }
     }
 
@@ -175,27 +187,21 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Reads once: who sends more is read again next turn, after the others.
-    fn handle_readable(
-        &mut self,
-        now: Instant,
-        owner: Owner,
-        scratch: &mut [u8],
-        context: &mut Context,
-    ) -> Visit {
+    fn handle_readable(&mut self, now: Instant, scratch: &mut [u8], context: &mut Context) -> Step {
         match self.stream.read(scratch) {
             Ok(0) => {
                 self.handle_end_of_input(context);
-                SETTLED
+                Step::IDLE
             }
-            Ok(len) => self.handle_input(now, owner, &mut scratch[..len], context),
+            Ok(len) => self.handle_input(now, &mut scratch[..len], context),
             // A stream may have something to say for itself.
             Err(error) if is_transient(error.kind()) && self.stream.needs_flush() => {
-                self.work_a_little(now, owner, context)
+                self.process_input(now, context)
             }
-            Err(error) if is_transient(error.kind()) => SETTLED,
+            Err(error) if is_transient(error.kind()) => Step::IDLE,
             Err(error) => {
                 self.handle_failure(now, error.kind(), context);
-                SETTLED
+                Step::IDLE
             }
         }
     }
@@ -211,20 +217,14 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Takes what the client sent.
-    fn handle_input(
-        &mut self,
-        now: Instant,
-        owner: Owner,
-        input: &mut [u8],
-        context: &mut Context,
-    ) -> Visit {
+    fn handle_input(&mut self, now: Instant, input: &mut [u8], context: &mut Context) -> Step {
         match &mut self.state {
             State::Http(http) => http.handle_input(now, input, &context.timing),
             State::Session(session) => {
                 let message_bytes_max = context.limits.inbound_bytes_max;
                 let (timing, shared) = (context.timing, context.shared());
                 session.handle_input(now, input, &timing, message_bytes_max, shared);
-                charge_input(session, context);
+                context.charge_input(session);
             }
             State::Lingering { bytes_left, .. } => {
                 *bytes_left = bytes_left.saturating_sub(input.len());
@@ -234,7 +234,7 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work_a_little(now, owner, context)
+        self.process_input(now, context)
     }
 
     fn handle_end_of_input(&mut self, context: &mut Context) {
@@ -247,18 +247,18 @@ impl<S: ByteStream> Connection<S> {
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+    fn handle_timeout(&mut self, now: Instant, context: &mut Context) -> Step {
         if self.stalled_until.is_some_and(|until| until <= now) {
             self.close(CloseReason::WriteTimeout, context);
-            return SETTLED;
+            return Step::IDLE;
         }
         match &mut self.state {
             State::Http(http) => {
-                let collected_for = http.collects_for();
+                let collected_for = http.collects_for().map(Box::<[u8]>::from);
                 if let Err(reason) = http.handle_timeout(now, context.date) {
                     self.close(reason, context);
                 } else if http.collects_for().is_none() {
-                    context.give_up_body(collected_for, CloseReason::HandshakeTimeout);
+                    context.give_up_body(collected_for.as_deref(), CloseReason::HandshakeTimeout);
                 }
             }
             State::Session(session) => {
@@ -273,75 +273,90 @@ impl<S: ByteStream> Connection<S> {
             }
             State::Closed => {}
         }
-        self.work_a_little(now, owner, context)
+        self.process_input(now, context)
     }
 
-    /// Answers requests and writes what is to be written, in turn, as far as a visit goes.
-    fn work(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+    /// Answers requests and writes their answers, in turn, as far as one step goes.
+    fn work(&mut self, now: Instant, context: &mut Context) -> Step {
         let bytes_max = context.budget.visit_bytes_max;
-        self.work_within(now, owner, context, VISIT_REQUESTS_MAX, bytes_max)
+        self.process(now, context, VISIT_REQUESTS_MAX, bytes_max)
     }
 
-    /// As [`Self::work`], for a visit that the turn's budget knows nothing of.
-    fn work_a_little(&mut self, now: Instant, owner: Owner, context: &mut Context) -> Visit {
+    /// As [`Self::work`], for a step that the turn's budget does not count.
+    fn process_input(&mut self, now: Instant, context: &mut Context) -> Step {
         let bytes_max = context.budget.visit_bytes_max.min(UNPLANNED_BYTES_MAX);
-        self.work_within(now, owner, context, 1, bytes_max)
+        self.process(now, context, 1, bytes_max)
     }
 
-    fn work_within(
+    fn process(
         &mut self,
         now: Instant,
-        owner: Owner,
         context: &mut Context,
         requests_max: usize,
         bytes_max: usize,
-    ) -> Visit {
+    ) -> Step {
         let mut bytes_sent = 0;
         for _ in 0..requests_max {
-            self.serve(now, owner, context);
+            self.serve(now, context);
             let visit = self.flush_within(now, context, bytes_max - bytes_sent);
             bytes_sent += visit.bytes_sent;
             if visit.is_cut {
                 break;
             }
             if !matches!(&self.state, State::Http(http) if http.has_unread_input()) {
-                return Visit { bytes_sent, is_cut: false };
+                return Step { bytes_sent, is_cut: false };
             }
         }
-        Visit { bytes_sent, is_cut: true }
+        Step { bytes_sent, is_cut: true }
     }
 
-    fn serve(&mut self, now: Instant, owner: Owner, context: &mut Context) {
+    fn serve(&mut self, now: Instant, context: &mut Context) {
+        let peer = self.peer(now);
         let State::Http(http) = &mut self.state else { return };
         let (limits, date) = (context.limits.http, context.date);
-        let (ip, serves) = (self.ip, self.serves);
-        let mut serve = |request: &Request<'_>, answer: &mut Answer| {
-            context.serve(now, request, answer, ip, serves)
-        };
+        let mut serve =
+            |request: &Request<'_>, answer: &mut Answer| context.serve(&peer, request, answer);
         match http.proceed(&limits, date, &mut serve) {
-            Progress::Waiting => {
-                // Who keeps us waiting with half a request is the one that holds the memory.
+            None => {
+                // A client that keeps the gateway waiting with half a request holds the memory.
                 if http.charge_input(&context.request_memory) && http.wants_input() {
                     context.give_up_body(http.collects_for(), CloseReason::Memory);
                     http.give_up(&context.turn_down("too many unfinished requests"), date);
                 }
             }
-            Progress::Collected(session, request, content) => {
-                http.answer_collected(&request, date, |out, exchange| {
-                    context.take_payload(now, session, content, out, exchange)
+            Some(Outcome::EngineBody { post, content }) => {
+                http.answer_collected(&post.request, date, |out, exchange| {
+                    context.take_payload(now, &post.sid, content, out, exchange)
                 });
             }
-            Progress::Opened(opening) => {
-                let announced = self.announce(&opening, context);
+            Some(outcome) => {
                 if let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) {
-                    let mut session = context.open_session(now, opening, *http, owner);
-                    charge_input(&mut session, context);
-                    if let Err(Panicked) = announced {
-                        session.close(CloseReason::Hook);
-                    }
-                    self.state = State::Session(session);
+                    self.state = State::Session(context.open_session(&peer, outcome, *http));
                 }
             }
+        }
+    }
+
+    /// Makes a WebSocket of a new connection whose handshake the host has answered. A client that may not come in is told why.
+    pub(super) fn open_adopted(&mut self, peer: &Peer, upgraded: Upgraded, context: &mut Context) {
+        let State::Http(http) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let Upgraded { target, subscribe } = upgraded;
+        self.state = State::Session(match context.authorize_adopted(peer, &target, subscribe) {
+            Ok(outcome) => context.open_session(peer, outcome, *http),
+            Err(reason) => context.open_refused(peer.now, reason),
+        });
+    }
+
+    /// Tells the host that the client has left. A panic of the hook makes no difference to it.
+    pub(super) fn announce_end(
+        &self,
+        transport: Transport,
+        reason: CloseReason,
+        context: &mut Context,
+    ) {
+        if transport != Transport::Http {
+            let closed = Happened::Closed(reason);
+            let _ = context.hooks.tell(self.owner.0, transport, self.ip, closed);
         }
     }
 
@@ -370,7 +385,7 @@ impl<S: ByteStream> Connection<S> {
     }
 
     /// Gives the client up to free what is held for it. It is told where that can be done at once.
-    fn expel(&mut self, now: Instant, context: &mut Context) -> Visit {
+    fn expel(&mut self, now: Instant, context: &mut Context) -> Step {
         let reason = CloseReason::Memory;
         if let State::Session(session) = &mut self.state {
             // Nothing is begun any more, which would take memory again.
@@ -400,13 +415,6 @@ impl<S: ByteStream> Connection<S> {
         context.metrics.client_closed(transport, reason);
         self.announce_end(transport, reason, context);
         log::debug!("{} client closed: {reason}", transport.label());
-    }
-}
-
-/// Who has us keep what it sends cannot do so for long where that is too much.
-fn charge_input(session: &mut Session, context: &Context) {
-    if session.charge_input(&context.request_memory) {
-        session.close(CloseReason::Memory);
     }
 }
 

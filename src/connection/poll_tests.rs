@@ -202,7 +202,7 @@ fn polls_that_wait_at_the_end_are_answered_over_time() {
     let clients: Vec<_> = (0..2_000).map(|_| rig.connect(POLL)).collect();
     rig.turns(60);
     rig.connections.stop_serving();
-    rig.connections.begin_drain(rig.now, rig.now + Duration::from_secs(5));
+    rig.connections.begin_shutdown(rig.now, rig.now + Duration::from_secs(5));
     let mut answered_at = Vec::new();
     for step in 0..110 {
         rig.turns(3);

@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 
 use slotmap::{Key, KeyData, SlotMap, SparseSecondaryMap, new_key_type};
 
-use super::already_read::AlreadyRead;
-use super::context::Phase;
-use super::drain::Drain;
+use super::budget::HandshakeBudget;
 use super::gathering::Gathering;
-use super::greetings::Greetings;
-use super::holdings::Holdings;
+use super::shutdown::ShutdownSchedule;
+use super::stream_buffers::{AlreadyRead, StreamBuffers};
 use super::waiting_room::{Occupant, WaitingRoom};
-use super::{Connection, Context, Interest, SETTLED, State, Visit};
+use super::{Connection, Context, Interest, Phase, State, Step};
 use crate::error::CloseReason;
-use crate::feed::Owner;
-use crate::http::{Exchange, Serves};
+use crate::feed::{News, Owner, TURN_TOPICS_MAX};
+use crate::hooks::{self, ClientInfo, CloseCode, Guarded, Happened, Panicked};
+use crate::http::{Exchange, Role, Subscribe};
+use crate::metrics::Transport;
 use crate::net::ByteStream;
-use crate::session::Addresses;
-#[cfg(test)]
 use crate::session::Session;
+use crate::session::engine_io::Ended;
 use crate::timers::Timers;
+use crate::wire::websocket::write_close;
 
 /// Deadlines that one turn looks at, and connections that it gives up or closes, for the same reason that bounds its
 /// visits: each costs a system call or two.
@@ -31,6 +31,13 @@ const TURN_CLOSES_MAX: usize = 64;
 
 /// Connections that one turn reads though their descriptors are silent: as many as may be ready besides.
 const TURN_UNREAD_MAX: usize = 128;
+
+/// News that one turn tells: each may cost what a hook takes. No fewer than the changes of topics that a turn lets clients
+/// make, so that these never pile up.
+const TURN_NEWS_MAX: usize = TURN_TOPICS_MAX;
+
+/// Holders that are closed for what one visit made grow: one is enough as a rule, since what all hold is of one size.
+const VISIT_EXPULSIONS_MAX: usize = 4;
 
 /// How late a deadline may be for the sake of others: those of thousands of pings are met together instead of one by one,
 /// which would wake the loop for each. No timeout is meant to a twentieth of a second.
@@ -61,15 +68,32 @@ impl ConnectionKey {
     }
 }
 
+/// A connection that the host accepted.
+pub(crate) struct Newcomer<S> {
+    pub(crate) stream: S,
+    /// `None` for a Unix socket.
+    pub(crate) ip: Option<IpAddr>,
+    /// What the host has read of it already.
+    pub(crate) input: Vec<u8>,
+    /// Set where the host has answered the handshake of a WebSocket.
+    pub(crate) upgraded: Option<Upgraded>,
+}
+
+/// What the request asked for that the host has answered.
+pub(crate) struct Upgraded {
+    pub(crate) target: Vec<u8>,
+    pub(crate) subscribe: Subscribe,
+}
+
 /// Every connection.
 pub(crate) struct Connections<S> {
     pub(super) connections: SlotMap<ConnectionKey, Connection<S>>,
     pub(crate) context: Context,
     /// What comes before anything that the streams of a few have.
     already_read: SparseSecondaryMap<ConnectionKey, AlreadyRead>,
-    greetings: Greetings,
+    handshakes: HandshakeBudget,
     /// What streams keep for themselves.
-    pub(super) holdings: Holdings,
+    pub(super) stream_buffers: StreamBuffers,
     timers: Timers<ConnectionKey>,
     /// Nobody wakes up for a deadline before this.
     timers_rest_until: Option<Instant>,
@@ -80,9 +104,8 @@ pub(crate) struct Connections<S> {
     /// Connections that wait for something else than the poller was told.
     changed: Vec<ConnectionKey>,
     closed: Vec<ConnectionKey>,
-    addresses: Addresses,
     waiting_room: WaitingRoom,
-    pub(super) drain: Option<Drain>,
+    pub(super) shutdown: Option<ShutdownSchedule>,
     gathering: Gathering,
 }
 
@@ -91,19 +114,18 @@ impl<S: ByteStream> Connections<S> {
         Self {
             connections: SlotMap::with_key(),
             already_read: SparseSecondaryMap::new(),
-            greetings: Greetings::default(),
-            holdings: Holdings::within_half_of(&context.request_memory),
+            handshakes: HandshakeBudget::default(),
+            stream_buffers: StreamBuffers::within_half_of(&context.request_memory),
             timers: Timers::new(),
             timers_rest_until: None,
             again: VecDeque::new(),
             unread: VecDeque::new(),
             changed: Vec::new(),
             closed: Vec::new(),
-            addresses: Addresses::with_limit(context.limits.clients_per_ip_max),
             waiting_room: WaitingRoom::default(),
             gathering: Gathering::new(context.coalesce),
             context,
-            drain: None,
+            shutdown: None,
         }
     }
 
@@ -118,18 +140,13 @@ impl<S: ByteStream> Connections<S> {
         now: Instant,
         mut stream: S,
         ip: Option<IpAddr>,
-        serves: Serves,
+        role: Role,
     ) -> Option<ConnectionKey> {
-        if !self.admits(ip, serves) {
+        if !self.context.admission.admit(ip, role) {
             self.turn_away(&mut stream, "too many connections from this address");
             return None;
         }
-        Some(self.insert(now, stream, ip, serves))
-    }
-
-    /// Counts one more connection of an address, if it may have one.
-    pub(super) fn admits(&mut self, ip: Option<IpAddr>, serves: Serves) -> bool {
-        self.addresses.admit(counted_address(ip, serves))
+        Some(self.insert(now, stream, ip, role))
     }
 
     /// Takes a client that was let in.
@@ -138,13 +155,15 @@ impl<S: ByteStream> Connections<S> {
         now: Instant,
         stream: S,
         ip: Option<IpAddr>,
-        serves: Serves,
+        role: Role,
     ) -> ConnectionKey {
-        let connection = Connection::new(now, stream, ip, serves, &mut self.context);
-        let key = self.connections.insert(connection);
+        let context = &mut self.context;
+        let key = self
+            .connections
+            .insert_with_key(|key| Connection::new(now, key.owner(), stream, ip, role, context));
         let (count, connections) = (self.connections.len(), &self.connections);
         self.waiting_room.enter(key, count, |key| occupant(connections, key));
-        self.settle(key, SETTLED);
+        self.reconcile(key, Step::IDLE);
         key
     }
 
@@ -166,9 +185,9 @@ impl<S: ByteStream> Connections<S> {
         let Some(key) = self.waiting_room.take_waiting(|key| occupant(connections, key)) else {
             return false;
         };
-        self.visit(key, |connection, context| {
+        self.step(key, |connection, context| {
             connection.close(CloseReason::Evicted, context);
-            SETTLED
+            Step::IDLE
         });
         true
     }
@@ -205,15 +224,15 @@ impl<S: ByteStream> Connections<S> {
 
     pub(crate) fn handle_readable(&mut self, now: Instant, key: ConnectionKey, scratch: &mut [u8]) {
         let is_greeting = self.stream(key).is_some_and(ByteStream::is_greeting);
-        if !self.greetings.admit(is_greeting) {
+        if !self.handshakes.admit(is_greeting) {
             return;
         }
         let already_read = self.read_already_read(key, scratch);
-        self.visit(key, |connection, context| match already_read {
-            Some(len) => connection.handle_input(now, key.owner(), &mut scratch[..len], context),
-            None => connection.handle_readable(now, key.owner(), scratch, context),
+        self.step(key, |connection, context| match already_read {
+            Some(len) => connection.handle_input(now, &mut scratch[..len], context),
+            None => connection.handle_readable(now, scratch, context),
         });
-        self.keep_holdings_within_memory(now, key);
+        self.keep_buffers_within_memory(now, key);
     }
 
     /// Has a connection that was taken over begin with this.
@@ -246,12 +265,12 @@ impl<S: ByteStream> Connections<S> {
 
     /// Writing is done by [`Self::flush`], within the turn's bounds.
     pub(crate) fn handle_writable(&mut self, key: ConnectionKey) {
-        self.visit(key, |_, _| Visit { bytes_sent: 0, is_cut: true });
+        self.step(key, |_, _| Step { bytes_sent: 0, is_cut: true });
     }
 
     /// When [`Self::fire_timers`] and [`Self::flush`] are to be called at the latest.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let drain = self.drain.as_ref().map(Drain::next_deadline);
+        let drain = self.shutdown.as_ref().map(ShutdownSchedule::next_deadline);
         let timers = [self.timers.next_deadline(), self.context.engine.next_deadline()];
         let timers = timers.into_iter().flatten().min();
         let timers =
@@ -281,13 +300,11 @@ impl<S: ByteStream> Connections<S> {
                 self.connections.get(key).is_some_and(|own| own.scheduled == Some(deadline));
             if is_current {
                 self.connections[key].scheduled = None;
-                self.visit(key, |connection, context| {
-                    connection.handle_timeout(now, key.owner(), context)
-                });
-                self.keep_holdings_within_memory(now, key);
+                self.step(key, |connection, context| connection.handle_timeout(now, context));
+                self.keep_buffers_within_memory(now, key);
             }
         }
-        self.advance_drain(now);
+        self.advance_shutdown(now);
     }
 
     /// Whether there is something to do that does not wait for anything.
@@ -303,7 +320,7 @@ impl<S: ByteStream> Connections<S> {
     /// goes on there the next time.
     pub(crate) fn flush(&mut self, now: Instant) {
         self.context.feeds.begin_turn();
-        self.greetings = Greetings::default();
+        self.handshakes = HandshakeBudget::default();
         self.follow_sessions();
         let budget = self.context.budget;
         let mut bytes_left = budget.turn_bytes_max;
@@ -313,9 +330,9 @@ impl<S: ByteStream> Connections<S> {
             if let Some(connection) = self.connections.get_mut(key) {
                 connection.is_queued = false;
             }
-            let work = |it: &mut Connection<S>, context: &mut _| it.work(now, key.owner(), context);
-            bytes_left = bytes_left.saturating_sub(self.visit(key, work));
-            self.keep_holdings_within_memory(now, key);
+            let work = |it: &mut Connection<S>, context: &mut _| it.work(now, context);
+            bytes_left = bytes_left.saturating_sub(self.step(key, work));
+            self.keep_buffers_within_memory(now, key);
             if bytes_left <= budget.turn_bytes_max / 2 {
                 break;
             }
@@ -325,8 +342,8 @@ impl<S: ByteStream> Connections<S> {
             let Some(owner) = self.context.engine.server_of(owner) else { continue };
             let key = ConnectionKey::of_owner(owner);
             let flush = |it: &mut Connection<S>, context: &mut _| it.flush(now, context);
-            bytes_left = bytes_left.saturating_sub(self.visit(key, flush));
-            self.keep_holdings_within_memory(now, key);
+            bytes_left = bytes_left.saturating_sub(self.step(key, flush));
+            self.keep_buffers_within_memory(now, key);
             if bytes_left == 0 {
                 break;
             }
@@ -357,8 +374,8 @@ impl<S: ByteStream> Connections<S> {
     /// Lets feeds that grew be served once they have waited long enough for more. What waits longer would hold up the
     /// sources, or those who leave.
     fn release_feeds(&mut self, now: Instant) -> bool {
-        let Context { feeds, phase, .. } = &mut self.context;
-        let is_urgent = feeds.is_congested() || *phase == Phase::Draining;
+        let Context { feeds, admission, .. } = &mut self.context;
+        let is_urgent = feeds.is_congested() || admission.phase == Phase::Draining;
         let is_over = self.gathering.is_over(now, feeds.has_fresh(), is_urgent);
         if is_over {
             feeds.release();
@@ -376,23 +393,23 @@ impl<S: ByteStream> Connections<S> {
                 continue;
             };
             let key = ConnectionKey::of_owner(server);
-            self.visit(key, |connection, context| match &mut connection.state {
+            self.step(key, |connection, context| match &mut connection.state {
                 // Waiting for it to read a goodbye would keep what is to be freed.
                 _ if reason == CloseReason::Memory => connection.expel(now, context),
                 State::Session(session) => {
                     session.close(reason);
                     connection.flush(now, context)
                 }
-                State::Http(_) | State::Lingering { .. } | State::Closed => SETTLED,
+                State::Http(_) | State::Lingering { .. } | State::Closed => Step::IDLE,
             });
         }
     }
 
     /// Drops a connection that cannot be waited for.
     pub(crate) fn abandon(&mut self, key: ConnectionKey) {
-        self.visit(key, |connection, context| {
+        self.step(key, |connection, context| {
             connection.close(CloseReason::Reset, context);
-            SETTLED
+            Step::IDLE
         });
     }
 
@@ -416,34 +433,279 @@ impl<S: ByteStream> Connections<S> {
             let Some(connection) = self.connections.remove(key) else { continue };
             self.context.hooks.forget(key.to_number());
             self.already_read.remove(key);
-            self.addresses.release(counted_address(connection.ip, connection.serves));
+            self.context.admission.release(connection.ip, connection.role);
             return Some(connection.stream);
         }
     }
 
+    /// Takes a connection over, unless its address has too many already, or it has sent too much: that one is told so and
+    /// dropped. What it has sent waits for [`Self::begin`].
+    pub(crate) fn adopt(
+        &mut self,
+        now: Instant,
+        mut newcomer: Newcomer<S>,
+        role: Role,
+    ) -> Option<ConnectionKey> {
+        let input = std::mem::take(&mut newcomer.input);
+        let Ok(already_read) = AlreadyRead::new(input, &self.context.request_memory) else {
+            self.turn_newcomer_away(newcomer, "too many unfinished requests");
+            return None;
+        };
+        if !self.context.admission.admit(newcomer.ip, role) {
+            self.turn_newcomer_away(newcomer, "too many connections from this address");
+            return None;
+        }
+        let Newcomer { stream, ip, upgraded, .. } = newcomer;
+        let key = self.insert(now, stream, ip, role);
+        self.keep_already_read(key, already_read);
+        if let Some(upgraded) = upgraded {
+            self.step(key, |connection, context| {
+                connection.open_adopted(&connection.peer(now), upgraded, context);
+                Step::IDLE
+            });
+        }
+        Some(key)
+    }
+
+    /// Starts to serve a connection that was taken over: with what it is owed already, then with what it has sent.
+    pub(crate) fn begin(&mut self, now: Instant, key: ConnectionKey, scratch: &mut [u8]) {
+        self.step(key, |connection, context| connection.flush(now, context));
+        self.handle_readable(now, key, scratch);
+    }
+
+    /// Tells a connection that is not taken over, as well as that can be done at once.
+    pub(crate) fn turn_newcomer_away(&mut self, newcomer: Newcomer<S>, reason: &'static str) {
+        let Newcomer { mut stream, upgraded, .. } = newcomer;
+        if upgraded.is_none() {
+            return self.turn_away(&mut stream, reason);
+        }
+        // Counted as a refusal, told as a WebSocket is.
+        let _ = self.context.turn_down(reason);
+        let mut goodbye = Vec::new();
+        write_close(&mut goodbye, CloseReason::Refused.close_code());
+        let _ = stream.write(&goodbye);
+        let _ = stream.shutdown_write();
+        let _ = stream.read(&mut [0; 4096]);
+    }
+
+    /// Everyone who gets messages now.
+    pub(crate) fn clients(&self) -> Vec<ClientInfo> {
+        self.owners().map(|(_, client)| client).collect()
+    }
+
+    /// The clients, and what they are in the table or among the sessions.
+    fn owners(&self) -> impl Iterator<Item = (Owner, ClientInfo)> {
+        let Context { engine, hooks, .. } = &self.context;
+        let own = self.connections.iter().filter_map(|(key, connection)| {
+            let State::Session(session) = &connection.state else { return None };
+            // A session is one client, whatever connections it has.
+            let is_client = !session.is_carrier();
+            is_client.then(|| (key.owner(), session.transport(), connection.ip))
+        });
+        let of_sessions = engine.clients().map(|(owner, ip)| (owner, Transport::SocketIo, ip));
+        own.chain(of_sessions)
+            .map(|(owner, transport, ip)| (owner, hooks.client(owner.0, transport, ip)))
+    }
+
+    /// Closes the clients that `filter` picks, and returns how many.
+    pub(crate) fn disconnect(
+        &mut self,
+        mut filter: Guarded<impl FnMut(&ClientInfo) -> bool>,
+        code: CloseCode,
+    ) -> usize {
+        let mut picked = Vec::new();
+        for (owner, client) in self.owners() {
+            if filter.call(|filter| filter(&client)) == Ok(true) {
+                picked.push(owner);
+            }
+        }
+        for &owner in &picked {
+            let Context { engine, feeds, .. } = &mut self.context;
+            if engine.disconnect(owner, code.number(), code.may_return(), feeds) {
+                continue;
+            }
+            self.step(ConnectionKey::of_owner(owner), |connection, _| {
+                if let State::Session(session) = &mut connection.state {
+                    session.disconnect(code.number());
+                }
+                Step { bytes_sent: 0, is_cut: true }
+            });
+        }
+        picked.len()
+    }
+
+    /// Tells the host what happened to clients beyond their coming and going.
+    pub(super) fn tell_news(&mut self, now: Instant) {
+        for _ in 0..TURN_NEWS_MAX {
+            let Some(news) = self.context.feeds.pop_news() else { return };
+            let (owner, change) = match news {
+                News::Lagged(owner) => (owner, None),
+                News::Changed(owner, wish) => (owner, Some(wish)),
+            };
+            if self.context.tell_of_session(owner, change.is_none()) {
+                continue;
+            }
+            let key = ConnectionKey::of_owner(owner);
+            let Some(connection) = self.connections.get(key) else { continue };
+            let State::Session(session) = &connection.state else { continue };
+            let (transport, ip) = (session.transport(), connection.ip);
+            let happened = match &change {
+                None => Happened::Lagged,
+                Some(wish) => {
+                    let filter = wish.as_ref().map(|wish| &wish.filter);
+                    Happened::Subscribed(hooks::Topics::new(filter))
+                }
+            };
+            let told = self.context.hooks.tell(key.to_number(), transport, ip, happened);
+            if told == Err(Panicked) {
+                self.step(key, |connection, context| {
+                    if let State::Session(session) = &mut connection.state {
+                        session.close(CloseReason::Hook);
+                    }
+                    connection.flush(now, context)
+                });
+            }
+        }
+    }
+
+    /// Has connections act for the sessions that they carry, within the turn's bounds, and counts those sessions that ended.
+    pub(super) fn follow_sessions(&mut self) {
+        while let Some((owner, wake)) = self.context.engine.pop_wake() {
+            self.step(ConnectionKey::of_owner(owner), |connection, _| {
+                if let State::Session(Session::EngineIo(carrier)) = &mut connection.state {
+                    carrier.wake(wake);
+                }
+                Step { bytes_sent: 0, is_cut: true }
+            });
+        }
+        while let Some(Ended { owner: Owner(client), reason, ip }) = self.context.engine.pop_ended()
+        {
+            let Context { metrics, hooks, .. } = &mut self.context;
+            metrics.client_closed(Transport::SocketIo, reason);
+            // Whether that panics makes no difference to it.
+            let _ = hooks.tell(client, Transport::SocketIo, ip, Happened::Closed(reason));
+            hooks.forget(client);
+            log::debug!("socketio session ended: {reason}");
+        }
+    }
+
+    /// Closes those who have held something for longest where that is too much, and where a few of them are not enough
+    /// the one whose visit made it grow.
+    pub(super) fn keep_buffers_within_memory(&mut self, now: Instant, grown: ConnectionKey) {
+        for _ in 0..VISIT_EXPULSIONS_MAX {
+            let Some(oldest) = self.stream_buffers.oldest() else { return };
+            if !self.stream_buffers.is_exceeded() {
+                return;
+            }
+            self.expel_holder(now, oldest);
+        }
+        if self.stream_buffers.is_exceeded() {
+            self.expel_holder(now, grown);
+        }
+    }
+
+    fn expel_holder(&mut self, now: Instant, key: ConnectionKey) {
+        self.step(key, |connection, context| {
+            let visit = match connection.state {
+                State::Session(_) => connection.expel(now, context),
+                _ => Step::IDLE,
+            };
+            if connection.stream.held_bytes() > 0 {
+                connection.close(CloseReason::Memory, context);
+            }
+            visit
+        });
+    }
+
+    /// Closes everyone at once: there is no more time for goodbyes.
+    pub(crate) fn close_all(&mut self) {
+        let Context { engine, feeds, .. } = &mut self.context;
+        let sessions: Vec<_> = engine.owners().collect();
+        for owner in sessions {
+            engine.end_unserved(owner, CloseReason::Shutdown, feeds);
+        }
+        let keys: Vec<_> = self.connections.keys().collect();
+        for key in keys {
+            self.step(key, |connection, context| {
+                connection.close(CloseReason::Shutdown, context);
+                Step::IDLE
+            });
+        }
+        self.follow_sessions();
+    }
+
+    /// From now on nobody is let in who is not in already, and nobody is told that we are ready.
+    pub(crate) fn stop_serving(&mut self) {
+        self.context.admission.phase = Phase::Draining;
+        self.context.engine.stop();
+    }
+
+    /// Starts to say goodbye to everyone, spread over a part of the time until `until`.
+    pub(crate) fn begin_shutdown(&mut self, now: Instant, until: Instant) {
+        let keys: Vec<_> = self.connections.keys().collect();
+        let mut clients: Vec<_> = self.context.engine.owners().collect();
+        for key in keys {
+            self.step(key, |connection, context| {
+                match &mut connection.state {
+                    State::Http(http) if http.is_idle() => {
+                        connection.close(CloseReason::Shutdown, context);
+                    }
+                    State::Http(http) => http.close_after_answer(),
+                    State::Session(session) if session.is_carrier() => {}
+                    State::Session(_) => clients.push(key.owner()),
+                    State::Lingering { .. } | State::Closed => {}
+                }
+                Step::IDLE
+            });
+        }
+        self.shutdown = Some(ShutdownSchedule::new(now, until, clients));
+    }
+
+    /// Has the goodbyes be over by `until` at the latest.
+    pub(crate) fn hurry(&mut self, until: Instant) {
+        if let Some(drain) = &mut self.shutdown {
+            drain.hurry(until);
+        }
+    }
+
+    pub(super) fn advance_shutdown(&mut self, now: Instant) {
+        while let Some(owner) = self.shutdown.as_mut().and_then(|drain| drain.pop_due(now)) {
+            let Context { engine, feeds, .. } = &mut self.context;
+            let Some(owner) = engine.begin_leaving(owner, feeds) else { continue };
+            self.step(ConnectionKey::of_owner(owner), |connection, context| {
+                if let State::Session(session) = &mut connection.state {
+                    session.close_when_drained(&context.feeds, CloseReason::Shutdown);
+                }
+                connection.flush(now, context)
+            });
+        }
+        if self.shutdown.as_mut().is_some_and(|drain| drain.ends(now)) {
+            self.close_all();
+        }
+    }
+
     /// Lets a connection act, and returns how many bytes it sent.
-    pub(super) fn visit(
+    pub(super) fn step(
         &mut self,
         key: ConnectionKey,
-        act: impl FnOnce(&mut Connection<S>, &mut Context) -> Visit,
+        act: impl FnOnce(&mut Connection<S>, &mut Context) -> Step,
     ) -> usize {
         let Some(connection) = self.connections.get_mut(key).filter(|it| !it.is_closed()) else {
             return 0;
         };
-        self.context.hooks.visited = key.to_number();
         let visit = act(connection, &mut self.context);
-        self.settle(key, visit);
+        self.reconcile(key, visit);
         visit.bytes_sent
     }
 
     /// Notes what follows from a visit.
-    fn settle(&mut self, key: ConnectionKey, visit: Visit) {
+    fn reconcile(&mut self, key: ConnectionKey, visit: Step) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         // What is closed is dropped before the turn ends.
         let held_bytes = if connection.is_closed() { 0 } else { connection.stream.held_bytes() };
         if held_bytes > 0 || connection.is_holding {
             connection.is_holding = held_bytes > 0;
-            self.holdings.note(key, held_bytes);
+            self.stream_buffers.note(key, held_bytes);
         }
         if connection.is_closed() {
             self.closed.push(key);
@@ -480,11 +742,6 @@ impl<S: ByteStream> Connections<S> {
             });
         }
     }
-}
-
-/// The address whose connections are counted: those who watch the gateway are not clients.
-fn counted_address(ip: Option<IpAddr>, serves: Serves) -> Option<IpAddr> {
-    ip.filter(|_| serves != Serves::Operation)
 }
 
 fn occupant<S: ByteStream>(

@@ -68,7 +68,7 @@ impl Rig {
     pub(super) fn connect(&mut self, input: &[u8]) -> usize {
         let sim = MemoryStream::with_input(input);
         let ip = Some(IpAddr::from([127, 0, 0, 1]));
-        let key = self.connections.accept(self.now, sim.clone(), ip, Serves::All).unwrap();
+        let key = self.connections.accept(self.now, sim.clone(), ip, Role::All).unwrap();
         self.clients.push((key, sim));
         self.clients.len() - 1
     }
@@ -208,7 +208,7 @@ fn a_raw_client_with_a_gap_is_said_goodbye_when_it_has_got_the_rest() {
     rig.connections.context.feeds.leave_everyone_behind();
     let until = rig.now + Duration::from_secs(5);
     rig.connections.stop_serving();
-    rig.connections.begin_drain(rig.now, until);
+    rig.connections.begin_shutdown(rig.now, until);
     rig.turn();
     rig.peer(client).room = usize::MAX;
     rig.turns(5);
@@ -297,15 +297,15 @@ fn who_watches_the_gateway_is_not_one_of_an_addresses_clients() {
     let mut rig = Rig::new(1 << 20, 512 << 20);
     rig.connections = {
         let mut context = Rig::new(1 << 20, 512 << 20).connections.context;
-        context.limits.clients_per_ip_max = 1;
+        context.admission = Admission::with_limits(100_000, 1);
         Connections::new(context)
     };
     rig.connect(REQUEST);
     let sim = MemoryStream::with_input(b"");
     let ip = Some(IpAddr::from([127, 0, 0, 1]));
-    assert!(rig.connections.accept(rig.now, sim.clone(), ip, Serves::All).is_none());
+    assert!(rig.connections.accept(rig.now, sim.clone(), ip, Role::All).is_none());
     assert!(sim.0.borrow().output.starts_with(b"HTTP/1.1 503"), "it is told");
-    assert!(rig.connections.accept(rig.now, sim, ip, Serves::Operation).is_some());
+    assert!(rig.connections.accept(rig.now, sim, ip, Role::Operation).is_some());
 }
 
 #[test]
@@ -409,7 +409,7 @@ fn a_request_whose_body_is_under_way_is_answered_while_draining() {
         rig.connect(b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
     rig.turn();
     rig.connections.stop_serving();
-    rig.connections.begin_drain(rig.now, rig.now + Duration::from_secs(5));
+    rig.connections.begin_shutdown(rig.now, rig.now + Duration::from_secs(5));
     rig.peer(client).input.extend_from_slice(b"67890");
     rig.turns(2);
     assert_eq!(answers(&rig.take_output(client)), 1);
@@ -450,6 +450,6 @@ fn the_public_figures_obey_the_rules_of_messages() {
     );
     let foreign = ask(&mut rig, "Origin: http://evil.example\r\n");
     assert!(foreign.starts_with("HTTP/1.1 403"), "{foreign}");
-    rig.connections.context.site = Site::None;
+    rig.connections.context.site.pages = Pages::None;
     assert!(ask(&mut rig, "").starts_with("HTTP/1.1 404"));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::greetings::TURN_GREETINGS_MAX;
+use super::budget::TURN_HANDSHAKES_MAX;
 use super::tests::{REQUEST, Rig, answers};
 
 const WAIT: Duration = Duration::from_millis(5);
@@ -99,7 +99,7 @@ fn who_is_replaying_while_the_gateway_stops_is_said_goodbye_behind_the_last_mess
             let client = rig.resuming(path, 0);
             rig.turn();
             rig.connections.stop_serving();
-            rig.connections.begin_drain(rig.now, rig.now + Duration::from_secs(5));
+            rig.connections.begin_shutdown(rig.now, rig.now + Duration::from_secs(5));
             rig.turns(50);
             let output = rig.take_output(client);
             assert!(output.len() > 100_000, "it got everything: {}", output.len());
@@ -156,13 +156,13 @@ fn who_sends_is_answered_once_before_others_have_their_turn() {
 #[test]
 fn a_crowd_of_handshakes_is_spread_over_turns_and_holds_up_nobody() {
     let mut rig = Rig::new(1 << 20, 512 << 20);
-    let crowd: Vec<_> = (0..3 * TURN_GREETINGS_MAX).map(|_| rig.connect(REQUEST)).collect();
+    let crowd: Vec<_> = (0..3 * TURN_HANDSHAKES_MAX).map(|_| rig.connect(REQUEST)).collect();
     crowd.iter().for_each(|&client| rig.peer(client).is_greeting = true);
     let other = rig.connect(REQUEST);
     for turn in 1..=3 {
         rig.turn();
         let greeted = crowd.iter().filter(|&&client| rig.peer(client).input.is_empty()).count();
-        assert_eq!(greeted, turn * TURN_GREETINGS_MAX, "as many in each turn");
+        assert_eq!(greeted, turn * TURN_HANDSHAKES_MAX, "as many in each turn");
         assert_eq!(
             answers(&rig.peer(other).output),
             1,

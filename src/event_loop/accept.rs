@@ -5,9 +5,9 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::registry::Slot;
-use super::{Door, EventLoop, Phase};
+use super::{BoundListener, EventLoop, Phase};
 use crate::connection::{ConnectionKey, Interest};
-use crate::http::Serves;
+use crate::http::Role;
 use crate::net::Accepted;
 
 /// Clients that one listener may bring in a turn: about 1 ms of accepting.
@@ -41,11 +41,11 @@ impl EventLoop {
                 self.connections.turn_newcomer_away(newcomer, "draining");
                 continue;
             }
-            if !self.has_room(self.adopted_serves) {
+            if !self.has_room(self.adopted_role) {
                 self.connections.turn_newcomer_away(newcomer, "too many connections");
                 continue;
             }
-            let adopted = self.connections.adopt(now, newcomer, self.adopted_serves);
+            let adopted = self.connections.adopt(now, newcomer, self.adopted_role);
             let Some(key) = adopted else { continue };
             match self.wait_for(key) {
                 Ok(()) => self.connections.begin(now, key, &mut self.scratch),
@@ -67,20 +67,21 @@ impl EventLoop {
 
     pub(super) fn accept(&mut self, now: Instant, index: usize) {
         for _ in 0..TURN_ACCEPTS_MAX {
-            let Some(Door { listener: Some(listener), serves }) = self.doors.get(index) else {
+            let Some(BoundListener { listener: Some(listener), role }) = self.listeners.get(index)
+            else {
                 return;
             };
-            let serves = *serves;
+            let role = *role;
             let Accepted { mut stream, ip } = match listener.accept() {
                 Ok(Some(accepted)) => accepted,
                 Ok(None) => return,
                 Err(error) => return self.pause_accepting(now, &error.to_string()),
             };
-            if !self.has_room(serves) {
+            if !self.has_room(role) {
                 self.connections.turn_away(&mut stream, "too many connections");
                 return self.pause_accepting(now, "there are as many connections as allowed");
             }
-            let Some(key) = self.connections.accept(now, stream, ip, serves) else { continue };
+            let Some(key) = self.connections.accept(now, stream, ip, role) else { continue };
             if let Err(error) = self.wait_for(key) {
                 return self.pause_accepting(now, &error.to_string());
             }
@@ -90,8 +91,8 @@ impl EventLoop {
     }
 
     /// Whether one more may come in, perhaps in the place of somebody who only waits.
-    fn has_room(&mut self, serves: Serves) -> bool {
-        let reserve = if serves == Serves::Operation { OPERATION_CONNECTIONS } else { 0 };
+    fn has_room(&mut self, role: Role) -> bool {
+        let reserve = if role == Role::Operation { OPERATION_CONNECTIONS } else { 0 };
         self.connections.len() < self.connections_max + reserve || self.connections.evict()
     }
 
@@ -113,8 +114,8 @@ impl EventLoop {
     }
 
     fn set_accepting(&self, readable: bool) {
-        for (index, door) in (0..).zip(&self.doors) {
-            let Some(listener) = &door.listener else { continue };
+        for (index, bound) in (0..).zip(&self.listeners) {
+            let Some(listener) = &bound.listener else { continue };
             let interest = Interest { readable, writable: false };
             if let Err(error) = self.registry.modify(listener, Slot::Listener(index), interest) {
                 log::error!("{}: cannot change what is waited for: {error}", listener.url());

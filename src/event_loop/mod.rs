@@ -20,7 +20,7 @@ use registry::{Ready, Registry, Slot};
 use crate::connection::{Connections, Context, Interest};
 use crate::error::DropReason;
 use crate::hooks::Mapper;
-use crate::http::{Date, Serves};
+use crate::http::{Date, Role};
 use crate::intake::Intake;
 use crate::net::{Listener, Stream};
 use crate::source::Source;
@@ -50,16 +50,16 @@ enum Phase {
 }
 
 /// A place where clients come in.
-struct Door {
+struct BoundListener {
     /// `None` once it is closed for good.
     listener: Option<Listener>,
-    serves: Serves,
+    role: Role,
 }
 
 /// What the loop is made of.
 pub(crate) struct Parts {
     pub(crate) sources: Vec<Source>,
-    pub(crate) listeners: Vec<(Listener, Serves)>,
+    pub(crate) listeners: Vec<(Listener, Role)>,
     pub(crate) context: Context,
     pub(crate) intake: Intake,
     /// Connections of any kind, clients or not.
@@ -67,14 +67,14 @@ pub(crate) struct Parts {
     pub(crate) inbox: InboxLimits,
     pub(crate) mapper: Mapper,
     /// What connections are served that the host accepted.
-    pub(crate) adopted_serves: Serves,
+    pub(crate) adopted_role: Role,
 }
 
 /// One gateway's loop.
 pub(crate) struct EventLoop {
     registry: Registry,
     ready: Vec<Ready>,
-    doors: Vec<Door>,
+    listeners: Vec<BoundListener>,
     sources: Vec<Source>,
     connections: Connections<Stream>,
     scratch: Box<[u8]>,
@@ -95,7 +95,7 @@ pub(crate) struct EventLoop {
     /// Messages that were taken in and kept from clients by the host, or by what it made of them.
     unmapped: [u64; DropReason::ALL.len()],
     /// What connections are served that the host accepted.
-    adopted_serves: Serves,
+    adopted_role: Role,
 }
 
 impl EventLoop {
@@ -114,11 +114,11 @@ impl EventLoop {
             }
         }
         let waker = registry.waker();
-        let door = |(listener, serves)| Door { listener: Some(listener), serves };
+        let bound = |(listener, role)| BoundListener { listener: Some(listener), role };
         Ok(Self {
             registry,
             ready: Vec::new(),
-            doors: parts.listeners.into_iter().map(door).collect(),
+            listeners: parts.listeners.into_iter().map(bound).collect(),
             sources: parts.sources,
             connections: Connections::new(parts.context),
             scratch: vec![0; SCRATCH_BYTES].into(),
@@ -133,7 +133,7 @@ impl EventLoop {
             mapper: parts.mapper,
             published: 0,
             unmapped: [0; DropReason::ALL.len()],
-            adopted_serves: parts.adopted_serves,
+            adopted_role: parts.adopted_role,
         })
     }
 
@@ -143,8 +143,8 @@ impl EventLoop {
     }
 
     /// The listeners that are open, with what they serve.
-    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&Listener, Serves)> {
-        self.doors.iter().filter_map(|door| Some((door.listener.as_ref()?, door.serves)))
+    pub(crate) fn listeners(&self) -> impl Iterator<Item = (&Listener, Role)> {
+        self.listeners.iter().filter_map(|bound| Some((bound.listener.as_ref()?, bound.role)))
     }
 
     /// Everyone who is connected.
@@ -272,7 +272,7 @@ impl EventLoop {
                 !self.inbox.has_posts() && !self.sources.iter().any(Source::needs_drain);
             if is_taken_in || take_in_until <= now {
                 self.take_in_all_posts();
-                self.connections.begin_drain(now, until);
+                self.connections.begin_shutdown(now, until);
                 self.phase = Phase::Draining { until };
             }
         }
@@ -283,7 +283,7 @@ impl EventLoop {
         let end = now + stop.within;
         match &mut self.phase {
             Phase::Serving => {
-                self.close_listeners(|serves| serves != Serves::Operation);
+                self.close_listeners(|role| role != Role::Operation);
                 self.connections.stop_serving();
                 let take_in_until = now + (end - now) / 4;
                 self.phase = Phase::Stopping { take_in_until, until: end };
@@ -300,9 +300,9 @@ impl EventLoop {
         }
     }
 
-    fn close_listeners(&mut self, is_meant: impl Fn(Serves) -> bool) {
-        for door in self.doors.iter_mut().filter(|door| is_meant(door.serves)) {
-            if let Some(listener) = door.listener.take() {
+    fn close_listeners(&mut self, is_meant: impl Fn(Role) -> bool) {
+        for bound in self.listeners.iter_mut().filter(|bound| is_meant(bound.role)) {
+            if let Some(listener) = bound.listener.take() {
                 self.registry.remove(&listener);
             }
         }

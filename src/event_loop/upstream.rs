@@ -28,12 +28,12 @@ const TURN_DEMANDS_MAX: usize = 256;
 const WORK_BYTES_PER_APPEND: usize = 64;
 
 /// What a turn has left for messages.
-struct Room {
+struct TurnBudget {
     appends_left: usize,
     allowance: Allowance,
 }
 
-impl Room {
+impl TurnBudget {
     fn is_empty(&self) -> bool {
         self.appends_left == 0
     }
@@ -76,9 +76,12 @@ impl EventLoop {
         let posts = self.sources.len();
         let count = posts + 1;
         let allowance = self.clock.allowance(self.mapper.is_set());
-        let mut room = Room { appends_left: TURN_APPENDS_MAX, allowance };
+        let mut budget_left = TurnBudget { appends_left: TURN_APPENDS_MAX, allowance };
         let mut idle = 0;
-        while idle < count && !room.is_empty() && !self.connections.context.feeds.is_congested() {
+        while idle < count
+            && !budget_left.is_empty()
+            && !self.connections.context.feeds.is_congested()
+        {
             let index = self.next_source;
             self.next_source = (index + 1) % count;
             let needs_drain = match self.sources.get(index) {
@@ -91,15 +94,15 @@ impl EventLoop {
             }
             idle = 0;
             if index == posts {
-                self.take_in_posts(DRAIN_STEP, &mut room);
+                self.take_in_posts(DRAIN_STEP, &mut budget_left);
             } else {
-                self.drain_step(now, index, &mut room);
+                self.drain_step(now, index, &mut budget_left);
             }
         }
         self.connections.context.metrics.upstream = self.upstream_metrics();
     }
 
-    fn drain_step(&mut self, now: Instant, index: usize, room: &mut Room) {
+    fn drain_step(&mut self, now: Instant, index: usize, budget_left: &mut TurnBudget) {
         let Self { registry, sources, connections, intake, mapper, unmapped, .. } = self;
         let feeds = &mut connections.context.feeds;
         let passed_over = sources[index].counts().passed_over;
@@ -118,25 +121,25 @@ impl EventLoop {
                     intake.give_back();
                     0
                 });
-            room.spend(appends);
-            !room.is_empty() && !feeds.is_congested()
+            budget_left.spend(appends);
+            !budget_left.is_empty() && !feeds.is_congested()
         });
         // Otherwise a flood of what nobody wants, or of garbage, would hold the turn up for as long as it lasts.
         let passed_over = sources[index].counts().passed_over - passed_over;
-        room.spend(usize::try_from(passed_over).unwrap_or(usize::MAX));
+        budget_left.spend(usize::try_from(passed_over).unwrap_or(usize::MAX));
         if drained == Drained::Dead {
             registry.remove_source(&sources[index]);
             sources[index].end();
-            connections.context.has_lost_source = true;
+            connections.context.site.has_lost_source = true;
         }
     }
 
     /// Publishes what the host has, within `budget`.
-    fn take_in_posts(&mut self, budget: Budget, room: &mut Room) {
+    fn take_in_posts(&mut self, budget: Budget, budget_left: &mut TurnBudget) {
         let Self { inbox, connections, intake, mapper, unmapped, published, .. } = self;
         let feeds = &mut connections.context.feeds;
         let (mut messages, mut bytes) = (0, 0);
-        while messages < budget.messages && bytes < budget.bytes && !room.is_empty() {
+        while messages < budget.messages && bytes < budget.bytes && !budget_left.is_empty() {
             let Some(post) = inbox.pop_post() else { break };
             messages += 1;
             bytes += post.held_bytes();
@@ -148,7 +151,7 @@ impl EventLoop {
                 intake.give_back();
                 0
             });
-            room.spend(1 + appends);
+            budget_left.spend(1 + appends);
             if feeds.is_congested() {
                 break;
             }
@@ -162,7 +165,7 @@ impl EventLoop {
         let everything = Budget { messages: usize::MAX, bytes: usize::MAX };
         while self.inbox.has_posts() && !self.mapper.is_set() {
             let allowance = self.clock.allowance(false);
-            self.take_in_posts(everything, &mut Room { appends_left: usize::MAX, allowance });
+            self.take_in_posts(everything, &mut TurnBudget { appends_left: usize::MAX, allowance });
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::certificate::Certificate;
-use super::room::Room;
+use super::descriptor_budget::DescriptorBudget;
 use super::{Gateway, Running};
 use crate::access::OriginPolicy;
 use crate::config::{Config, GivenSecret, Settings, SiteConfig, with_settings};
@@ -301,7 +301,7 @@ impl Builder {
         let certificate = Certificate::open(&self.config)?;
         let clients_wanted = self.config.clients_max;
         let is_asked_for = self.config.is_given("max_clients");
-        let room = Room::find(clients_wanted, is_asked_for);
+        let room = DescriptorBudget::find(clients_wanted, is_asked_for);
         let context = self.context.unwrap_or_default();
         let gateway =
             Gateway::open(self.config, security, certificate, &room, &context, self.hooks)?;

@@ -11,7 +11,7 @@ use crate::connection::{Connections, Newcomer, Upgraded};
 use crate::error::ConfigError;
 use crate::event_loop::{Mailbox, Post, Stop, Unposted};
 use crate::hooks::{ClientInfo, CloseCode, Guarded};
-use crate::http::{Target, Wanted};
+use crate::http::{Subscribe, Target};
 use crate::message::PARTS_MAX;
 use crate::net::Stream;
 
@@ -189,7 +189,7 @@ impl Handle {
         already_read: impl Into<Vec<u8>>,
     ) -> Result<(), AdoptError> {
         let upgraded =
-            Upgraded { target: target.as_bytes().to_vec(), wanted: self.wanted(target)? };
+            Upgraded { target: target.as_bytes().to_vec(), subscribe: self.subscribe(target)? };
         self.bring(stream.into(), already_read.into(), Some(upgraded))
     }
 
@@ -211,14 +211,14 @@ impl Handle {
     /// # Ok::<(), zmq2ws::Error>(())
     /// ```
     pub fn check_target(&self, target: &str) -> Result<(), AdoptError> {
-        self.wanted(target).map(drop)
+        self.subscribe(target).map(drop)
     }
 
     /// What the query of a WebSocket's request says that the client gets.
-    fn wanted(&self, target: &str) -> Result<Wanted, AdoptError> {
+    fn subscribe(&self, target: &str) -> Result<Subscribe, AdoptError> {
         let refused = |refusal: crate::http::Refusal| AdoptError::Target(refusal.reason);
         let query = Target::parse("GET", target.as_bytes()).map_err(refused)?.query;
-        Wanted::from_query(query, self.topics_max).map_err(refused)
+        Subscribe::from_query(query, self.topics_max).map_err(refused)
     }
 
     fn bring(

@@ -3,8 +3,8 @@
 mod adopt;
 mod builder;
 mod certificate;
+mod descriptor_budget;
 mod handle;
-mod room;
 mod running;
 mod stats;
 
@@ -18,8 +18,8 @@ pub use adopt::ClientStream;
 pub use builder::Builder;
 use builder::BuilderHooks;
 use certificate::Certificate;
+use descriptor_budget::DescriptorBudget;
 pub use handle::{AdoptError, AskError, Handle, PublishError};
-use room::Room;
 pub use running::Running;
 pub use stats::{Stats, TransportStats};
 
@@ -27,14 +27,14 @@ use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::config::{Config, SiteConfig};
-use crate::connection::{Budget, Context, Limits, Phase, Site};
+use crate::connection::{Admission, Budget, Context, Limits, Pages, Site};
 use crate::error::{ConfigError, Error};
 use crate::event_loop::{EventLoop, InboxLimits, Parts};
 use crate::feed::{self, Feeds};
 use crate::history;
 use crate::hooks::{Authorize, ClientInfo, CloseCode, Guarded, Hooks, Mapper, OnEvent};
 use crate::http::assets::BuiltIn;
-use crate::http::{self, Date, Serves};
+use crate::http::{self, Date, Role};
 use crate::intake::{Decode, Intake, IntakeConfig};
 use crate::memory::Memory;
 use crate::message::{Epoch, TopicFrom};
@@ -111,7 +111,7 @@ impl Gateway {
         config: Config,
         security: Security,
         certificate: Option<Certificate>,
-        &Room { clients_max, connections_max }: &Room,
+        &DescriptorBudget { clients_max, connections_max }: &DescriptorBudget,
         zmq: &zmq::Context,
         hooks: BuilderHooks,
     ) -> Result<Self, Error> {
@@ -135,7 +135,7 @@ impl Gateway {
                 bytes_max: config.inbox_bytes_max,
             },
             mapper: Mapper::new(map, message_bytes_max),
-            adopted_serves: serves_clients(&config),
+            adopted_role: serves_clients(&config),
             context: context(config, clients_max, authorize, on_event)?,
         };
         let event_loop = EventLoop::new(Instant::now(), parts)
@@ -175,13 +175,13 @@ impl Gateway {
     /// Where clients connect: URLs for TCP, `https:` with [`Builder::tls_cert`], `unix:PATH` for Unix sockets, with the ports
     /// that the system chose.
     pub fn listen_addresses(&self) -> Vec<String> {
-        let for_clients = |(_, serves): &(_, Serves)| *serves != Serves::Operation;
+        let for_clients = |(_, role): &(_, Role)| *role != Role::Operation;
         self.event_loop.listeners().filter(for_clients).map(|(door, _)| door.url()).collect()
     }
 
     /// Where metrics are, if they have a listener of their own.
     pub fn metrics_addresses(&self) -> Vec<String> {
-        let for_operation = |(_, serves): &(_, Serves)| *serves == Serves::Operation;
+        let for_operation = |(_, role): &(_, Role)| *role == Role::Operation;
         self.event_loop.listeners().filter(for_operation).map(|(door, _)| door.url()).collect()
     }
 
@@ -276,33 +276,31 @@ impl AsFd for Gateway {
 }
 
 /// What clients are served where they connect.
-fn serves_clients(config: &Config) -> Serves {
-    if config.metrics.is_some() { Serves::Clients } else { Serves::All }
+fn serves_clients(config: &Config) -> Role {
+    if config.metrics.is_some() { Role::Clients } else { Role::All }
 }
 
 fn open_listeners(
     config: &Config,
     certificate: Option<&Certificate>,
-) -> Result<Vec<(Listener, Serves)>, Error> {
+) -> Result<Vec<(Listener, Role)>, Error> {
     let for_clients = serves_clients(config);
     let mut doors = Vec::new();
     let addresses = config.listen.iter().map(|address| (address, for_clients));
-    for (address, serves) in
-        addresses.chain(config.metrics.iter().map(|it| (it, Serves::Operation)))
-    {
+    for (address, role) in addresses.chain(config.metrics.iter().map(|it| (it, Role::Operation))) {
         let options = TcpOptions {
             user_timeout: config.write_timeout,
             // Metrics are those of one process.
-            shares_port: config.reuse_port && serves != Serves::Operation,
+            shares_port: config.reuse_port && role != Role::Operation,
         };
         // Who watches the gateway does so from near by.
-        let certificate = certificate.filter(|_| serves != Serves::Operation);
+        let certificate = certificate.filter(|_| role != Role::Operation);
         let opened = Listener::open(address, options)
-            .map_err(|error| listen_error(config, address, serves, &error))?;
+            .map_err(|error| listen_error(config, address, role, &error))?;
         for listener in opened {
             doors.push(match certificate {
-                None => (listener, serves),
-                Some(certificate) => (listener.with_tls(certificate.acceptor()), serves),
+                None => (listener, role),
+                Some(certificate) => (listener.with_tls(certificate.acceptor()), role),
             });
         }
     }
@@ -310,15 +308,10 @@ fn open_listeners(
 }
 
 /// The error with advice in the words of the user: a flag, or a method.
-fn listen_error(
-    config: &Config,
-    address: &ListenAddr,
-    serves: Serves,
-    error: &ListenError,
-) -> Error {
-    let advice = match (error, serves) {
+fn listen_error(config: &Config, address: &ListenAddr, role: Role, error: &ListenError) -> Error {
+    let advice = match (error, role) {
         (ListenError::Other(_), _) => String::new(),
-        (ListenError::InUse, Serves::Operation) => {
+        (ListenError::InUse, Role::Operation) => {
             let metrics = config.mention("metrics", "metrics");
             format!(" (another program listens there; choose another address with {metrics})")
         }
@@ -384,7 +377,7 @@ fn context(
     if config.compress {
         encoding.deflater = Deflater::new(config.compress_bytes_min);
     }
-    let site = site(&config, share_bytes)?;
+    let pages = pages(&config, share_bytes)?;
     let mut feeds = Feeds::new(feed_limits, encoding, &memory, wish_memory.clone());
     if config.on_demand {
         warn_of_inflated_demand(&config);
@@ -408,26 +401,25 @@ fn context(
         },
         limits: Limits {
             http: http_limits(config.inbound_bytes_max),
-            clients_max,
-            clients_per_ip_max: per_ip_max,
             topics_max: config.topics_max,
             inbound_bytes_max: config.inbound_bytes_max,
             write_timeout: config.write_timeout,
         },
         budget: Budget::default(),
         coalesce: config.coalesce,
-        site,
-        client: BuiltIn::client(),
+        admission: Admission::with_limits(clients_max, per_ip_max),
+        site: Site {
+            pages,
+            client: BuiltIn::client(),
+            path_prefix: config.path_prefix.into_bytes().into(),
+            origin: config.origin,
+            has_lost_source: false,
+            started: Some(Instant::now()),
+        },
         memory,
-        path_prefix: config.path_prefix.into_bytes().into(),
-        origin: config.origin,
         format: config.format,
-        phase: Phase::Serving,
-        has_lost_source: false,
-        started: Instant::now(),
         date: Date::from_system_time(SystemTime::now()),
         hooks: Hooks::new(authorize, on_event),
-        refusals: 0,
     })
 }
 
@@ -465,15 +457,15 @@ fn history_limits(config: &Config) -> history::Limits {
     }
 }
 
-fn site(config: &Config, cache_bytes_max: usize) -> Result<Site, ConfigError> {
+fn pages(config: &Config, cache_bytes_max: usize) -> Result<Pages, ConfigError> {
     Ok(match &config.site {
-        SiteConfig::BuiltIn => Site::BuiltIn(BuiltIn::page()),
+        SiteConfig::BuiltIn => Pages::BuiltIn(BuiltIn::page()),
         SiteConfig::Directory(path) => {
-            Site::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
+            Pages::Directory(Directory::open(path, cache_bytes_max).map_err(|error| {
                 let reason = format!("not a folder that can be read: {error}");
                 config.refuse("www", path.display(), reason)
             })?)
         }
-        SiteConfig::None => Site::None,
+        SiteConfig::None => Pages::None,
     })
 }

@@ -1,8 +1,6 @@
 //! What `authorize` says: whether a request may have messages, and of which topics. Knows no request.
 
-use std::rc::Rc;
-
-use crate::http::{Refusal, Status, Wanted};
+use crate::http::{Refusal, Status};
 use crate::topics::TOPIC_BYTES_MAX;
 
 /// Whether a client may connect, and what it may ask for; what the hook [`authorize`](crate::Builder::authorize) returns.
@@ -104,51 +102,18 @@ impl Denial {
     }
 }
 
-/// The prefixes that a client is limited to: at least one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Allowed(Rc<[Vec<u8>]>);
-
-impl Allowed {
-    /// `None` where nothing is allowed.
-    pub(crate) fn new(prefixes: Vec<Vec<u8>>) -> Option<Self> {
-        (!prefixes.is_empty()).then(|| Self(prefixes.into()))
-    }
-
-    /// Whether `topic`, whole or the start of others, is allowed.
-    pub(crate) fn allows(&self, topic: &[u8]) -> bool {
-        self.0.iter().any(|prefix| topic.starts_with(prefix))
-    }
-
-    /// What who asks for everything gets.
-    pub(crate) fn prefixes(&self) -> &[Vec<u8>] {
-        &self.0
-    }
-
-    /// Gives `wanted` what it may have of everything. Returns whether it asks for nothing else.
-    pub(crate) fn narrow(&self, wanted: &mut Wanted) -> bool {
-        let Wanted { prefixes, exact, .. } = wanted;
-        let is_everything = prefixes.iter().any(Vec::is_empty);
-        if is_everything || (prefixes.is_empty() && exact.is_empty()) {
-            *prefixes = self.0.to_vec();
-            exact.clear();
-            return true;
-        }
-        prefixes.iter().chain(&*exact).all(|topic| self.allows(topic))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::http::{Allowed, Subscribe};
 
     fn narrowed(allowed: &[&str], query: &str) -> Option<(Vec<String>, Vec<String>)> {
         let allowed = allowed.iter().map(|prefix| prefix.as_bytes().to_vec()).collect();
-        let mut wanted = Wanted::from_query(query.as_bytes(), 10).unwrap();
+        let mut subscribe = Subscribe::from_query(query.as_bytes(), 10).unwrap();
         let texts = |topics: Vec<Vec<u8>>| {
             topics.into_iter().map(|it| String::from_utf8(it).unwrap()).collect()
         };
-        let is_allowed = Allowed::new(allowed)?.narrow(&mut wanted);
-        is_allowed.then(|| (texts(wanted.prefixes), texts(wanted.exact)))
+        let is_allowed = subscribe.limit_to(Allowed::new(allowed)?);
+        is_allowed.then(|| (texts(subscribe.prefixes), texts(subscribe.exact)))
     }
 
     fn topics(prefixes: &[&str], exact: &[&str]) -> Option<(Vec<String>, Vec<String>)> {

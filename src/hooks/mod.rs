@@ -12,8 +12,8 @@ mod request;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+pub(crate) use access::Verdict;
 pub use access::{Access, Denial};
-pub(crate) use access::{Allowed, Verdict};
 pub(crate) use event::Happened;
 pub use event::{ClientId, ClientInfo, CloseCode, Event, Topics};
 pub(crate) use guard::{Guarded, Panicked};
@@ -21,18 +21,18 @@ pub use message::Message;
 pub(crate) use message::{Map, Mapper};
 pub use request::Request;
 
+pub(crate) use crate::http::Allowed;
 use crate::metrics::Transport;
 
 pub(crate) type Authorize = Box<dyn FnMut(&Request<'_>) -> Access + Send>;
 pub(crate) type OnEvent = Box<dyn FnMut(&Event<'_>) + Send>;
 
-/// The hooks about clients, and what they said of whom.
+/// The hooks about clients, and the tags that they gave to clients. A client is named by the number of its connection, or
+/// of its session.
 #[derive(Default)]
 pub(crate) struct Hooks {
     authorize: Option<Guarded<Authorize>>,
     on_event: Option<Guarded<OnEvent>>,
-    /// The connection that is being served.
-    pub(crate) visited: u64,
     /// What the host calls clients that it gave a tag.
     tags: HashMap<u64, u64>,
 }
@@ -44,44 +44,37 @@ impl Hooks {
         Self { authorize, on_event, ..Self::default() }
     }
 
-    /// Whether somebody is asked who may connect.
+    /// Whether the host decides about each request for messages.
     pub(crate) fn authorizes(&self) -> bool {
         self.authorize.is_some()
     }
 
-    /// Asks whether the request of the connection that is being served may have what it wants; without a hook all may.
-    /// Who made the hook panic may not.
-    pub(crate) fn authorize(&mut self, request: &Request<'_>) -> Result<Access, Panicked> {
+    /// Asks whether the request of `connection` may have what it wants; without a hook every request may.
+    pub(crate) fn authorize(
+        &mut self,
+        connection: u64,
+        request: &Request<'_>,
+    ) -> Result<Access, Panicked> {
         let Some(hook) = &mut self.authorize else { return Ok(Access::allow()) };
         let access = hook.call(|hook| hook(request))?;
         match access.tag {
-            Some(tag) => self.tags.insert(self.visited, tag),
-            None => self.tags.remove(&self.visited),
+            Some(tag) => self.tags.insert(connection, tag),
+            None => self.tags.remove(&connection),
         };
         Ok(access)
     }
 
-    /// The connection that is being served opened a session, which is the client that its tag is for.
-    pub(crate) fn hand_tag_to(&mut self, session: u64) {
+    /// The `connection` opened a `session`, which is the client that its tag is for.
+    pub(crate) fn hand_tag_on(&mut self, connection: u64, session: u64) {
         if !self.tags.is_empty()
-            && let Some(tag) = self.tags.remove(&self.visited)
+            && let Some(tag) = self.tags.remove(&connection)
         {
             self.tags.insert(session, tag);
         }
     }
 
-    /// Tells what happened to the client that is being served.
+    /// Tells what happened to a client.
     pub(crate) fn tell(
-        &mut self,
-        transport: Transport,
-        peer: Option<IpAddr>,
-        happened: Happened<'_>,
-    ) -> Result<(), Panicked> {
-        self.tell_of(self.visited, transport, peer, happened)
-    }
-
-    /// Tells what happened to a client, which is a connection or a session.
-    pub(crate) fn tell_of(
         &mut self,
         client: u64,
         transport: Transport,
@@ -97,7 +90,7 @@ impl Hooks {
         hook.call(|hook| hook(&event))
     }
 
-    /// What there is to tell of a client.
+    /// What the host learns of a client.
     pub(crate) fn client(
         &self,
         client: u64,

@@ -3,52 +3,22 @@
 use std::borrow::Cow;
 
 use super::query::parameter;
-use super::route::{Upgrade, allows_origin, asks_for_web_socket, upgrade};
-use super::{BodyLength, Method, Refusal, Request, Route, Rules, Status, Wanted};
+use super::route::{Asked, asks_for_web_socket, upgrade};
+use super::{BodyLength, HeldRequest, Method, Outcome, Refusal, Status, Subscribe};
 use crate::wire::Format;
 
 /// The methods that are served, and asking about them.
 const METHODS: &str = "GET, POST, OPTIONS";
 
-/// A request that may be met, if its session is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EngineIo {
-    /// The session that it belongs to; none yet where it opens one.
-    pub(crate) sid: Option<Vec<u8>>,
-    /// What it does.
-    pub(crate) step: EngineStep,
-}
-
-impl EngineIo {
-    /// What the client wants of the session that this opens; one that is there was let in when it was opened.
-    pub(super) fn opened(&mut self) -> Option<&mut Wanted> {
-        match &mut self.step {
-            _ if self.sid.is_some() => None,
-            EngineStep::Poll(wanted) => Some(wanted),
-            EngineStep::Upgrade(upgrade) => Some(&mut upgrade.wanted),
-            EngineStep::Post { .. } | EngineStep::Nothing(_) => None,
-        }
-    }
-
-    pub(super) fn is_upgrade(&self) -> bool {
-        matches!(self.step, EngineStep::Upgrade(_))
-    }
-}
-
-/// What a request does for its session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum EngineStep {
-    /// It waits for packets; or opens a session whose client wants this.
-    Poll(Wanted),
-    /// Its body has packets.
-    Post {
-        /// Whether the body is of a type that has none.
-        is_binary: bool,
-    },
-    /// It becomes a WebSocket.
-    Upgrade(Upgrade),
-    /// Nothing that there is, which is told to nobody who does not know a session.
-    Nothing(Refusal),
+/// A request whose body has packets for a session.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct EnginePost {
+    pub(crate) sid: Vec<u8>,
+    /// Whether the body is of a type that has no packets.
+    pub(crate) is_binary: bool,
+    /// The body may have so many bytes.
+    pub(crate) bytes_max: usize,
+    pub(crate) request: HeldRequest,
 }
 
 /// The session is not there, or not any more.
@@ -82,21 +52,22 @@ const fn bad_request(reason: &'static str) -> Refusal {
     Refusal::coded(Status::BadRequest, 3, reason)
 }
 
-/// The route of `request`: 403 for the origin, then as [`engine_io`] has it.
-pub(super) fn route(request: &Request<'_>, rules: &Rules<'_>) -> Result<Route, Refusal> {
-    let route = if !allows_origin(request, rules) {
+/// The outcome of a request: 403 for the origin, then as [`step`] has it.
+pub(super) fn engine_io(asked: &Asked<'_, '_>) -> Result<Outcome, Refusal> {
+    let outcome = if !asked.is_origin_allowed {
         Err(FORBIDDEN)
-    } else if request.method == Method::Options {
-        Ok(Route::Preflight(METHODS))
+    } else if asked.request.method == Method::Options {
+        Ok(Outcome::Preflight(METHODS))
     } else {
-        engine_io(request, rules).map(Route::EngineIo)
+        step(asked)
     };
-    let is_upgrade = asks_for_web_socket(request);
-    route.map_err(|refusal| if is_upgrade { refusal.and_close() } else { refusal })
+    let is_upgrade = asks_for_web_socket(asked.request);
+    outcome.map_err(|refusal| if is_upgrade { refusal.and_close() } else { refusal })
 }
 
-/// The step that `request` asks for; its origin was checked.
-fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refusal> {
+/// The step of a session that a request asks for; its origin was checked.
+fn step(asked: &Asked<'_, '_>) -> Result<Outcome, Refusal> {
+    let Asked { request, rules, .. } = asked;
     let refusal = |code, reason| Err(Refusal::coded(Status::BadRequest, code, reason));
     let is_websocket = match parameter(request.query, "transport").as_deref() {
         Some(b"polling") => false,
@@ -104,6 +75,7 @@ fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refus
         _ => return refusal(0, "Transport unknown"),
     };
     let sid = parameter(request.query, "sid").filter(|sid| !sid.is_empty());
+    let sid = sid.map(Cow::into_owned);
     let is_upgrade = asks_for_web_socket(request);
     if sid.is_none() {
         if request.method != Method::Get {
@@ -116,54 +88,70 @@ fn engine_io(request: &Request<'_>, rules: &Rules<'_>) -> Result<EngineIo, Refus
     if parameter(request.query, "EIO").as_deref() != Some(b"4") {
         return refusal(5, "Unsupported protocol version");
     }
-    let step = match (request.method, is_websocket, is_upgrade) {
-        (Method::Get, true, true) => {
-            let upgrade = upgrade(request, rules).map_err(|refusal| bad_request(refusal.reason))?;
-            EngineStep::Upgrade(upgrade)
+    let held = || HeldRequest::new(&asked.exchange);
+    match (request.method, is_websocket, is_upgrade, sid) {
+        (Method::Get, true, true, sid) => {
+            let upgrade = upgrade(asked).map_err(|refusal| bad_request(refusal.reason))?;
+            check_format(&upgrade.subscribe)?;
+            Ok(Outcome::EngineSocket { sid, upgrade })
         }
-        (Method::Get, false, false) if request.body == BodyLength::None => {
-            let wanted = Wanted::from_query(request.query, rules.topics_max);
-            EngineStep::Poll(wanted.map_err(|refusal| bad_request(refusal.reason))?)
+        (Method::Get, false, false, sid) if request.body == BodyLength::None => {
+            let subscribe = Subscribe::from_query(request.query, rules.topics_max);
+            let subscribe = subscribe.map_err(|refusal| bad_request(refusal.reason))?;
+            check_format(&subscribe)?;
+            Ok(match sid {
+                Some(sid) => Outcome::EnginePoll { sid, request: held() },
+                None => Outcome::EngineOpen(subscribe),
+            })
         }
-        (Method::Post, false, false) => {
+        (Method::Post, false, false, Some(sid)) => {
             let content_type = request.field("content-type").once().unwrap_or_default();
             let is_binary = content_type.eq_ignore_ascii_case(b"application/octet-stream");
-            EngineStep::Post { is_binary }
+            let bytes_max = rules.payload_bytes_max;
+            Ok(Outcome::EnginePost(EnginePost { sid, is_binary, bytes_max, request: held() }))
         }
-        (Method::Get | Method::Post, _, true) => EngineStep::Nothing(BAD_REQUEST.and_close()),
-        (Method::Get | Method::Post, ..) => EngineStep::Nothing(BAD_REQUEST),
-        _ => EngineStep::Nothing(Refusal::method_not_allowed(METHODS)),
-    };
-    if let EngineStep::Poll(wanted) | EngineStep::Upgrade(Upgrade { wanted, .. }) = &step
-        && wanted.format == Some(Format::Parts)
-    {
-        return Err(bad_request("Socket.IO has no format parts: expected raw or json"));
+        (_, _, _, None) => Err(BAD_REQUEST),
+        (method, _, _, Some(sid)) => {
+            let refusal = match method {
+                Method::Get | Method::Post if is_upgrade => BAD_REQUEST.and_close(),
+                Method::Get | Method::Post => BAD_REQUEST,
+                _ => Refusal::method_not_allowed(METHODS),
+            };
+            Ok(Outcome::EngineRefused { sid, refusal })
+        }
     }
-    Ok(EngineIo { sid: sid.map(Cow::into_owned), step })
+}
+
+fn check_format(subscribe: &Subscribe) -> Result<(), Refusal> {
+    match subscribe.format {
+        Some(Format::Parts) => {
+            Err(bad_request("Socket.IO has no format parts: expected raw or json"))
+        }
+        Some(Format::Raw | Format::Json) | None => Ok(()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::route::route;
-    use super::super::{After, Limits, parse_head};
+    use super::super::{After, Limits, Rules, parse_head, route};
     use super::*;
     use crate::access::OriginPolicy;
 
     const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
                            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-    fn routed(method: &str, query: &str, fields: &str) -> Result<Route, Refusal> {
+    fn routed(method: &str, query: &str, fields: &str) -> Result<Outcome, Refusal> {
         let head = format!("{method} /socket.io/?{query} HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
-        route(&request, &Rules::plain(&origin))
+        route(&request, &Rules::plain(&origin)).1
     }
 
     /// The status line and the content of the refusal.
     fn refused(method: &str, query: &str, fields: &str) -> (String, String) {
         let refusal = match routed(method, query, fields) {
-            Ok(Route::EngineIo(EngineIo { step: EngineStep::Nothing(refusal), .. })) => refusal,
-            Ok(route) => panic!("{method} {query}: {route:?}"),
+            Ok(Outcome::EngineRefused { refusal, .. }) => refusal,
+            Ok(outcome) => panic!("{method} {query}: {outcome:?}"),
             Err(refusal) => refusal,
         };
         let mut out = Vec::new();
@@ -236,25 +224,26 @@ mod tests {
 
     #[test]
     fn requests_that_may_be_met() {
-        let step = |method, query, fields| match routed(method, query, fields) {
-            Ok(Route::EngineIo(EngineIo { sid, step })) => (sid, step),
-            other => panic!("{other:?}"),
-        };
-        let (sid, opened) = step("GET", "t=1&topic=a&sid=&transport=polling&EIO=4&x=%zz", "");
-        let EngineStep::Poll(wanted) = opened else { panic!("{opened:?}") };
-        assert_eq!((sid, wanted.prefixes), (None, vec![b"a".to_vec()]));
-        let (sid, step_of) = step("GET", "EIO=4&transport=websocket&sid=a%62", UPGRADE);
+        let opened = routed("GET", "t=1&topic=a&sid=&transport=polling&EIO=4&x=%zz", "");
+        let Ok(Outcome::EngineOpen(subscribe)) = opened else { panic!("{opened:?}") };
+        assert_eq!(subscribe.prefixes, [b"a".to_vec()]);
+        let upgraded = routed("GET", "EIO=4&transport=websocket&sid=a%62", UPGRADE);
+        let Ok(Outcome::EngineSocket { sid, .. }) = upgraded else { panic!("{upgraded:?}") };
         assert_eq!(sid.as_deref(), Some(&b"ab"[..]));
-        assert!(matches!(step_of, EngineStep::Upgrade(_)));
-        for (fields, is_binary) in
+        let polled = routed("GET", "EIO=4&transport=polling&sid=a", "");
+        let Ok(Outcome::EnginePoll { sid, .. }) = polled else { panic!("{polled:?}") };
+        assert_eq!(sid, b"a");
+        for (fields, expected) in
             [("", false), ("Content-Type: text/plain;charset=UTF-8\r\n", false), {
                 ("Content-Type: application/octet-stream\r\n", true)
             }]
         {
-            let (_, step_of) = step("POST", "EIO=4&transport=polling&sid=a", fields);
-            assert_eq!(step_of, EngineStep::Post { is_binary });
+            match routed("POST", "EIO=4&transport=polling&sid=a", fields) {
+                Ok(Outcome::EnginePost(post)) => assert_eq!(post.is_binary, expected, "{fields}"),
+                other => panic!("{other:?}"),
+            }
         }
         let preflight = routed("OPTIONS", "EIO=4&transport=polling", "Origin: http://a\r\n");
-        assert_eq!(preflight, Ok(Route::Preflight(METHODS)));
+        assert_eq!(preflight, Ok(Outcome::Preflight(METHODS)));
     }
 }

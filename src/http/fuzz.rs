@@ -3,7 +3,7 @@
 
 use super::response::{write_event_stream, write_switching_protocols, write_text};
 use super::{
-    After, BodySkipper, Exchange, HeadScanner, Limits, Refusal, Request, Route, Rules, Serves,
+    After, BodySkipper, Exchange, HeadScanner, Limits, Outcome, Refusal, Request, Role, Rules,
     assets, parse_head, route,
 };
 use crate::access::OriginPolicy;
@@ -25,7 +25,7 @@ pub(crate) fn fuzz_requests(input: &[u8]) {
 }
 
 /// The answers to `input`, cut into pieces of `sizes`, over and over.
-fn answers(input: &[u8], sizes: &[usize]) -> Outcome {
+fn answers(input: &[u8], sizes: &[usize]) -> Ended {
     let built_in = assets::BuiltIn::page();
     let mut server = Server::new(&built_in);
     let mut sizes = sizes.iter().copied().cycle();
@@ -36,12 +36,12 @@ fn answers(input: &[u8], sizes: &[usize]) -> Outcome {
         server.handle_input(piece);
         rest = tail;
     }
-    server.into_outcome()
+    server.into_ended()
 }
 
 /// All that a client can see of a server, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
+struct Ended {
     sent: Vec<u8>,
     end: End,
 }
@@ -86,13 +86,13 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn into_outcome(self) -> Outcome {
+    fn into_ended(self) -> Ended {
         let end = match self.state {
             State::Head(_) | State::Body(..) => End::Open,
             State::Upgraded => End::Upgraded(self.buffered),
             State::Closed => End::Closed,
         };
-        Outcome { sent: self.sent, end }
+        Ended { sent: self.sent, end }
     }
 
     fn handle_input(&mut self, piece: &[u8]) {
@@ -156,35 +156,38 @@ impl<'a> Server<'a> {
         };
         let rules = Rules {
             prefix: b"",
-            serves: Serves::All,
+            role: Role::All,
             peer: Some([127, 0, 0, 1].into()),
             origin: &self.origin,
             topics_max: 8,
+            payload_bytes_max: 4096,
             deflates: true,
+            date: None,
+            keeps_alive: true,
         };
         let mut answer = Vec::new();
-        let after = match route(&request, &rules) {
-            Ok(Route::WebSocket(upgrade)) => {
+        let after = match route(&request, &rules).1 {
+            Ok(Outcome::WebSocket(upgrade)) => {
                 let name = upgrade.zws.map(zws::Protocol::name);
                 write_switching_protocols(&mut self.sent, &upgrade.accept, name, upgrade.deflate);
                 self.state = State::Upgraded;
                 return;
             }
-            Ok(Route::Events(events)) if !request.exchange().head_only => {
-                let _ = write_event_stream(&mut self.sent, request.exchange(), events.framing);
+            Ok(Outcome::Events { framing, .. }) if !request.exchange().head_only => {
+                let _ = write_event_stream(&mut self.sent, request.exchange(), framing);
                 self.state = State::Upgraded;
                 return;
             }
-            Ok(route) => self.write_answer(&mut answer, &request, &route),
+            Ok(outcome) => self.write_answer(&mut answer, &request, &outcome),
             Err(refusal) => refusal.write(&mut answer, request.exchange()),
         };
         let skipper = BodySkipper::new(request.body_to_skip(), self.limits.body_bytes_max);
         self.state = State::Body(skipper, request.exchange(), answer, after);
     }
 
-    fn write_answer(&self, out: &mut Vec<u8>, request: &Request<'_>, route: &Route) -> After {
-        match route {
-            Route::Page(path) => {
+    fn write_answer(&self, out: &mut Vec<u8>, request: &Request<'_>, outcome: &Outcome) -> After {
+        match outcome {
+            Outcome::Page(path) => {
                 let asset = self.built_in.find(path);
                 let (after, content) = assets::write_page(out, request, request.exchange(), asset);
                 out.extend_from_slice(content.as_ref().map_or(b"", |asset| asset.bytes()));
@@ -242,7 +245,7 @@ mod tests {
     /// The statuses sent for `input`, and how it ended.
     fn statuses(input: &str) -> (Vec<String>, End) {
         fuzz_requests(input.as_bytes());
-        let Outcome { sent, end } = answers(input.as_bytes(), &[input.len()]);
+        let Ended { sent, end } = answers(input.as_bytes(), &[input.len()]);
         let text = String::from_utf8_lossy(&sent);
         let lines = text.lines().filter_map(|line| line.strip_prefix("HTTP/1.1 "));
         (lines.map(|line| line[..3].to_owned()).collect(), end)

@@ -1,4 +1,4 @@
-//! HTTP/1.1 as a front door: bytes become a `Route` or a `Refusal`, answers become bytes. Knows no
+//! HTTP/1.1 as a front door: bytes become an `Outcome` or a `Refusal`, answers become bytes. Knows no
 //! socket, clock or file.
 //!
 //! A connection repeats, for each request, in this order:
@@ -16,7 +16,6 @@
 pub(crate) mod assets;
 mod body;
 mod cors;
-mod date;
 pub(crate) mod engine_io;
 mod extensions;
 #[cfg(any(test, fuzzing))]
@@ -31,13 +30,13 @@ mod target;
 
 pub(crate) use body::{BodyLength, BodySkipper};
 pub(crate) use cors::{Cors, write_preflight};
-pub(crate) use date::Date;
+pub(crate) use engine_io::EnginePost;
 pub(crate) use extensions::Deflate;
 pub(crate) use headers::Field;
-pub(crate) use query::{Wanted, decode_path, parameter};
+pub(crate) use query::{Allowed, Subscribe, decode_path, parameter};
 pub(crate) use request::{Method, Request, Version, parse_head};
-pub(crate) use response::{After, Exchange, Refusal, Status, write_late_head};
-pub(crate) use route::{Events, Poll, Route, Rules, Serves, Upgrade, cors, route};
+pub(crate) use response::{After, Date, Exchange, HeldRequest, Refusal, Status, write_late_head};
+pub(crate) use route::{Outcome, Role, Rules, Upgrade, route};
 pub(crate) use scanner::HeadScanner;
 pub(crate) use target::Target;
 

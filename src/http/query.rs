@@ -1,4 +1,4 @@
-//! Reads what a client wants from its query: topics, format, where to resume. Knows no transport.
+//! Reads the subscribe request in a query: topics, format, where to resume. Knows no transport.
 
 use std::borrow::Cow;
 use std::str::FromStr;
@@ -9,10 +9,10 @@ use crate::message::Id;
 use crate::topics::TOPIC_BYTES_MAX;
 use crate::wire::Format;
 
-/// What a query asks for. No prefix and no exact topic together mean everything, and so does an
+/// What a client asks to get. No prefix and no exact topic together mean everything, and so does an
 /// empty prefix.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct Subscribe {
     /// `topic=`: starts of topics, in the order given, doubles included.
     pub(crate) prefixes: Vec<Vec<u8>>,
     /// `exact=`: whole topics, in the order given, doubles included.
@@ -21,9 +21,11 @@ pub(crate) struct Wanted {
     pub(crate) format: Option<Format>,
     /// `since=`, where given.
     pub(crate) since: Option<Id>,
+    /// The prefixes that the host limits the client to, where it does.
+    pub(crate) allowed: Option<Allowed>,
 }
 
-impl Wanted {
+impl Subscribe {
     /// Reads `name=value` pairs between `&`, names and values percent-encoded, `+` a space. Topics
     /// are bytes and need not be UTF-8. Unknown parameters are ignored, whatever they hold, so that
     /// clients of later versions get in.
@@ -34,7 +36,7 @@ impl Wanted {
     /// a known parameter, a topic above [`TOPIC_BYTES_MAX`], and more than `topics_max` topics and
     /// exact topics together, doubles included.
     pub(crate) fn from_query(query: &[u8], topics_max: usize) -> Result<Self, Refusal> {
-        let mut wanted = Self::default();
+        let mut subscribe = Self::default();
         let mut topics_left = topics_max;
         for pair in query.split(|&byte| byte == b'&') {
             let equals = pair.iter().position(|&byte| byte == b'=').unwrap_or(pair.len());
@@ -49,7 +51,8 @@ impl Wanted {
                     topics_left =
                         topics_left.checked_sub(1).ok_or_else(|| bad("too many topics"))?;
                     let is_exact = &*name == b"exact";
-                    let topics = if is_exact { &mut wanted.exact } else { &mut wanted.prefixes };
+                    let topics =
+                        if is_exact { &mut subscribe.exact } else { &mut subscribe.prefixes };
                     let topic = value()?;
                     if topic.len() > TOPIC_BYTES_MAX {
                         return Err(bad("a topic may have 255 bytes at most"));
@@ -58,16 +61,52 @@ impl Wanted {
                 }
                 b"format" => {
                     let reason = "unknown format: expected raw, json or parts";
-                    set_once(&mut wanted.format, &value()?, reason)?;
+                    set_once(&mut subscribe.format, &value()?, reason)?;
                 }
                 b"since" => {
                     let reason = "malformed since: expected an id such as k3x9-42";
-                    set_once(&mut wanted.since, &value()?, reason)?;
+                    set_once(&mut subscribe.since, &value()?, reason)?;
                 }
                 _ => {}
             }
         }
-        Ok(wanted)
+        Ok(subscribe)
+    }
+
+    /// Limits the request to what is `allowed`, which is what it gets of everything. Returns whether it asks for nothing else.
+    pub(crate) fn limit_to(&mut self, allowed: Allowed) -> bool {
+        let Self { prefixes, exact, .. } = self;
+        let is_everything = prefixes.iter().any(Vec::is_empty);
+        let is_limited = if is_everything || (prefixes.is_empty() && exact.is_empty()) {
+            *prefixes = allowed.prefixes().to_vec();
+            exact.clear();
+            true
+        } else {
+            prefixes.iter().chain(&*exact).all(|topic| allowed.allows(topic))
+        };
+        self.allowed = Some(allowed);
+        is_limited
+    }
+}
+
+/// The prefixes that a client is limited to: at least one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Allowed(Box<[Vec<u8>]>);
+
+impl Allowed {
+    /// `None` where nothing is allowed.
+    pub(crate) fn new(prefixes: Vec<Vec<u8>>) -> Option<Self> {
+        (!prefixes.is_empty()).then(|| Self(prefixes.into()))
+    }
+
+    /// Whether `topic`, whole or the start of others, is allowed.
+    pub(crate) fn allows(&self, topic: &[u8]) -> bool {
+        self.0.iter().any(|prefix| topic.starts_with(prefix))
+    }
+
+    /// What a client gets that asks for everything.
+    pub(crate) fn prefixes(&self) -> &[Vec<u8>] {
+        &self.0
     }
 }
 
@@ -178,16 +217,16 @@ mod tests {
     use super::*;
     use crate::message::Seq;
 
-    fn wanted(query: &str) -> Result<Wanted, &'static str> {
-        Wanted::from_query(query.as_bytes(), 4).map_err(|refusal| {
+    fn subscribe(query: &str) -> Result<Subscribe, &'static str> {
+        Subscribe::from_query(query.as_bytes(), 4).map_err(|refusal| {
             assert_eq!(refusal.status, Status::BadRequest);
             refusal.reason
         })
     }
 
     fn topics(query: &str) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-        let wanted = wanted(query).unwrap();
-        (wanted.prefixes, wanted.exact)
+        let subscribe = subscribe(query).unwrap();
+        (subscribe.prefixes, subscribe.exact)
     }
 
     #[test]
@@ -204,13 +243,13 @@ mod tests {
         assert_eq!(topics("topic="), (vec![vec![]], vec![]));
         assert_eq!(topics("topic"), (vec![vec![]], vec![]));
         for query in ["", "&", "&&=&=x", "Topic=a", "topics=a", "token=secret", "x=%zz&%zz=1"] {
-            assert_eq!(wanted(query), Ok(Wanted::default()), "{query:?}");
+            assert_eq!(subscribe(query), Ok(Subscribe::default()), "{query:?}");
         }
     }
 
     #[test]
     fn format_and_since() {
-        let all = wanted("since=k3x9-42&format=json").unwrap();
+        let all = subscribe("since=k3x9-42&format=json").unwrap();
         assert_eq!(all.format, Some(Format::Json));
         assert_eq!(all.since.unwrap().seq, Seq(42));
     }
@@ -235,8 +274,8 @@ mod tests {
             "exact=a%zz",
             "topic=a&topic=b&exact=c&exact=d&topic=a",
         ] {
-            assert!(wanted(query).is_err(), "{query:?}");
+            assert!(subscribe(query).is_err(), "{query:?}");
         }
-        assert_eq!(wanted("topic&topic&topic&exact").map(|wanted| wanted.prefixes.len()), Ok(3));
+        assert_eq!(subscribe("topic&topic&topic&exact").map(|it| it.prefixes.len()), Ok(3));
     }
 }

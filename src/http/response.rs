@@ -3,9 +3,14 @@
 //! An answer repeats nothing that a client sent, except the origin and the field names that a browser asked about; every
 //! reason is a constant.
 
+use std::io::Write;
+use std::time::SystemTime;
+
+use httpdate::HttpDate;
+
 use super::engine_io::ErrorCode;
 use super::scanner::blank_bytes;
-use super::{Cors, Date, Deflate, Version};
+use super::{Cors, Deflate, Version};
 use crate::wire::sse::Framing;
 
 /// The statuses that this server answers with.
@@ -75,6 +80,25 @@ impl Status {
     }
 }
 
+/// A moment as HTTP writes it in `Date` (RFC 9110 section 6.6.1), `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Date([u8; Date::LEN]);
+
+impl Date {
+    const LEN: usize = 29;
+
+    pub(crate) fn from_system_time(time: SystemTime) -> Self {
+        let time = HttpDate::from(time.max(SystemTime::UNIX_EPOCH));
+        let mut text = [0; Self::LEN];
+        write!(text.as_mut_slice(), "{time}").expect("an IMF-fixdate has 29 characters");
+        Self(text)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("an IMF-fixdate is ASCII")
+    }
+}
+
 /// What the head of an answer needs to know: of the request, and of the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exchange<'a> {
@@ -111,6 +135,35 @@ impl Exchange<'static> {
 impl Exchange<'_> {
     fn after(&self) -> After {
         if self.keep_alive { After::NextRequest } else { After::Close }
+    }
+}
+
+/// A request that waits for its answer: what the head of the answer will need, whenever that begins.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HeldRequest {
+    version: Version,
+    pub(crate) keep_alive: bool,
+    head_only: bool,
+    /// The page's origin, where the gateway lets it in.
+    origin: Option<Box<[u8]>>,
+}
+
+impl HeldRequest {
+    pub(super) fn new(exchange: &Exchange<'_>) -> Self {
+        let &Exchange { version, keep_alive, head_only, cors, .. } = exchange;
+        let origin = match cors {
+            Cors::Origin(origin) => origin.map(Box::from),
+            // Only paths that pages of other origins may ask have answers that wait.
+            Cors::Hidden | Cors::Everyone => None,
+        };
+        Self { version, keep_alive, head_only, origin }
+    }
+
+    /// The exchange of an answer that begins at `date`.
+    pub(crate) fn exchange(&self, date: Date) -> Exchange<'_> {
+        let &Self { version, keep_alive, head_only, .. } = self;
+        let cors = Cors::Origin(self.origin.as_deref());
+        Exchange { version, keep_alive, head_only, date: Some(date), cors }
     }
 }
 
@@ -413,6 +466,7 @@ impl<'a, 'e> Head<'a, 'e> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     const HTTP11: Exchange<'static> = Exchange::UPGRADE;
     const HTTP10: Exchange<'static> = Exchange { version: Version::Http10, ..HTTP11 };
@@ -540,5 +594,15 @@ mod tests {
         assert_eq!((retry_after_seconds(5, 0), retry_after_seconds(5, 5)), (5, 10));
         assert_eq!(retry_after_seconds(5, 6), 5);
         assert_eq!(retry_after_seconds(u32::MAX, u64::MAX), u32::MAX);
+    }
+
+    #[test]
+    fn the_date_follows_the_status_line() {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let mut out = Vec::new();
+        let date = Some(Date::from_system_time(time));
+        let _ = write_text(&mut out, Exchange { date, ..HTTP11 }, TEXT, b"body\r\n");
+        let expected = b"HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nX-Content-";
+        assert!(out.starts_with(expected), "{}", out.escape_ascii());
     }
 }

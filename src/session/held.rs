@@ -3,11 +3,10 @@
 
 use std::time::Instant;
 
-use super::http::HeldRequest;
 use super::{Http, Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Answer, Feeds};
-use crate::http::{Date, Exchange, write_late_head};
+use crate::http::{Date, Exchange, HeldRequest, write_late_head};
 use crate::memory::{Charge, Memory};
 
 /// Pipelined requests are read up to here while one waits. With more the client is not listened to before it has its

@@ -2,22 +2,16 @@
 //! else. Decides when a request is complete, not what it is answered. Knows no socket and no clock.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::engine_io::{EngineOpening, SessionKey};
 use super::{Output, Timing};
 use crate::error::CloseReason;
-use crate::feed::Wish;
-use crate::hooks::Allowed;
 use crate::http::assets::Asset;
 use crate::http::{
-    After, BodyLength, BodySkipper, Cors, Date, Exchange, HeadScanner, Limits, Refusal, Request,
-    Status, Version, parse_head,
+    After, BodyLength, BodySkipper, Date, EnginePost, Exchange, HeadScanner, HeldRequest, Limits,
+    Outcome, Refusal, Request, Status, parse_head,
 };
 use crate::memory::{Charge, Memory};
-use crate::message::Id;
-use crate::wire::sse::Framing;
-use crate::wire::zws;
 
 /// A connection that speaks HTTP.
 #[derive(Debug)]
@@ -55,8 +49,7 @@ enum Stage {
 #[derive(Debug)]
 struct Collecting {
     skipper: BodySkipper,
-    session: SessionKey,
-    request: HeldRequest,
+    post: EnginePost,
     /// What is left of the answer that the client waits for before it sends the body.
     go_on: &'static [u8],
 }
@@ -69,76 +62,6 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(crate) struct Answer {
     pub(crate) head: Vec<u8>,
     pub(crate) content: Option<Rc<Asset>>,
-}
-
-/// What is to be done with a request.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    /// Its answer was written.
-    Answered(After),
-    /// It asks for messages and gets them. The head was written that they follow, but for a poll.
-    Session(Opening),
-    /// A session is to have its body, of at most so many bytes.
-    Collect(SessionKey, HeldRequest, usize),
-}
-
-/// A session that is to be opened.
-#[derive(Debug)]
-pub(crate) enum Opening {
-    WebSocket(Asked),
-    Sse(Asked, Framing),
-    /// It asks for topics when it is open.
-    Zws(zws::Protocol, Option<Allowed>),
-    Poll(Asked, HeldRequest, Duration),
-    EngineIo(EngineOpening),
-}
-
-/// What a request asks for.
-#[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) wish: Wish,
-    pub(crate) since: Option<Id>,
-}
-
-/// A request that waits for its answer: what the head of the answer will need, whenever that begins.
-#[derive(Debug)]
-pub(crate) struct HeldRequest {
-    version: Version,
-    pub(super) keep_alive: bool,
-    head_only: bool,
-    /// The page's origin, where the gateway lets it in.
-    origin: Option<Box<[u8]>>,
-}
-
-impl HeldRequest {
-    pub(crate) fn new(exchange: &Exchange<'_>) -> Self {
-        let &Exchange { version, keep_alive, head_only, cors, .. } = exchange;
-        let origin = match cors {
-            Cors::Origin(origin) => origin.map(Box::from),
-            // Only paths that pages of other origins may ask have answers that wait.
-            Cors::Hidden | Cors::Everyone => None,
-        };
-        Self { version, keep_alive, head_only, origin }
-    }
-
-    /// The exchange of an answer that begins at `date`.
-    pub(super) fn exchange(&self, date: Date) -> Exchange<'_> {
-        let &Self { version, keep_alive, head_only, .. } = self;
-        let cors = Cors::Origin(self.origin.as_deref());
-        Exchange { version, keep_alive, head_only, date: Some(date), cors }
-    }
-}
-
-/// How far [`Http::proceed`] got.
-#[derive(Debug)]
-pub(crate) enum Progress {
-    /// More input is needed, or an answer is to be sent first.
-    Waiting,
-    /// The connection is a session's from now on: [`Http::take_head`] goes out first, [`Http::take_input`] is what came
-    /// behind the request. A poll's has its head later.
-    Opened(Opening),
-    /// A body is complete, or never will be; [`Http::answer_collected`] takes the answer.
-    Collected(SessionKey, HeldRequest, Result<Vec<u8>, Refusal>),
 }
 
 impl Http {
@@ -197,30 +120,34 @@ impl Http {
         self.refuse(refusal, Exchange::refused(b"", Some(date)));
     }
 
-    /// Works on the input until an answer is ready or more is needed. `serve` answers one request.
+    /// Works on the input until an answer is ready or more is needed; `serve` answers one request. Returns the outcome of a
+    /// request that is more than its answer. It may be a body that is complete: [`Self::answer_collected`] takes its answer.
+    /// Otherwise the connection is a session's from now on: [`Self::take_head`] goes out first, and [`Self::take_input`] came
+    /// behind the request.
     pub(crate) fn proceed(
         &mut self,
         limits: &Limits,
         date: Date,
-        serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
-    ) -> Progress {
+        serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Outcome,
+    ) -> Option<Outcome> {
         self.has_unread_input = false;
         loop {
             let input = &self.input[self.input_taken..];
             match &mut self.stage {
-                Stage::Idle | Stage::Answering => return Progress::Waiting,
+                Stage::Idle | Stage::Answering => return None,
                 Stage::Head(scanner) => {
                     let head_len = match scanner.scan(input, limits) {
                         Ok(Some(head_len)) => head_len,
-                        Ok(None) => return Progress::Waiting,
+                        Ok(None) => return None,
                         Err(refusal) => {
                             let exchange = Exchange::refused(input, Some(date));
                             self.refuse(&refusal, exchange);
                             continue;
                         }
                     };
-                    if let Some(opening) = self.serve_head(head_len, limits, date, serve) {
-                        return Progress::Opened(opening);
+                    let outcome = self.serve_head(head_len, limits, date, serve);
+                    if outcome.is_some() {
+                        return outcome;
                     }
                 }
                 Stage::Collecting(_) => return self.collect(),
@@ -229,7 +156,7 @@ impl Http {
                         self.input_taken += skipped.consumed;
                         if !skipped.is_done {
                             self.forget_taken_input();
-                            return Progress::Waiting;
+                            return None;
                         }
                         self.stage = Stage::Answering;
                     }
@@ -244,14 +171,14 @@ impl Http {
     }
 
     /// Takes more of a body that is kept.
-    fn collect(&mut self) -> Progress {
-        let Stage::Collecting(collecting) = &mut self.stage else { return Progress::Waiting };
+    fn collect(&mut self) -> Option<Outcome> {
+        let Stage::Collecting(collecting) = &mut self.stage else { return None };
         let content = match collecting.skipper.skip(&self.input[self.input_taken..]) {
             Ok(skipped) => {
                 self.input_taken += skipped.consumed;
                 if !skipped.is_done {
                     self.forget_taken_input();
-                    return Progress::Waiting;
+                    return None;
                 }
                 Ok(collecting.skipper.take_kept())
             }
@@ -259,9 +186,9 @@ impl Http {
         };
         match std::mem::replace(&mut self.stage, Stage::Answering) {
             Stage::Collecting(collecting) => {
-                Progress::Collected(collecting.session, collecting.request, content)
+                Some(Outcome::EngineBody { post: collecting.post, content })
             }
-            _ => Progress::Waiting,
+            _ => None,
         }
     }
 
@@ -271,27 +198,26 @@ impl Http {
         head_len: usize,
         limits: &Limits,
         date: Date,
-        serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Reply,
-    ) -> Option<Opening> {
+        serve: &mut dyn FnMut(&Request<'_>, &mut Answer) -> Outcome,
+    ) -> Option<Outcome> {
         let head = &self.input[self.input_taken..self.input_taken + head_len];
         let body = match parse_head(head, limits) {
             Ok(request) => match serve(&request, &mut self.answer) {
-                Reply::Answered(after) => {
+                Outcome::Answered(after) => {
                     self.after = after;
                     request.body_to_skip()
                 }
-                Reply::Session(opening) => {
+                Outcome::EnginePost(post) => {
+                    let go_on = if request.expects_continue() { CONTINUE } else { b"" };
+                    let skipper = BodySkipper::new(request.body, post.bytes_max as u64).keeping();
+                    self.input_taken += head_len;
+                    self.stage = Stage::Collecting(Box::new(Collecting { skipper, post, go_on }));
+                    return None;
+                }
+                outcome => {
                     self.input_taken += head_len;
                     self.stage = Stage::Answering;
-                    return Some(opening);
-                }
-                Reply::Collect(session, held, bytes_max) => {
-                    let go_on = if request.expects_continue() { CONTINUE } else { b"" };
-                    let skipper = BodySkipper::new(request.body, bytes_max as u64).keeping();
-                    self.input_taken += head_len;
-                    let collecting = Collecting { skipper, session, request: held, go_on };
-                    self.stage = Stage::Collecting(Box::new(collecting));
-                    return None;
+                    return Some(outcome);
                 }
             },
             Err(refusal) => {
@@ -316,10 +242,10 @@ impl Http {
         self.stage = Stage::Answering;
     }
 
-    /// The session that waits for a body of this connection.
-    pub(crate) fn collects_for(&self) -> Option<SessionKey> {
+    /// The id of the session that waits for a body of this connection.
+    pub(crate) fn collects_for(&self) -> Option<&[u8]> {
         match &self.stage {
-            Stage::Collecting(collecting) => Some(collecting.session),
+            Stage::Collecting(collecting) => Some(&collecting.post.sid),
             _ => None,
         }
     }

@@ -9,11 +9,10 @@
 use std::time::Instant;
 
 use super::held::{Content, Held};
-use super::http::HeldRequest;
 use super::{Http, Output, Timing};
 use crate::error::CloseReason;
 use crate::feed::{Answering, Feeds, Subscription};
-use crate::http::Date;
+use crate::http::{Date, HeldRequest};
 use crate::memory::Memory;
 
 /// One request that waits or is answered.

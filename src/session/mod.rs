@@ -1,7 +1,6 @@
 //! Protocol identities as sans-IO state machines. Bytes and time go in through `handle_*`, bytes come out of `output`;
 //! after any `handle_*`, take output until it is [`Output::Idle`] or [`Output::Finished`]. No socket, no clock.
 
-mod addresses;
 pub(crate) mod engine_io;
 mod held;
 pub(crate) mod http;
@@ -21,7 +20,6 @@ use crate::memory::Memory;
 use crate::metrics::Transport;
 use engine_io::EngineCarrier;
 
-pub(crate) use addresses::Addresses;
 pub(crate) use engine_io::EngineSessions;
 pub(crate) use http::Http;
 pub(crate) use long_poll::LongPoll;

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Published, Run, random_topic};
 use super::pipe::{Pipe, SharedPipe, SimStream};
 use super::socket_io::{Page, Surroundings, Terms};
-use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Site, in_memory};
+use crate::connection::{Budget, ConnectionKey, Connections, Context, Interest, Pages, in_memory};
 use crate::error::GapReason;
 use crate::feed::{self, LagPolicy};
 use crate::history;
-use crate::http::Serves;
+use crate::http::Role;
 use crate::memory::Memory;
 use crate::message::{Epoch, Lost, Message, Part, Seq, TopicFrom};
 use crate::test_random::Random;
@@ -126,7 +126,7 @@ impl World {
     fn accept_with_room(&mut self, random: &mut Random, room: usize) -> SharedPipe {
         let pipe = Pipe::new(room, random.next());
         let stream = SimStream(Rc::clone(&pipe));
-        let key = self.connections.accept(self.now, stream, None, Serves::All).unwrap();
+        let key = self.connections.accept(self.now, stream, None, Role::All).unwrap();
         let interest = Interest { readable: true, writable: false };
         self.registered.insert(key, (Rc::clone(&pipe), interest));
         pipe
@@ -340,7 +340,7 @@ impl World {
             self.clients.iter().map(|client| !client.pipe.borrow().server_ended).collect();
         let owed: Vec<bool> = self.pages.iter_mut().map(Page::begin_stop).collect();
         self.connections.stop_serving();
-        self.connections.begin_drain(self.now, self.now + drain);
+        self.connections.begin_shutdown(self.now, self.now + drain);
         let mut turns = 0;
         while self.connections.len() > 0 {
             self.turn(random);
@@ -392,9 +392,9 @@ fn begin(random: &mut Random, rules: &Rules, begins_after: usize) -> (Run, Conte
             turn_bytes_max: 40_000 + rules.visit_bytes_max + random.below(20_000),
         },
         coalesce: Duration::from_millis([0, 5, 1_000][random.below(3)]),
-        site: Site::None,
         ..in_memory::context(seed, feed_limits, rules.memory_bytes_max)
     };
+    context.site.pages = Pages::None;
     context.feeds.limit_turn_topics(1 + random.below(50));
     (Run { epoch: Epoch::from_seed(seed), begins_after }, context)
 }

@@ -48,7 +48,7 @@ pub(crate) fn write_message(out: &mut Vec<u8>, epoch: &Epoch, message: &Message<
             false => b"\"base64\"",
         });
         match is_list {
-            true => write_list(out, encodings, |out, name| out.extend_from_slice(name)),
+            true => write_list(out, encodings, Vec::extend_from_slice),
             false => out.extend_from_slice(b"\"base64\""),
         }
     }

@@ -434,13 +434,13 @@ fn goodbyes_reach_polls_and_sockets_with_what_is_owed() {
     let mut pair = Pair::joined();
     let idle = pair.hold();
     pair.rig.connections.stop_serving();
-    pair.rig.connections.begin_drain(pair.rig.now, until);
+    pair.rig.connections.begin_shutdown(pair.rig.now, until);
     assert_eq!(pair.take(idle), ok("1"));
 
     let (mut pair, socket) = Pair::upgraded();
     pair.publish(b"b");
     pair.rig.connections.stop_serving();
-    pair.rig.connections.begin_drain(pair.rig.now, until);
+    pair.rig.connections.begin_shutdown(pair.rig.now, until);
     assert_eq!(pair.hear(socket), [r#"42["message","b","t"]"#, "88:\\x03\\xe9"]);
     let closed =
         |reason| pair.rig.connections.context.metrics.closed_for(Transport::SocketIo, reason);
@@ -450,7 +450,7 @@ fn goodbyes_reach_polls_and_sockets_with_what_is_owed() {
 #[test]
 fn sessions_are_counted_by_address_and_among_all_clients() {
     let mut pair = Pair::new();
-    pair.rig.connections.context.limits.clients_max = 1;
+    pair.rig.connections.context.admission.clients_max = 1;
     let end = |pair: &mut Pair, sid| {
         pair.sid = sid;
         pair.post("1");
@@ -462,7 +462,7 @@ fn sessions_are_counted_by_address_and_among_all_clients() {
     let client = pair.send("GET", "", "", "");
     assert_eq!(pair.take(client).0, 503);
     end(&mut pair, sid);
-    pair.rig.connections.context.limits.clients_max = 10;
+    pair.rig.connections.context.admission.clients_max = 10;
     pair.rig.connections.context.engine = EngineSessions::new([1; 32], false, 1);
     for _ in 0..2 {
         let client = pair.send("GET", "", "", "");

@@ -5,32 +5,32 @@ use crate::http::{After, Limits, parse_head};
 
 const LOCAL: &str = "127.0.0.1";
 
-fn routed(head: &str, serves: Serves, peer: &str) -> Result<Route, Refusal> {
+fn routed(head: &str, role: Role, peer: &str) -> Result<Outcome, Refusal> {
     let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
     let origin = OriginPolicy::SameHost;
-    let rules = Rules { serves, peer: peer.parse().ok(), ..Rules::plain(&origin) };
-    route(&request, &rules)
+    let rules = Rules { role, peer: peer.parse().ok(), ..Rules::plain(&origin) };
+    route(&request, &rules).1
 }
 
-fn get(path: &str) -> Result<Route, Status> {
+fn get(path: &str) -> Result<Outcome, Status> {
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-    routed(&head, Serves::All, LOCAL).map_err(|refusal| refusal.status)
+    routed(&head, Role::All, LOCAL).map_err(|refusal| refusal.status)
 }
 
 #[test]
 fn paths() {
     for (path, route) in [
-        ("/", Ok(Route::Page("index.html".into()))),
-        ("/?topic=%zz", Ok(Route::Page("index.html".into()))),
-        ("/a%20+b.txt", Ok(Route::Page("a +b.txt".into()))),
-        ("/a%2Fb", Ok(Route::Page("a/b".into()))),
-        ("/health%7A", Ok(Route::Health)),
-        ("/readyz?x", Ok(Route::Ready)),
-        ("/metrics", Ok(Route::Metrics)),
-        ("/status", Ok(Route::Status)),
+        ("/", Ok(Outcome::Page("index.html".into()))),
+        ("/?topic=%zz", Ok(Outcome::Page("index.html".into()))),
+        ("/a%20+b.txt", Ok(Outcome::Page("a +b.txt".into()))),
+        ("/a%2Fb", Ok(Outcome::Page("a/b".into()))),
+        ("/health%7A", Ok(Outcome::Health)),
+        ("/readyz?x", Ok(Outcome::Ready)),
+        ("/metrics", Ok(Outcome::Metrics)),
+        ("/status", Ok(Outcome::Status)),
         ("/..%2fetc/passwd", Err(Status::NotFound)),
         ("/%2e%2e/etc/passwd", Err(Status::NotFound)),
-        ("/%252e%252e/etc", Ok(Route::Page("%2e%2e/etc".into()))),
+        ("/%252e%252e/etc", Ok(Outcome::Page("%2e%2e/etc".into()))),
         ("/../etc/passwd", Err(Status::NotFound)),
         ("//etc/passwd", Err(Status::NotFound)),
         ("/%00", Err(Status::NotFound)),
@@ -39,7 +39,7 @@ fn paths() {
         ("/%", Err(Status::BadRequest)),
         ("/%zz", Err(Status::BadRequest)),
         ("/ws", Err(Status::UpgradeRequired)),
-        ("/ws/", Ok(Route::Page("ws/index.html".into()))),
+        ("/ws/", Ok(Outcome::Page("ws/index.html".into()))),
     ] {
         assert_eq!(get(path), route, "{path}");
     }
@@ -48,16 +48,16 @@ fn paths() {
 #[test]
 fn paths_below_a_prefix() {
     let origin = OriginPolicy::SameHost;
-    let below = |path: &str, serves| {
+    let below = |path: &str, role| {
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
-        let rules = Rules { serves, prefix: b"/a/live", ..Rules::plain(&origin) };
-        route(&request, &rules).map_err(|refusal| refusal.status)
+        let rules = Rules { role, prefix: b"/a/live", ..Rules::plain(&origin) };
+        route(&request, &rules).1.map_err(|refusal| refusal.status)
     };
     for (path, route) in [
-        ("/a/live", Ok(Route::Page("index.html".into()))),
-        ("/a/live/?topic=x", Ok(Route::Page("index.html".into()))),
-        ("/a/live/health%7A", Ok(Route::Health)),
+        ("/a/live", Ok(Outcome::Page("index.html".into()))),
+        ("/a/live/?topic=x", Ok(Outcome::Page("index.html".into()))),
+        ("/a/live/health%7A", Ok(Outcome::Health)),
         ("/a/live/ws", Err(Status::UpgradeRequired)),
         ("/a/live//", Err(Status::NotFound)),
         ("/a/live/../ws", Err(Status::NotFound)),
@@ -65,9 +65,9 @@ fn paths_below_a_prefix() {
         ("/a", Err(Status::NotFound)),
         ("/healthz", Err(Status::NotFound)),
     ] {
-        assert_eq!(below(path, Serves::All), route, "{path}");
+        assert_eq!(below(path, Role::All), route, "{path}");
     }
-    assert_eq!(below("/healthz", Serves::Operation), Ok(Route::Health));
+    assert_eq!(below("/healthz", Role::Operation), Ok(Outcome::Health));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn methods() {
         ("BREW", "/ws", Some("501 ")),
     ] {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        let is = routed(&head, Serves::All, LOCAL).err().map(|refusal| {
+        let is = routed(&head, Role::All, LOCAL).err().map(|refusal| {
             let mut out = Vec::new();
             let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
             assert_eq!(refusal.write(&mut out, request.exchange()), After::NextRequest);
@@ -101,21 +101,21 @@ fn methods() {
 fn metrics_are_for_loopback_or_a_listener_of_their_own() {
     let plain = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
     let proxied = "GET /metrics HTTP/1.1\r\nHost: a\r\nVia: 1.1 b\r\n\r\n";
-    for (head, serves, peer, expected) in [
-        (plain, Serves::All, LOCAL, None),
-        (plain, Serves::All, "::1", None),
-        (plain, Serves::All, "10.0.0.1", Some(Status::Forbidden)),
-        (plain, Serves::All, "unix", Some(Status::Forbidden)),
-        (proxied, Serves::All, LOCAL, Some(Status::Forbidden)),
-        (plain, Serves::Clients, LOCAL, Some(Status::NotFound)),
-        (proxied, Serves::Operation, "10.0.0.1", None),
+    for (head, role, peer, expected) in [
+        (plain, Role::All, LOCAL, None),
+        (plain, Role::All, "::1", None),
+        (plain, Role::All, "10.0.0.1", Some(Status::Forbidden)),
+        (plain, Role::All, "unix", Some(Status::Forbidden)),
+        (proxied, Role::All, LOCAL, Some(Status::Forbidden)),
+        (plain, Role::Clients, LOCAL, Some(Status::NotFound)),
+        (proxied, Role::Operation, "10.0.0.1", None),
     ] {
-        let is = routed(head, serves, peer).err().map(|refusal| refusal.status);
-        assert_eq!(is, expected, "{head} {serves:?} {peer}");
+        let is = routed(head, role, peer).err().map(|refusal| refusal.status);
+        assert_eq!(is, expected, "{head} {role:?} {peer}");
     }
     for (path, found) in [("/", false), ("/ws", false), ("/healthz", true), ("/readyz", true)] {
         let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(routed(&head, Serves::Operation, LOCAL).is_ok(), found, "{path}");
+        assert_eq!(routed(&head, Role::Operation, LOCAL).is_ok(), found, "{path}");
     }
 }
 
@@ -126,8 +126,8 @@ const UPGRADE: &str = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
 /// The route of an upgrade with these header lines, and whether a refusal closes.
 fn upgraded(line: &str, lines: &[&str]) -> Result<Upgrade, Status> {
     let head = format!("{line}\r\nHost: a:8080\r\n{}\r\n", lines.concat());
-    match routed(&head, Serves::All, LOCAL) {
-        Ok(Route::WebSocket(upgrade)) => Ok(upgrade),
+    match routed(&head, Role::All, LOCAL) {
+        Ok(Outcome::WebSocket(upgrade)) => Ok(upgrade),
         Ok(other) => panic!("{head}: {other:?}"),
         Err(refusal) => {
             let mut out = Vec::new();
@@ -143,7 +143,7 @@ fn upgrades() {
     let line = "GET /ws?topic=a&format=json HTTP/1.1";
     let upgrade = upgraded(line, &[UPGRADE, KEY, VERSION]).unwrap();
     assert_eq!(upgrade.accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    assert_eq!(upgrade.wanted.prefixes, [b"a".to_vec()]);
+    assert_eq!(upgrade.subscribe.prefixes, [b"a".to_vec()]);
     for lines in [
         "Upgrade: h2c, WebSocket\r\nConnection: keep-alive, upgrade\r\n",
         "Upgrade: h2c\r\nUpgrade: websocket\r\nConnection: x\r\nConnection: ,UPGRADE\r\n",
@@ -166,8 +166,8 @@ fn extensions_are_taken_up_where_messages_are_deflated() {
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::SameHost;
         let rules = Rules { deflates, ..Rules::plain(&origin) };
-        match route(&request, &rules) {
-            Ok(Route::WebSocket(upgrade)) => Ok(upgrade.deflate),
+        match route(&request, &rules).1 {
+            Ok(Outcome::WebSocket(upgrade)) => Ok(upgrade.deflate),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err(refusal.status),
         }
@@ -250,10 +250,10 @@ fn upgrades_refused() {
 fn event_streams() {
     let events = |line: &str, lines: &str| {
         let head = format!("{line}\r\nHost: a\r\n{lines}\r\n");
-        match routed(&head, Serves::All, LOCAL) {
-            Ok(Route::Events(events)) => {
-                let since = events.wanted.since.map(|id| (id.epoch.is_some(), id.seq.0));
-                Ok((events.framing, since))
+        match routed(&head, Role::All, LOCAL) {
+            Ok(Outcome::Events { subscribe, framing }) => {
+                let since = subscribe.since.map(|id| (id.epoch.is_some(), id.seq.0));
+                Ok((framing, since))
             }
             Ok(other) => panic!("{head}: {other:?}"),
             Err(refusal) => Err(refusal.status),
@@ -288,17 +288,17 @@ fn event_streams() {
         assert_eq!(events(line, lines), expected, "{line} {lines}");
     }
     let preflight = "OPTIONS /sse HTTP/1.1\r\nHost: a\r\nOrigin: http://a\r\n\r\n";
-    assert_eq!(routed(preflight, Serves::All, LOCAL), Ok(Route::Preflight(METHODS)));
+    assert_eq!(routed(preflight, Role::All, LOCAL), Ok(Outcome::Preflight(METHODS)));
 }
 
 #[test]
 fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
-    let shared = |line: &str, lines: &str, serves: Serves, list: &[&str]| {
+    let shared = |line: &str, lines: &str, role: Role, list: &[&str]| {
         let head = format!("{line} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let request = parse_head(head.as_bytes(), &Limits::default()).unwrap();
         let origin = OriginPolicy::from_entries(list.iter().copied()).unwrap();
-        let rules = Rules { serves, ..Rules::plain(&origin) };
-        match cors(&request, &rules) {
+        let rules = Rules { role, ..Rules::plain(&origin) };
+        match route(&request, &rules).0.cors {
             Cors::Hidden => None,
             Cors::Origin(origin) => {
                 Some(origin.map(|origin| str::from_utf8(origin).unwrap().to_owned()))
@@ -310,34 +310,34 @@ fn all_but_metrics_is_shared_and_only_with_whom_may_connect() {
     let other = "Origin: https://b\r\n";
     let twice = "Origin: http://a\r\nOrigin: http://a\r\n";
     let named = |origin: &str| Some(Some(origin.to_owned()));
-    for (line, lines, serves, list, expected) in [
-        ("GET /sse", own, Serves::All, &[][..], named("http://a")),
-        ("POST /sse", own, Serves::Clients, &[], named("http://a")),
-        ("OPTIONS /s%73e?x", own, Serves::All, &[], named("http://a")),
-        ("GET /sse", other, Serves::All, &[], Some(None)),
-        ("GET /sse", other, Serves::All, &["https://b"], named("https://b")),
-        ("GET /sse", own, Serves::All, &["https://b"], Some(None)),
-        ("GET /sse", other, Serves::All, &["*"], named("https://b")),
-        ("GET /sse", "Origin: null\r\n", Serves::All, &["*"], named("null")),
-        ("GET /sse", "Origin: null\r\n", Serves::All, &[], Some(None)),
-        ("GET /sse", twice, Serves::All, &["*"], Some(None)),
-        ("GET /sse", "", Serves::All, &["*"], Some(None)),
-        ("GET /sse", own, Serves::Operation, &[], None),
-        ("GET /sse/", own, Serves::All, &[], named("http://a")),
-        ("GET /ws", own, Serves::All, &["*"], named("http://a")),
-        ("GET /%", own, Serves::All, &["*"], named("http://a")),
-        ("GET /%", other, Serves::All, &[], Some(None)),
-        ("GET /metrics", own, Serves::All, &["*"], None),
-        ("GET /metrics", own, Serves::Clients, &["*"], None),
+    for (line, lines, role, list, expected) in [
+        ("GET /sse", own, Role::All, &[][..], named("http://a")),
+        ("POST /sse", own, Role::Clients, &[], named("http://a")),
+        ("OPTIONS /s%73e?x", own, Role::All, &[], named("http://a")),
+        ("GET /sse", other, Role::All, &[], Some(None)),
+        ("GET /sse", other, Role::All, &["https://b"], named("https://b")),
+        ("GET /sse", own, Role::All, &["https://b"], Some(None)),
+        ("GET /sse", other, Role::All, &["*"], named("https://b")),
+        ("GET /sse", "Origin: null\r\n", Role::All, &["*"], named("null")),
+        ("GET /sse", "Origin: null\r\n", Role::All, &[], Some(None)),
+        ("GET /sse", twice, Role::All, &["*"], Some(None)),
+        ("GET /sse", "", Role::All, &["*"], Some(None)),
+        ("GET /sse", own, Role::Operation, &[], None),
+        ("GET /sse/", own, Role::All, &[], named("http://a")),
+        ("GET /ws", own, Role::All, &["*"], named("http://a")),
+        ("GET /%", own, Role::All, &["*"], named("http://a")),
+        ("GET /%", other, Role::All, &[], Some(None)),
+        ("GET /metrics", own, Role::All, &["*"], None),
+        ("GET /metrics", own, Role::Clients, &["*"], None),
     ] {
-        assert_eq!(shared(line, lines, serves, list), expected, "{line} {lines} {list:?}");
+        assert_eq!(shared(line, lines, role, list), expected, "{line} {lines} {list:?}");
     }
 }
 
 #[test]
 fn the_page_is_not_in_the_way_of_other_upgrades() {
     let h2c = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
-    assert_eq!(routed(h2c, Serves::All, LOCAL), Ok(Route::Page("index.html".into())));
+    assert_eq!(routed(h2c, Role::All, LOCAL), Ok(Outcome::Page("index.html".into())));
 }
 
 #[test]

@@ -7,49 +7,9 @@ use super::sessions::{SessionKey, Wake};
 use super::{EnginePoll, EngineSessions, EngineSocket};
 use crate::error::CloseReason;
 use crate::feed::{Feeds, Owner};
-use crate::http::Date;
+use crate::http::{Date, HeldRequest};
 use crate::memory::Memory;
-use crate::session::http::HeldRequest;
-use crate::session::{Http, Output, Session, Shared, Timing};
-
-/// A connection that is to carry a session.
-#[derive(Debug)]
-pub(crate) enum EngineOpening {
-    Poll(SessionKey, HeldRequest),
-    /// It carries the session from the first moment where that `begins`, and is probed otherwise.
-    Socket {
-        session: SessionKey,
-        begins: bool,
-    },
-}
-
-impl EngineOpening {
-    /// Has the connection `owner` carry the session; a WebSocket's upgrade is answered by `head`.
-    pub(crate) fn open(
-        self,
-        now: Instant,
-        owner: Owner,
-        head: Vec<u8>,
-        timing: &Timing,
-        Shared { feeds, engine }: Shared<'_>,
-    ) -> Session {
-        let carrier = match self {
-            Self::Poll(session, held) => {
-                engine.hold(now, session, owner, feeds);
-                EngineCarrier::Poll(Box::new(EnginePoll::new(session, owner, held)))
-            }
-            Self::Socket { session, begins } => {
-                if begins {
-                    engine.begin_with(session, owner);
-                }
-                let is_taken = begins || engine.attach(now, session, owner, timing);
-                let socket = EngineSocket::new(session, owner, head, is_taken);
-                EngineCarrier::Socket(Box::new(socket))
-            }
-        };
-        Session::EngineIo(carrier)
-    }
-}
+use crate::session::{Http, Output, Shared, Timing};
 
 /// A connection that carries a session, or is probed for that.
 #[derive(Debug)]
@@ -59,6 +19,42 @@ pub(crate) enum EngineCarrier {
 }
 
 impl EngineCarrier {
+    /// The connection `owner`, whose `request` waits for packets of a session.
+    pub(crate) fn poll(
+        now: Instant,
+        session: SessionKey,
+        owner: Owner,
+        request: HeldRequest,
+        Shared { feeds, engine }: Shared<'_>,
+    ) -> Self {
+        engine.hold(now, session, owner, feeds);
+        Self::Poll(Box::new(EnginePoll::new(session, owner, request)))
+    }
+
+    /// The connection `owner` as the WebSocket of a session that begins with it. Its upgrade is answered by `head`.
+    pub(crate) fn begin(
+        session: SessionKey,
+        owner: Owner,
+        head: Vec<u8>,
+        engine: &mut EngineSessions,
+    ) -> Self {
+        engine.begin_with(session, owner);
+        Self::Socket(Box::new(EngineSocket::new(session, owner, head, true)))
+    }
+
+    /// The connection `owner` as a WebSocket that a session is to go on by, once it is probed.
+    pub(crate) fn probe(
+        now: Instant,
+        session: SessionKey,
+        owner: Owner,
+        head: Vec<u8>,
+        timing: &Timing,
+        engine: &mut EngineSessions,
+    ) -> Self {
+        let is_taken = engine.attach(now, session, owner, timing);
+        Self::Socket(Box::new(EngineSocket::new(session, owner, head, is_taken)))
+    }
+
     pub(in crate::session) fn is_held_request(&self) -> bool {
         matches!(self, Self::Poll(_))
     }

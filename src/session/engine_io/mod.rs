@@ -15,7 +15,7 @@ mod poll;
 mod sessions;
 mod socket;
 
-pub(crate) use carrier::{EngineCarrier, EngineOpening};
+pub(crate) use carrier::EngineCarrier;
 pub(crate) use poll::PACKETS;
 pub(crate) use sessions::{Ended, EngineSessions, Heard, SessionKey};
 

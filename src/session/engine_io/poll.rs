@@ -6,10 +6,9 @@ use super::sessions::SessionKey;
 use super::{EngineSessions, Filling};
 use crate::error::CloseReason;
 use crate::feed::{Answer, Feeds, Owner};
-use crate::http::Date;
+use crate::http::{Date, HeldRequest};
 use crate::memory::Memory;
 use crate::session::held::{Content, Held};
-use crate::session::http::HeldRequest;
 use crate::session::{Http, Output, Shared, Timing};
 use crate::wire::engine_io;
 

@@ -14,10 +14,11 @@ use super::{
     Carrier, Client, End, EngineIo, Filling, Heartbeat, Joining, Noop, PROBE_STEP, Probe,
     SECRET_BYTES, new_secret,
 };
+use crate::access::AddressCounts;
 use crate::error::CloseReason;
-use crate::feed::{Feeds, Owner};
-use crate::session::http::Asked;
-use crate::session::{Addresses, Timing};
+use crate::feed::{Feeds, Owner, Wish};
+use crate::message::Id;
+use crate::session::Timing;
 use crate::timers::Timers;
 use crate::wire::engine_io::{self, Packet};
 use crate::wire::websocket::Said;
@@ -80,7 +81,7 @@ pub(crate) struct EngineSessions {
     pub(super) wakes: VecDeque<(Owner, Wake)>,
     pub(super) ended: Vec<Ended>,
     /// How many sessions each address has.
-    addresses: Addresses,
+    addresses: AddressCounts,
     random: StdRng,
     has_recovery: bool,
     pub(super) is_stopping: bool,
@@ -95,7 +96,7 @@ impl EngineSessions {
             timers: Timers::new(),
             wakes: VecDeque::new(),
             ended: Vec::new(),
-            addresses: Addresses::with_limit(per_ip_max),
+            addresses: AddressCounts::with_limit(per_ip_max),
             random: StdRng::from_seed(seed),
             has_recovery,
             is_stopping: false,
@@ -117,7 +118,8 @@ impl EngineSessions {
         &mut self,
         now: Instant,
         ip: Option<IpAddr>,
-        Asked { wish, since }: Asked,
+        wish: Wish,
+        since: Option<Id>,
         feeds: &Feeds,
         timing: &Timing,
     ) -> (SessionKey, String) {

@@ -1,5 +1,5 @@
-//! When which client is said goodbye while the gateway stops: spread, so that they do not all come back at once.
-//! Knows only owners and time.
+//! Schedules close frames during shutdown, spread out so that clients do not all reconnect at once. Knows only owners and
+//! time.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ const STEP: Duration = Duration::from_millis(10);
 
 /// The time of stopping.
 #[derive(Debug)]
-pub(super) struct Drain {
+pub(super) struct ShutdownSchedule {
     begun: Instant,
     /// Over how long goodbyes are spread.
     spread: Duration,
@@ -26,7 +26,7 @@ pub(super) struct Drain {
     has_ended: bool,
 }
 
-impl Drain {
+impl ShutdownSchedule {
     /// Spreads goodbyes over half of the time at most: the rest is for clients to take what they are owed.
     pub(super) fn new(begun: Instant, until: Instant, clients: Vec<Owner>) -> Self {
         let count = clients.len();
@@ -77,10 +77,11 @@ mod tests {
         let many = |count| (0..count).map(Owner).collect::<Vec<_>>();
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
-        let taken =
-            |drain: &mut Drain, millis| std::iter::from_fn(|| drain.pop_due(at(millis))).count();
+        let taken = |drain: &mut ShutdownSchedule, millis| {
+            std::iter::from_fn(|| drain.pop_due(at(millis))).count()
+        };
 
-        let mut drain = Drain::new(start, at(5_000), many(2_000));
+        let mut drain = ShutdownSchedule::new(start, at(5_000), many(2_000));
         assert_eq!(taken(&mut drain, 0), 1);
         let half = taken(&mut drain, 500);
         assert!((900..1100).contains(&half), "{half}");
@@ -88,11 +89,11 @@ mod tests {
         taken(&mut drain, 1_000);
         assert_eq!(drain.next_deadline(), at(5_000));
 
-        let mut hurried = Drain::new(start, at(200), many(2_000));
+        let mut hurried = ShutdownSchedule::new(start, at(200), many(2_000));
         assert_eq!(taken(&mut hurried, 100), 2_000);
         assert!(!hurried.ends(at(199)) && hurried.ends(at(200)) && !hurried.ends(at(201)));
 
-        let mut at_once = Drain::new(start, start, many(3));
+        let mut at_once = ShutdownSchedule::new(start, start, many(3));
         assert_eq!(taken(&mut at_once, 0), 3);
     }
 }

@@ -10,12 +10,12 @@ const OTHER_CONNECTIONS: usize = 128;
 
 /// What there are descriptors for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Room {
+pub(super) struct DescriptorBudget {
     pub(super) clients_max: usize,
     pub(super) connections_max: usize,
 }
 
-impl Room {
+impl DescriptorBudget {
     /// The room for `clients_wanted`, beside what this process has open already. Where so many were asked for, the limit
     /// is raised to fit: it is the whole process's, so nobody else's to touch.
     pub(super) fn find(clients_wanted: usize, is_asked_for: bool) -> Self {
@@ -59,12 +59,12 @@ mod tests {
 
     #[test]
     fn descriptors_are_shared_out_so_that_some_are_left() {
-        let room = |clients_max, connections_max| Room { clients_max, connections_max };
-        assert_eq!(Room::within(20_000, 100_000), room(19_616, 19_744));
-        assert_eq!(Room::within(20_000, 10), room(10, 138));
-        assert_eq!(Room::within(1_024, 100_000), room(640, 768));
-        assert_eq!(Room::within(80, 100_000), room(20, 40));
-        assert_eq!(Room::within(usize::MAX, 1), room(1, 129));
-        assert_eq!(Room::within(0, 1), room(0, 0));
+        let room = |clients_max, connections_max| DescriptorBudget { clients_max, connections_max };
+        assert_eq!(DescriptorBudget::within(20_000, 100_000), room(19_616, 19_744));
+        assert_eq!(DescriptorBudget::within(20_000, 10), room(10, 138));
+        assert_eq!(DescriptorBudget::within(1_024, 100_000), room(640, 768));
+        assert_eq!(DescriptorBudget::within(80, 100_000), room(20, 40));
+        assert_eq!(DescriptorBudget::within(usize::MAX, 1), room(1, 129));
+        assert_eq!(DescriptorBudget::within(0, 1), room(0, 0));
     }
 }

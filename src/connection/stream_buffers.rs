@@ -1,23 +1,16 @@
-//! What streams keep for themselves, half a TLS record or one that waits for room: within the memory that unfinished
-//! requests have, of which it takes no more than half. Knows no protocol.
+//! Bytes that wait below the protocols: those that streams keep for themselves, as half a TLS record, and those that the
+//! host had read. Both take at most half of the memory for unfinished requests. Knows no protocol.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use slotmap::SparseSecondaryMap;
 
 use super::table::ConnectionKey;
-use super::{Connections, SETTLED, State};
-use crate::error::CloseReason;
 use crate::memory::{Charge, Memory};
-use crate::net::ByteStream;
-
-/// Holders that are closed for what one visit made grow: one is enough as a rule, since what all hold is of one size.
-const VISIT_EXPULSIONS_MAX: usize = 4;
 
 /// Who holds how much, and since when it got no less.
 #[derive(Debug)]
-pub(super) struct Holdings {
+pub(super) struct StreamBuffers {
     memory: Memory,
     holdings: SparseSecondaryMap<ConnectionKey, Holding>,
     /// The one of them first that moved nothing for longest.
@@ -34,7 +27,7 @@ struct Holding {
     charge: Charge,
 }
 
-impl Holdings {
+impl StreamBuffers {
     /// The other half is for those who need it to end their requests.
     pub(super) fn within_half_of(memory: &Memory) -> Self {
         Self {
@@ -70,42 +63,49 @@ impl Holdings {
         self.holdings.insert(key, Holding { bytes, ticket, charge: self.memory.charge(bytes) });
     }
 
-    fn is_exceeded(&self) -> bool {
+    pub(super) fn is_exceeded(&self) -> bool {
         self.bytes > self.memory.bytes_max() / 2
     }
 
-    fn oldest(&self) -> Option<ConnectionKey> {
+    pub(super) fn oldest(&self) -> Option<ConnectionKey> {
         self.by_age.first_key_value().map(|(_, &key)| key)
     }
 }
 
-impl<S: ByteStream> Connections<S> {
-    /// Closes those who have held something for longest where that is too much, and where a few of them are not enough
-    /// the one whose visit made it grow.
-    pub(super) fn keep_holdings_within_memory(&mut self, now: Instant, grown: ConnectionKey) {
-        for _ in 0..VISIT_EXPULSIONS_MAX {
-            let Some(oldest) = self.holdings.oldest() else { return };
-            if !self.holdings.is_exceeded() {
-                return;
-            }
-            self.expel_holder(now, oldest);
+/// As much as one turn reads of a client is taken at once, and never kept.
+const AT_ONCE_BYTES: usize = 16 << 10;
+
+/// Input that somebody else has read.
+#[derive(Debug)]
+pub(super) struct AlreadyRead {
+    bytes: Vec<u8>,
+    taken: usize,
+    /// Counts what is kept for later turns against `--max-memory`.
+    _charge: Option<Charge>,
+}
+
+impl AlreadyRead {
+    /// `None` where there is nothing. Fails where more is to be kept than there is room for: half of `memory`, so that the
+    /// other half is for those who need it to end their requests.
+    pub(super) fn new(bytes: Vec<u8>, memory: &Memory) -> Result<Option<Self>, ()> {
+        if bytes.is_empty() {
+            return Ok(None);
         }
-        if self.holdings.is_exceeded() {
-            self.expel_holder(now, grown);
+        let kept_bytes = bytes.len().saturating_sub(AT_ONCE_BYTES);
+        if kept_bytes > 0 && memory.used_bytes() + kept_bytes > memory.bytes_max() / 2 {
+            return Err(());
         }
+        let charge = (kept_bytes > 0).then(|| memory.charge(kept_bytes));
+        Ok(Some(Self { bytes, taken: 0, _charge: charge }))
     }
 
-    fn expel_holder(&mut self, now: Instant, key: ConnectionKey) {
-        self.visit(key, |connection, context| {
-            let visit = match connection.state {
-                State::Session(_) => connection.expel(now, context),
-                _ => SETTLED,
-            };
-            if connection.stream.held_bytes() > 0 {
-                connection.close(CloseReason::Memory, context);
-            }
-            visit
-        });
+    /// Takes the next piece, of one byte at least, and says whether it was the last one.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> (usize, bool) {
+        let rest = &self.bytes[self.taken..];
+        let len = rest.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&rest[..len]);
+        self.taken += len;
+        (len, self.taken == self.bytes.len())
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
         let mut keys = slotmap::SlotMap::with_key();
         let [first, second, third]: [ConnectionKey; 3] = std::array::from_fn(|_| keys.insert(()));
         let memory = Memory::with_limit(100);
-        let mut holdings = Holdings::within_half_of(&memory);
+        let mut holdings = StreamBuffers::within_half_of(&memory);
         holdings.note(first, 10);
         holdings.note(second, 20);
         holdings.note(third, 20);
@@ -165,5 +165,22 @@ mod tests {
         }
         assert_eq!(rig.connections.context.request_memory.used_bytes(), 50);
         assert!(rig.peer(clients[9]).is_shut && !rig.peer(clients[4]).is_shut);
+    }
+
+    #[test]
+    fn it_is_read_to_the_end_and_what_is_kept_has_a_limit() {
+        let memory = Memory::with_limit(20);
+        assert!(AlreadyRead::new(Vec::new(), &memory).unwrap().is_none());
+        let large = || vec![1; AT_ONCE_BYTES + 6];
+        let mut kept = AlreadyRead::new(large(), &memory).unwrap().unwrap();
+        assert_eq!(memory.used_bytes(), 6);
+        assert!(AlreadyRead::new(large(), &memory).is_err());
+        let mut small = AlreadyRead::new(b"12345".to_vec(), &memory).unwrap().unwrap();
+        let mut buffer = [0; 3];
+        assert_eq!((small.read(&mut buffer), buffer), ((3, false), *b"123"));
+        assert_eq!((small.read(&mut buffer), &buffer[..2]), ((2, true), &b"45"[..]));
+        assert_eq!(kept.read(&mut [0; 2 * AT_ONCE_BYTES]), (AT_ONCE_BYTES + 6, true));
+        drop(kept);
+        assert_eq!(memory.used_bytes(), 0);
     }
 }
