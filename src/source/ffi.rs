@@ -46,14 +46,6 @@ impl From<zmq::Error> for Errno {
     }
 }
 
-/// Lends a connection of libzmq's, known by its number from the monitor.
-pub(super) fn with_connection<R>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> R) -> R {
-    debug_assert!(number >= 0, "libzmq tells of open descriptors");
-    // SAFETY: the number is not -1. libzmq may close the descriptor at any time, so `look` has to make sure that it is
-    // the one that is meant, and only asks for and sets options: on a closed one these fail with EBADF.
-    look(unsafe { BorrowedFd::borrow_raw(number) })
-}
-
 unsafe extern "C" {
     // Not among the functions that zmq-sys exports; in libzmq since 4.2, with CURVE or without.
     fn zmq_curve_public(public_key: *mut c_char, secret_key: *const c_char) -> c_int;

@@ -26,7 +26,6 @@ mod ffi;
 mod incoming;
 mod ipc_file;
 mod journal;
-mod keepalive;
 mod link;
 mod monitor;
 mod open;

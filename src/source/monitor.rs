@@ -1,7 +1,7 @@
 //! Reads what libzmq says about the connections of one socket. Knows not what follows from it.
 
 use std::ffi::CString;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ffi::{Errno, Socket};
@@ -9,8 +9,8 @@ use super::ffi::{Errno, Socket};
 /// Something that happened to a connection of the monitored socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A connection was established or accepted, with this descriptor; the ZeroMQ handshake is still to come.
-    Up { descriptor: RawFd },
+    /// A connection was established or accepted; the ZeroMQ handshake is still to come.
+    Up,
     /// A connection ended.
     Down,
     /// libzmq is connecting, or will after a pause: the endpoint is alive.
@@ -113,10 +113,7 @@ impl Monitor {
 
 fn event(number: u16, value: u32) -> Option<Event> {
     match u32::from(number) {
-        zmq_sys::ZMQ_EVENT_CONNECTED | zmq_sys::ZMQ_EVENT_ACCEPTED => {
-            // A descriptor is never negative.
-            Some(Event::Up { descriptor: RawFd::try_from(value).ok()? })
-        }
+        zmq_sys::ZMQ_EVENT_CONNECTED | zmq_sys::ZMQ_EVENT_ACCEPTED => Some(Event::Up),
         zmq_sys::ZMQ_EVENT_DISCONNECTED => Some(Event::Down),
         zmq_sys::ZMQ_EVENT_CONNECT_DELAYED | zmq_sys::ZMQ_EVENT_CONNECT_RETRIED => {
             Some(Event::Trying)

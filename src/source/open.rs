@@ -10,7 +10,6 @@ use super::endpoint::{Attach, Endpoint, TcpHost, Transport};
 use super::ffi::{Errno, Socket};
 use super::incoming::Incoming;
 use super::journal::Journal;
-use super::keepalive::KeepAlive;
 use super::link::Link;
 use super::monitor::Monitor;
 use super::zeromq::ZeroMq;
@@ -53,6 +52,9 @@ const BACKLOG: i32 = 4096;
 /// with 10,000 or more, none. 100,000 takes 0.7 MB for each publisher.
 const MULTICAST_KBITS_PER_SECOND: i32 = 100_000;
 
+/// The largest ZMQ_HEARTBEAT_TTL: it travels as 16 bits of tenths of a second.
+const HEARTBEAT_TTL_MS_MAX: i32 = 6_553_599;
+
 impl ZeroMq {
     /// See [`super::Source::open`].
     pub(crate) fn open(
@@ -93,7 +95,6 @@ impl ZeroMq {
             incoming: Incoming::with_limit(config.message_bytes_max),
             unsent_changes: 0,
             link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
-            keep_alive: KeepAlive::every(config.heartbeat, endpoint.attach()),
             journal: Journal::new(endpoint.attach(), now),
             counts: SourceCounts::default(),
             needs_drain: true,
@@ -173,6 +174,12 @@ fn set_options(
     socket.set_connect_timeout(millis(patience.connect))?;
     socket.set_handshake_ivl(millis(patience.handshake))?;
     socket.set_backlog(BACKLOG)?;
+    if !config.heartbeat.is_zero() {
+        let three = millis(config.heartbeat.saturating_mul(3));
+        socket.set_heartbeat_ivl(millis(config.heartbeat))?;
+        socket.set_heartbeat_timeout(three)?;
+        socket.set_heartbeat_ttl(three.min(HEARTBEAT_TTL_MS_MAX))?;
+    }
     // Subscriptions wait in a queue to be sent, all of them at once for a publisher that comes back, and what does not
     // fit is lost without a word (libzmq issue 2258). How long it becomes, Source::set_subscribed bounds.
     socket.set_sndhwm(0)?;

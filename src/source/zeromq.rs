@@ -1,14 +1,13 @@
 //! One endpoint of libzmq: receives its messages, and keeps its connection alive. Knows neither topics nor clients.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 use super::endpoint::{Attach, Endpoint, Transport};
-use super::ffi::{Socket, with_connection};
+use super::ffi::Socket;
 use super::incoming::{Incoming, Received};
 use super::ipc_file::IpcFile;
 use super::journal::Journal;
-use super::keepalive::KeepAlive;
 use super::link::Link;
 use super::monitor::{Event, Monitor};
 use super::{Arrival, Budget, Drained, SourceCounts, open};
@@ -26,7 +25,6 @@ pub(crate) struct ZeroMq {
     /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
     pub(super) unsent_changes: u64,
     pub(super) link: Link,
-    pub(super) keep_alive: KeepAlive,
     pub(super) journal: Journal,
     pub(super) counts: SourceCounts,
     pub(super) needs_drain: bool,
@@ -175,10 +173,7 @@ impl ZeroMq {
             };
             self.link.handle_event(now, event);
             match event {
-                Event::Up { descriptor } => {
-                    self.unsent_changes = 0;
-                    self.keep_alive(descriptor);
-                }
+                Event::Up => self.unsent_changes = 0,
                 Event::Trying => {}
                 Event::Down => {
                     self.unsent_changes = 0;
@@ -194,16 +189,6 @@ impl ZeroMq {
             self.journal.note_open(self.counts.connections);
         }
         self.journal.handle_timeout(now, &self.address);
-    }
-
-    fn keep_alive(&self, descriptor: RawFd) {
-        let port = self.address.rsplit(':').next().and_then(|port| port.parse().ok());
-        let (Transport::Tcp(_), Some(port)) = (self.endpoint.transport(), port) else { return };
-        let applied = with_connection(descriptor, |socket| self.keep_alive.apply(socket, port));
-        if let Err(error) = applied {
-            // As a rule the connection has ended already.
-            log::debug!("source {}: no TCP keepalive: {error}", self.address.escape_debug());
-        }
     }
 
     /// When [`Self::handle_timeout`] is to be called; in the past where at once.

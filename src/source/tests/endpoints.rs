@@ -23,13 +23,20 @@ fn socket_kinds_by_name() {
 #[test]
 fn options_reach_the_socket() {
     let context = zmq::Context::new();
-    let config = SourceConfig { rcvhwm: 7, message_bytes_max: 16 << 20, ..sub() };
+    let config = SourceConfig {
+        rcvhwm: 7,
+        heartbeat: Duration::from_millis(1500),
+        message_bytes_max: 16 << 20,
+        ..sub()
+    };
     let text = endpoint("tcp://127.0.0.1:*", Attach::Bind);
     let source = ZeroMq::open(&context, &text, &config).unwrap();
     let socket = source.socket.zmq();
     assert_eq!(socket.get_rcvhwm(), Ok(7));
     assert_eq!(socket.get_maxmsgsize(), Ok(64 << 20));
-    assert_eq!(socket.get_heartbeat_ivl(), Ok(0), "ZMTP pings abort libzmq under back-pressure");
+    assert_eq!(socket.get_heartbeat_ivl(), Ok(1500));
+    assert_eq!(socket.get_heartbeat_timeout(), Ok(4500));
+    assert_eq!(socket.get_heartbeat_ttl(), Ok(4500));
     assert_eq!(socket.get_handshake_ivl(), Ok(10_000));
     assert_eq!(socket.get_reconnect_ivl(), Ok(100));
     assert_eq!(socket.get_reconnect_ivl_max(), Ok(5000));
@@ -42,9 +49,12 @@ fn extreme_settings_are_taken_to_the_nearest_possible() {
     for (message_bytes_max, maxmsgsize) in
         [(0, 1 << 20), (1 << 30, 4 << 30), (usize::MAX, i64::MAX)]
     {
-        let config = SourceConfig { message_bytes_max, rcvhwm: -1, ..sub() };
-        let source = open(&context, "tcp://127.0.0.1:*", Attach::Bind, &config);
-        assert_eq!(source.socket.zmq().get_maxmsgsize(), Ok(maxmsgsize));
+        for heartbeat in [Duration::ZERO, Duration::from_nanos(1), Duration::MAX] {
+            let config = SourceConfig { message_bytes_max, heartbeat, rcvhwm: -1, ..sub() };
+            let source = open(&context, "tcp://127.0.0.1:*", Attach::Bind, &config);
+            assert_eq!(source.socket.zmq().get_maxmsgsize(), Ok(maxmsgsize));
+            assert_eq!(source.socket.zmq().get_heartbeat_ivl().unwrap() > 0, !heartbeat.is_zero());
+        }
     }
 }
 
