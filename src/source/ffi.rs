@@ -11,7 +11,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// What libzmq or the operating system answered.
@@ -70,6 +70,14 @@ pub(super) fn curve_public_key(secret_key: &str) -> Result<String, Errno> {
         return Err(Errno(unsafe { zmq_sys::zmq_errno() }));
     }
     Ok(public[..KEY_CHARS].iter().copied().map(char::from).collect())
+}
+
+/// A duplicate of `fd`; `None` where no such descriptor is open.
+pub(super) fn duplicate(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: fcntl takes any number.
+    let duplicate = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    // SAFETY: the descriptor is new, and nothing else owns it.
+    (duplicate >= 0).then(|| unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
 /// A ZeroMQ socket together with the descriptor that signals it.

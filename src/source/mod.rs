@@ -19,6 +19,7 @@
 //! 5. When [`Source::next_deadline`] has passed, call [`Source::handle_timeout`]. The deadline may
 //!    change with every call above, and may have passed from the start.
 
+mod connection;
 mod datagrams;
 mod ended;
 mod endpoint;
@@ -95,8 +96,8 @@ pub(crate) struct SourceConfig {
     pub(crate) subscribe: Vec<Vec<u8>>,
     /// How many messages may wait in libzmq for each publisher; 0 means any number.
     pub(crate) rcvhwm: i32,
-    /// How often a publisher is asked for a sign of life; after three without one it is
-    /// disconnected. Zero turns it off.
+    /// How often the kernel probes a silent publisher's host; after three probes without an answer the connection ends.
+    /// Zero turns it off.
     pub(crate) heartbeat: Duration,
     /// Larger messages, all parts together, are dropped.
     pub(crate) message_bytes_max: usize,

@@ -52,9 +52,6 @@ const BACKLOG: i32 = 4096;
 /// with 10,000 or more, none. 100,000 takes 0.7 MB for each publisher.
 const MULTICAST_KBITS_PER_SECOND: i32 = 100_000;
 
-/// The largest ZMQ_HEARTBEAT_TTL: it travels as 16 bits of tenths of a second.
-const HEARTBEAT_TTL_MS_MAX: i32 = 6_553_599;
-
 impl ZeroMq {
     /// See [`super::Source::open`].
     pub(crate) fn open(
@@ -92,6 +89,7 @@ impl ZeroMq {
             endpoint: endpoint.clone(),
             address: endpoint.to_string(),
             ipc_file: None,
+            heartbeat: config.heartbeat,
             incoming: Incoming::with_limit(config.message_bytes_max),
             unsent_changes: 0,
             link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
@@ -174,12 +172,8 @@ fn set_options(
     socket.set_connect_timeout(millis(patience.connect))?;
     socket.set_handshake_ivl(millis(patience.handshake))?;
     socket.set_backlog(BACKLOG)?;
-    if !config.heartbeat.is_zero() {
-        let three = millis(config.heartbeat.saturating_mul(3));
-        socket.set_heartbeat_ivl(millis(config.heartbeat))?;
-        socket.set_heartbeat_timeout(three)?;
-        socket.set_heartbeat_ttl(three.min(HEARTBEAT_TTL_MS_MAX))?;
-    }
+    // No ZMTP heartbeats: libzmq aborts the process when one times out while a full queue stops it from reading, and
+    // peers of ZMTP 3.0 do not answer them. The kernel looks for dead hosts instead: see `connection`.
     // Subscriptions wait in a queue to be sent, all of them at once for a publisher that comes back, and what does not
     // fit is lost without a word (libzmq issue 2258). How long it becomes, Source::set_subscribed bounds.
     socket.set_sndhwm(0)?;

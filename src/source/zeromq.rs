@@ -1,8 +1,9 @@
 //! One endpoint of libzmq: receives its messages, and keeps its connection alive. Knows neither topics nor clients.
 
-use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
 
+use super::connection::Connection;
 use super::endpoint::{Attach, Endpoint, Transport};
 use super::ffi::Socket;
 use super::incoming::{Incoming, Received};
@@ -21,6 +22,7 @@ pub(crate) struct ZeroMq {
     pub(super) address: String,
     /// Set where a file was bound.
     pub(super) ipc_file: Option<IpcFile>,
+    pub(super) heartbeat: Duration,
     pub(super) incoming: Incoming,
     /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
     pub(super) unsent_changes: u64,
@@ -173,7 +175,12 @@ impl ZeroMq {
             };
             self.link.handle_event(now, event);
             match event {
-                Event::Up => self.unsent_changes = 0,
+                Event::Up(fd) => {
+                    self.unsent_changes = 0;
+                    if let Some(connection) = self.connection_at(fd) {
+                        connection.probe_peer(self.heartbeat);
+                    }
+                }
                 Event::Trying => {}
                 Event::Down => {
                     self.unsent_changes = 0;
@@ -189,6 +196,12 @@ impl ZeroMq {
             self.journal.note_open(self.counts.connections);
         }
         self.journal.handle_timeout(now, &self.address);
+    }
+
+    /// The TCP connection with the descriptor `fd`, unless it has ended meanwhile.
+    pub(super) fn connection_at(&self, fd: RawFd) -> Option<Connection> {
+        let port = self.address.rsplit(':').next()?.parse().ok()?;
+        Connection::find(fd, self.endpoint.attach(), port)
     }
 
     /// When [`Self::handle_timeout`] is to be called; in the past where at once.
