@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use super::connection::Handshakes;
 use super::endpoint::{Attach, Endpoint, TcpHost, Transport};
 use super::ffi::{Errno, Socket};
 use super::incoming::Incoming;
@@ -77,6 +78,7 @@ impl ZeroMq {
         };
         let mut socket = Socket::new(context, kind).map_err(no_socket)?;
         set_options(socket.zmq(), config, patience)
+            .and_then(|()| set_handshake_timer(socket.zmq(), endpoint, config, patience))
             .and_then(|()| set_multicast_rate(socket.zmq(), endpoint))
             .and_then(|()| config.security.apply(socket.zmq(), endpoint.attach()))
             .map_err(|error| no_socket(Errno::from(error)))?;
@@ -90,6 +92,8 @@ impl ZeroMq {
             address: endpoint.to_string(),
             ipc_file: None,
             heartbeat: config.heartbeat,
+            handshakes: has_own_handshake_timer(endpoint, config)
+                .then(|| Handshakes::with_timeout(patience.handshake)),
             incoming: Incoming::with_limit(config.message_bytes_max),
             unsent_changes: 0,
             link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
@@ -170,7 +174,6 @@ fn set_options(
     socket.set_reconnect_ivl(millis(patience.reconnect_min))?;
     socket.set_reconnect_ivl_max(millis(patience.reconnect_max))?;
     socket.set_connect_timeout(millis(patience.connect))?;
-    socket.set_handshake_ivl(millis(patience.handshake))?;
     socket.set_backlog(BACKLOG)?;
     // No ZMTP heartbeats: libzmq aborts the process when one times out while a full queue stops it from reading, and
     // peers of ZMTP 3.0 do not answer them. The kernel looks for dead hosts instead: see `connection`.
@@ -178,6 +181,22 @@ fn set_options(
     // fit is lost without a word (libzmq issue 2258). How long it becomes, Source::set_subscribed bounds.
     socket.set_sndhwm(0)?;
     Ok(())
+}
+
+/// Whether handshakes are timed by [`Handshakes`]. With security, libzmq refuses ZMTP 1 and 2, so that its own timer does
+/// no harm. The bytes of an ipc connection are not counted by the kernel.
+fn has_own_handshake_timer(endpoint: &Endpoint, config: &SourceConfig) -> bool {
+    matches!(endpoint.transport(), Transport::Tcp(_)) && config.security.is_none()
+}
+
+fn set_handshake_timer(
+    socket: &zmq::Socket,
+    endpoint: &Endpoint,
+    config: &SourceConfig,
+    patience: Patience,
+) -> Result<(), zmq::Error> {
+    let is_own = has_own_handshake_timer(endpoint, config);
+    socket.set_handshake_ivl(if is_own { 0 } else { millis(patience.handshake) })
 }
 
 /// From a socket that receives, PGM takes only how much may be missing and still be repaired: what a publisher of this

@@ -3,7 +3,7 @@
 use std::os::fd::{BorrowedFd, RawFd};
 use std::time::{Duration, Instant};
 
-use super::connection::Connection;
+use super::connection::{Connection, Handshakes};
 use super::endpoint::{Attach, Endpoint, Transport};
 use super::ffi::Socket;
 use super::incoming::{Incoming, Received};
@@ -23,6 +23,8 @@ pub(crate) struct ZeroMq {
     /// Set where a file was bound.
     pub(super) ipc_file: Option<IpcFile>,
     pub(super) heartbeat: Duration,
+    /// `None` where libzmq times them.
+    pub(super) handshakes: Option<Handshakes>,
     pub(super) incoming: Incoming,
     /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
     pub(super) unsent_changes: u64,
@@ -179,6 +181,9 @@ impl ZeroMq {
                     self.unsent_changes = 0;
                     if let Some(connection) = self.connection_at(fd) {
                         connection.probe_peer(self.heartbeat);
+                        if let Some(handshakes) = &mut self.handshakes {
+                            handshakes.watch(now, fd, &connection);
+                        }
                     }
                 }
                 Event::Trying => {}
@@ -206,7 +211,9 @@ impl ZeroMq {
 
     /// When [`Self::handle_timeout`] is to be called; in the past where at once.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.monitor_unread_since, self.link.next_deadline(), self.journal.next_deadline()]
+        let handshake = self.handshakes.as_ref().and_then(Handshakes::next_deadline);
+        let link = self.link.next_deadline();
+        [self.monitor_unread_since, handshake, link, self.journal.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -217,6 +224,10 @@ impl ZeroMq {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         // A sign of life that waits unread is still one.
         self.handle_monitor(now);
+        if let Some(mut handshakes) = self.handshakes.take() {
+            handshakes.handle_timeout(now, |fd| self.connection_at(fd));
+            self.handshakes = Some(handshakes);
+        }
         if self.monitor_unread_since.is_none() && !self.incoming.is_partial() {
             self.revive_when_due(now);
         }

@@ -366,6 +366,61 @@ fn a_descriptor_that_became_another_file_is_left_alone() {
     assert!(fds.into_iter().all(|fd| source.connection_at(fd).is_none()));
 }
 
+/// What publishers of ZMTP 1 and 2 send to begin with, and their message "hello".
+const OLD_PUBLISHERS: [(&[u8], &[u8]); 2] = [
+    // No version, and an empty identity.
+    (b"\x01\x00", b"\x06\x00hello"),
+    // ZMTP 2.0, PUB, and an empty identity.
+    (b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x01\x00\x00", b"\x00\x05hello"),
+];
+
+#[test]
+fn publishers_of_zmtp_1_and_2_stay_connected() {
+    for attach in [Attach::Connect, Attach::Bind] {
+        for (greeting, message) in OLD_PUBLISHERS {
+            let context = zmq::Context::new();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let text = match attach {
+                Attach::Connect => format!("tcp://{}", listener.local_addr().unwrap()),
+                Attach::Bind => "tcp://127.0.0.1:*".to_owned(),
+            };
+            let mut source = open(&context, &text, attach, &config(SocketKind::Sub));
+            let mut stream = match attach {
+                Attach::Connect => listener.accept().unwrap().0,
+                Attach::Bind => {
+                    TcpStream::connect(source.endpoint().strip_prefix("tcp://").unwrap()).unwrap()
+                }
+            };
+            stream.write_all(greeting).unwrap();
+            drive_for(&mut source, 4 * HURRY.handshake);
+            stream.write_all(message).unwrap();
+            assert_eq!(receive(&mut source, 1), [[b"hello"]], "{attach:?} {greeting:?}");
+            assert_eq!(source.counts().disconnects, 0, "{attach:?} {greeting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bound_source_ends_connections_that_never_finish_the_handshake() {
+    let context = zmq::Context::new();
+    let mut source = open(&context, "tcp://127.0.0.1:*", Attach::Bind, &config(SocketKind::Sub));
+    let address = source.endpoint().strip_prefix("tcp://").unwrap().to_owned();
+    let greeting = greeting();
+    let begun: Vec<_> = [0, 10, 11, 20, 64]
+        .into_iter()
+        .map(|len| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(&greeting[..len]).unwrap();
+            stream
+        })
+        .collect();
+    let mut finished = TcpStream::connect(&address).unwrap();
+    shake_hands(&mut finished, "PUB");
+    drive_until(&mut source, |counts| counts.disconnects == begun.len() as u64);
+    drive_for(&mut source, 2 * HURRY.handshake);
+    assert_eq!(source.counts().connections, 1);
+}
+
 #[test]
 fn a_given_up_endpoint_is_connected_anew_exactly_once() {
     for kind in [SocketKind::Sub, SocketKind::Pull] {
