@@ -34,15 +34,15 @@ pub(super) struct Patience {
 
 impl Patience {
     /// libzmq itself says within microseconds that it goes on, so half a second of silence is
-    /// certain. An upper limit of a few seconds keeps a restarted publisher's outage short, and
-    /// 10,000 gateways from hammering one that is down.
+    /// certain. An upper limit of two seconds keeps a restarted publisher's outage short, and 10,000 gateways from hammering
+    /// one that is down.
     pub(super) const NORMAL: Self = Self {
         reconnect_min: Duration::from_millis(100),
-        reconnect_max: Duration::from_secs(5),
+        reconnect_max: Duration::from_secs(2),
         connect: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
         revive_min: Duration::from_millis(500),
-        revive_max: Duration::from_secs(10),
+        revive_max: Duration::from_secs(2),
     };
 }
 
