@@ -4,6 +4,12 @@
 //! Each endpoint has a socket of its own, so that its monitor's events are unambiguous. It is one of libzmq's, or for
 //! `udp://` a plain one.
 //!
+//! # Order
+//!
+//! Messages of one connection arrive in the order in which they were sent. A connected endpoint also keeps the order over
+//! a reconnect: libzmq has one queue for all its connections. A bound endpoint has a queue for each, and libzmq
+//! takes turns between them, so that the order breaks when a publisher reconnects before its old queue is read.
+//!
 //! # The calling rule
 //!
 //! Both descriptors of libzmq's sources are **edge-triggered, and they lie**: they do not signal again for
