@@ -98,6 +98,7 @@ pub(crate) struct UpstreamMetrics {
     pub(crate) dropped_messages: [u64; DropReason::ALL.len()],
     pub(crate) connections: u64,
     pub(crate) subscriptions: u64,
+    pub(crate) disconnects: u64,
     pub(crate) reconnects: u64,
     pub(crate) refused: u64,
     pub(crate) decode_failures: u64,
@@ -313,6 +314,12 @@ impl Metrics {
             "gauge",
             "Prefixes that publishers are asked for now.",
             upstream.subscriptions,
+        );
+        text.single(
+            "zmq2ws_upstream_disconnects_total",
+            "counter",
+            "Connections to ZeroMQ peers that ended.",
+            upstream.disconnects,
         );
         text.single(
             "zmq2ws_upstream_reconnects_total",

@@ -185,6 +185,7 @@ impl EventLoop {
             sum.connections += counts.connections;
             // Every source asks for the same, until it ends.
             sum.subscriptions = sum.subscriptions.max(counts.subscriptions);
+            sum.disconnects += counts.disconnects;
             sum.reconnects += counts.revived;
             sum.refused += counts.refused;
             for (sum, count) in sum.dropped_messages.iter_mut().zip(counts.dropped) {

@@ -11,7 +11,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fmt;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// What libzmq or the operating system answered.
@@ -70,6 +70,32 @@ pub(super) fn curve_public_key(secret_key: &str) -> Result<String, Errno> {
         return Err(Errno(unsafe { zmq_sys::zmq_errno() }));
     }
     Ok(public[..KEY_CHARS].iter().copied().map(char::from).collect())
+}
+
+/// A duplicate of `fd`; `None` where no such descriptor is open.
+pub(super) fn duplicate(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: fcntl takes any number.
+    let duplicate = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) };
+    // SAFETY: the descriptor is new, and nothing else owns it.
+    (duplicate >= 0).then(|| unsafe { OwnedFd::from_raw_fd(duplicate) })
+}
+
+/// Bytes that this end of a TCP connection has sent and received; `None` where the system does not tell.
+pub(super) fn tcp_traffic(fd: &OwnedFd) -> Option<(u64, u64)> {
+    // Positions in `struct tcp_info` (linux/tcp.h), in units of 8 bytes.
+    const BYTES_RECEIVED: usize = 128 / 8;
+    const BYTES_SENT: usize = 200 / 8;
+    const BYTES_SENT_AGAIN: usize = 208 / 8;
+    let mut info = [0_u64; BYTES_SENT_AGAIN + 1];
+    let mut len = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: the descriptor is open while `fd` lives; the kernel writes at most `len` bytes to `info`.
+    let outcome = unsafe {
+        let value = info.as_mut_ptr().cast();
+        libc::getsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, value, &raw mut len)
+    };
+    let is_told = outcome == 0 && len as usize == size_of_val(&info);
+    let sent = info[BYTES_SENT].saturating_sub(info[BYTES_SENT_AGAIN]);
+    is_told.then_some((sent, info[BYTES_RECEIVED]))
 }
 
 /// A ZeroMQ socket together with the descriptor that signals it.

@@ -178,7 +178,7 @@ fn what_was_refused(why: Refusal) -> &'static str {
         Refusal::Key => "peer refused (it does not use the CURVE keys that are known here)",
         Refusal::Denied => "denied by the peer (it does not let in this key, or user and password)",
         Refusal::HungUp => {
-            "closed by the peer in the handshake (not a ZeroMQ publisher, other security, or a wrong CURVE server key)"
+            "ended in the handshake (not a ZeroMQ publisher, no answer in time, other security, or a wrong CURVE server key)"
         }
     }
 }
@@ -266,6 +266,6 @@ mod tests {
         journal.note_refused(Refusal::HungUp);
         let (level, line) = journal.next_line(now).unwrap();
         assert_eq!(level, Level::Info);
-        assert!(line.contains("closed by the peer in the handshake"), "{line}");
+        assert!(line.contains("ended in the handshake"), "{line}");
     }
 }

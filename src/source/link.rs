@@ -41,7 +41,7 @@ impl Link {
 
     pub(super) fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
-            Event::Up => self.open = self.open.saturating_add(1),
+            Event::Up(_) => self.open = self.open.saturating_add(1),
             Event::Down => self.open = self.open.saturating_sub(1),
             Event::Trying | Event::Refused(_) => {}
         }
@@ -49,9 +49,9 @@ impl Link {
             return; // who connects to us comes back by themselves
         }
         match event {
-            Event::Up if self.open > 0 => self.revive_at = None,
+            Event::Up(_) if self.open > 0 => self.revive_at = None,
             // Not above zero after an up: its own down was told before it.
-            Event::Up | Event::Down => self.revive_at = Some(now + self.pause),
+            Event::Up(_) | Event::Down => self.revive_at = Some(now + self.pause),
             Event::Trying => self.revive_at = None,
             Event::Refused(_) => {}
         }
@@ -94,8 +94,8 @@ mod tests {
     #[test]
     fn libzmq_reconnecting_by_itself_is_left_alone() {
         let (mut link, now) = link(Attach::Connect);
-        for sign in [Event::Trying, Event::Up] {
-            link.handle_event(now, Event::Up);
+        for sign in [Event::Trying, Event::Up(-1)] {
+            link.handle_event(now, Event::Up(-1));
             link.handle_event(now, Event::Down);
             assert_eq!(link.next_deadline(), Some(now + MIN));
             link.handle_event(now, sign);
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn silence_after_the_end_is_a_death() {
         let (mut link, mut now) = link(Attach::Connect);
-        link.handle_event(now, Event::Up);
+        link.handle_event(now, Event::Up(-1));
         link.handle_event(now, Event::Refused(Refusal::Protocol));
         link.handle_event(now, Event::Down);
         assert!(!link.handle_timeout(now + MIN - Duration::from_nanos(1)));
@@ -122,7 +122,7 @@ mod tests {
     fn pauses_grow_until_a_message_comes() {
         let (mut link, mut now) = link(Attach::Connect);
         let mut die = |link: &mut Link| {
-            link.handle_event(now, Event::Up);
+            link.handle_event(now, Event::Up(-1));
             link.handle_event(now, Event::Down);
             let pause = link.next_deadline().unwrap() - now;
             now += pause;
@@ -138,8 +138,8 @@ mod tests {
     #[test]
     fn a_bound_endpoint_only_counts() {
         let (mut link, now) = link(Attach::Bind);
-        link.handle_event(now, Event::Up);
-        link.handle_event(now, Event::Up);
+        link.handle_event(now, Event::Up(-1));
+        link.handle_event(now, Event::Up(-1));
         link.handle_event(now, Event::Down);
         assert_eq!((link.open(), link.next_deadline()), (1, None));
     }
@@ -150,7 +150,7 @@ mod tests {
             let (mut link, now) = link(attach);
             link.handle_event(now, Event::Down);
             assert_eq!(link.open(), 0);
-            link.handle_event(now, Event::Up);
+            link.handle_event(now, Event::Up(-1));
             assert_eq!(link.open(), 0);
             assert_eq!(link.next_deadline().is_some(), attach == Attach::Connect);
         }

@@ -4,6 +4,12 @@
 //! Each endpoint has a socket of its own, so that its monitor's events are unambiguous. It is one of libzmq's, or for
 //! `udp://` a plain one.
 //!
+//! # Order
+//!
+//! Messages of one connection arrive in the order in which they were sent. A connected endpoint also keeps the order over
+//! a reconnect: libzmq has one queue for all its connections. A bound endpoint has a queue for each, and libzmq
+//! takes turns between them, so that the order breaks when a publisher reconnects before its old queue is read.
+//!
 //! # The calling rule
 //!
 //! Both descriptors of libzmq's sources are **edge-triggered, and they lie**: they do not signal again for
@@ -19,6 +25,7 @@
 //! 5. When [`Source::next_deadline`] has passed, call [`Source::handle_timeout`]. The deadline may
 //!    change with every call above, and may have passed from the start.
 
+mod connection;
 mod datagrams;
 mod ended;
 mod endpoint;
@@ -95,8 +102,8 @@ pub(crate) struct SourceConfig {
     pub(crate) subscribe: Vec<Vec<u8>>,
     /// How many messages may wait in libzmq for each publisher; 0 means any number.
     pub(crate) rcvhwm: i32,
-    /// How often a publisher is asked for a sign of life; after three without one it is
-    /// disconnected. Zero turns it off.
+    /// How often the kernel probes a silent publisher's host; after three probes without an answer the connection ends.
+    /// Zero turns it off.
     pub(crate) heartbeat: Duration,
     /// Larger messages, all parts together, are dropped.
     pub(crate) message_bytes_max: usize,

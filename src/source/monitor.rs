@@ -1,7 +1,7 @@
 //! Reads what libzmq says about the connections of one socket. Knows not what follows from it.
 
 use std::ffi::CString;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ffi::{Errno, Socket};
@@ -9,8 +9,8 @@ use super::ffi::{Errno, Socket};
 /// Something that happened to a connection of the monitored socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A connection was established or accepted; the ZeroMQ handshake is still to come.
-    Up,
+    /// A connection with this descriptor was established or accepted; its ZeroMQ handshake follows.
+    Up(RawFd),
     /// A connection ended.
     Down,
     /// libzmq is connecting, or will after a pause: the endpoint is alive.
@@ -113,7 +113,9 @@ impl Monitor {
 
 fn event(number: u16, value: u32) -> Option<Event> {
     match u32::from(number) {
-        zmq_sys::ZMQ_EVENT_CONNECTED | zmq_sys::ZMQ_EVENT_ACCEPTED => Some(Event::Up),
+        zmq_sys::ZMQ_EVENT_CONNECTED | zmq_sys::ZMQ_EVENT_ACCEPTED => {
+            Some(Event::Up(value.cast_signed()))
+        }
         zmq_sys::ZMQ_EVENT_DISCONNECTED => Some(Event::Down),
         zmq_sys::ZMQ_EVENT_CONNECT_DELAYED | zmq_sys::ZMQ_EVENT_CONNECT_RETRIED => {
             Some(Event::Trying)

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use super::connection::Handshakes;
 use super::endpoint::{Attach, Endpoint, TcpHost, Transport};
 use super::ffi::{Errno, Socket};
 use super::incoming::Incoming;
@@ -33,15 +34,15 @@ pub(super) struct Patience {
 
 impl Patience {
     /// libzmq itself says within microseconds that it goes on, so half a second of silence is
-    /// certain. An upper limit of a few seconds keeps a restarted publisher's outage short, and
-    /// 10,000 gateways from hammering one that is down.
+    /// certain. An upper limit of two seconds keeps a restarted publisher's outage short, and 10,000 gateways from hammering
+    /// one that is down.
     pub(super) const NORMAL: Self = Self {
         reconnect_min: Duration::from_millis(100),
-        reconnect_max: Duration::from_secs(5),
+        reconnect_max: Duration::from_secs(2),
         connect: Duration::from_secs(10),
         handshake: Duration::from_secs(10),
         revive_min: Duration::from_millis(500),
-        revive_max: Duration::from_secs(10),
+        revive_max: Duration::from_secs(2),
     };
 }
 
@@ -51,9 +52,6 @@ const BACKLOG: i32 = 4096;
 /// With ZMQ_RATE's default of 100, one datagram in a hundred lost of a publisher of 10 Mbit/s cost three messages in four;
 /// with 10,000 or more, none. 100,000 takes 0.7 MB for each publisher.
 const MULTICAST_KBITS_PER_SECOND: i32 = 100_000;
-
-/// The largest ZMQ_HEARTBEAT_TTL: it travels as 16 bits of tenths of a second.
-const HEARTBEAT_TTL_MS_MAX: i32 = 6_553_599;
 
 impl ZeroMq {
     /// See [`super::Source::open`].
@@ -80,6 +78,7 @@ impl ZeroMq {
         };
         let mut socket = Socket::new(context, kind).map_err(no_socket)?;
         set_options(socket.zmq(), config, patience)
+            .and_then(|()| set_handshake_timer(socket.zmq(), endpoint, config, patience))
             .and_then(|()| set_multicast_rate(socket.zmq(), endpoint))
             .and_then(|()| config.security.apply(socket.zmq(), endpoint.attach()))
             .map_err(|error| no_socket(Errno::from(error)))?;
@@ -92,6 +91,9 @@ impl ZeroMq {
             endpoint: endpoint.clone(),
             address: endpoint.to_string(),
             ipc_file: None,
+            heartbeat: config.heartbeat,
+            handshakes: has_own_handshake_timer(endpoint, config)
+                .then(|| Handshakes::with_timeout(patience.handshake)),
             incoming: Incoming::with_limit(config.message_bytes_max),
             unsent_changes: 0,
             link: Link::new(endpoint.attach(), patience.revive_min, patience.revive_max),
@@ -172,18 +174,29 @@ fn set_options(
     socket.set_reconnect_ivl(millis(patience.reconnect_min))?;
     socket.set_reconnect_ivl_max(millis(patience.reconnect_max))?;
     socket.set_connect_timeout(millis(patience.connect))?;
-    socket.set_handshake_ivl(millis(patience.handshake))?;
     socket.set_backlog(BACKLOG)?;
-    if !config.heartbeat.is_zero() {
-        let three = millis(config.heartbeat.saturating_mul(3));
-        socket.set_heartbeat_ivl(millis(config.heartbeat))?;
-        socket.set_heartbeat_timeout(three)?;
-        socket.set_heartbeat_ttl(three.min(HEARTBEAT_TTL_MS_MAX))?;
-    }
+    // No ZMTP heartbeats: libzmq aborts the process when one times out while a full queue stops it from reading, and
+    // peers of ZMTP 3.0 do not answer them. The kernel looks for dead hosts instead: see `connection`.
     // Subscriptions wait in a queue to be sent, all of them at once for a publisher that comes back, and what does not
     // fit is lost without a word (libzmq issue 2258). How long it becomes, Source::set_subscribed bounds.
     socket.set_sndhwm(0)?;
     Ok(())
+}
+
+/// Whether handshakes are timed by [`Handshakes`]. With security, libzmq refuses ZMTP 1 and 2, so that its own timer does
+/// no harm. The bytes of an ipc connection are not counted by the kernel.
+fn has_own_handshake_timer(endpoint: &Endpoint, config: &SourceConfig) -> bool {
+    matches!(endpoint.transport(), Transport::Tcp(_)) && config.security.is_none()
+}
+
+fn set_handshake_timer(
+    socket: &zmq::Socket,
+    endpoint: &Endpoint,
+    config: &SourceConfig,
+    patience: Patience,
+) -> Result<(), zmq::Error> {
+    let is_own = has_own_handshake_timer(endpoint, config);
+    socket.set_handshake_ivl(if is_own { 0 } else { millis(patience.handshake) })
 }
 
 /// From a socket that receives, PGM takes only how much may be missing and still be repaired: what a publisher of this

@@ -115,6 +115,11 @@ impl Security {
         }
     }
 
+    /// Whether peers show no user, password or key.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self.mechanism, Mechanism::Null)
+    }
+
     /// Sets the options of a socket that is not bound or connected yet.
     pub(super) fn apply(&self, socket: &zmq::Socket, attach: Attach) -> zmq::Result<()> {
         match &self.mechanism {

@@ -1,8 +1,9 @@
 //! One endpoint of libzmq: receives its messages, and keeps its connection alive. Knows neither topics nor clients.
 
-use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
 
+use super::connection::{Connection, Handshakes};
 use super::endpoint::{Attach, Endpoint, Transport};
 use super::ffi::Socket;
 use super::incoming::{Incoming, Received};
@@ -21,6 +22,9 @@ pub(crate) struct ZeroMq {
     pub(super) address: String,
     /// Set where a file was bound.
     pub(super) ipc_file: Option<IpcFile>,
+    pub(super) heartbeat: Duration,
+    /// `None` where libzmq times them.
+    pub(super) handshakes: Option<Handshakes>,
     pub(super) incoming: Incoming,
     /// Subscriptions and their ends since there was news of a connection: without one they wait in libzmq.
     pub(super) unsent_changes: u64,
@@ -173,7 +177,15 @@ impl ZeroMq {
             };
             self.link.handle_event(now, event);
             match event {
-                Event::Up => self.unsent_changes = 0,
+                Event::Up(fd) => {
+                    self.unsent_changes = 0;
+                    if let Some(connection) = self.connection_at(fd) {
+                        connection.probe_peer(self.heartbeat);
+                        if let Some(handshakes) = &mut self.handshakes {
+                            handshakes.watch(now, fd, &connection);
+                        }
+                    }
+                }
                 Event::Trying => {}
                 Event::Down => {
                     self.unsent_changes = 0;
@@ -191,9 +203,17 @@ impl ZeroMq {
         self.journal.handle_timeout(now, &self.address);
     }
 
+    /// The TCP connection with the descriptor `fd`, unless it has ended meanwhile.
+    pub(super) fn connection_at(&self, fd: RawFd) -> Option<Connection> {
+        let port = self.address.rsplit(':').next()?.parse().ok()?;
+        Connection::find(fd, self.endpoint.attach(), port)
+    }
+
     /// When [`Self::handle_timeout`] is to be called; in the past where at once.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        [self.monitor_unread_since, self.link.next_deadline(), self.journal.next_deadline()]
+        let handshake = self.handshakes.as_ref().and_then(Handshakes::next_deadline);
+        let link = self.link.next_deadline();
+        [self.monitor_unread_since, handshake, link, self.journal.next_deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -204,6 +224,10 @@ impl ZeroMq {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         // A sign of life that waits unread is still one.
         self.handle_monitor(now);
+        if let Some(mut handshakes) = self.handshakes.take() {
+            handshakes.handle_timeout(now, |fd| self.connection_at(fd));
+            self.handshakes = Some(handshakes);
+        }
         if self.monitor_unread_since.is_none() && !self.incoming.is_partial() {
             self.revive_when_due(now);
         }

@@ -34,12 +34,10 @@ fn options_reach_the_socket() {
     let socket = source.socket.zmq();
     assert_eq!(socket.get_rcvhwm(), Ok(7));
     assert_eq!(socket.get_maxmsgsize(), Ok(64 << 20));
-    assert_eq!(socket.get_heartbeat_ivl(), Ok(1500));
-    assert_eq!(socket.get_heartbeat_timeout(), Ok(4500));
-    assert_eq!(socket.get_heartbeat_ttl(), Ok(4500));
-    assert_eq!(socket.get_handshake_ivl(), Ok(10_000));
+    assert_eq!(socket.get_heartbeat_ivl(), Ok(0), "the kernel looks for dead hosts, not libzmq");
+    assert_eq!(socket.get_handshake_ivl(), Ok(0), "libzmq ends ZMTP 1 and 2 with it");
     assert_eq!(socket.get_reconnect_ivl(), Ok(100));
-    assert_eq!(socket.get_reconnect_ivl_max(), Ok(5000));
+    assert_eq!(socket.get_reconnect_ivl_max(), Ok(2000));
     assert_eq!(socket.get_linger(), Ok(0));
 }
 
@@ -53,7 +51,6 @@ fn extreme_settings_are_taken_to_the_nearest_possible() {
             let config = SourceConfig { message_bytes_max, heartbeat, rcvhwm: -1, ..sub() };
             let source = open(&context, "tcp://127.0.0.1:*", Attach::Bind, &config);
             assert_eq!(source.socket.zmq().get_maxmsgsize(), Ok(maxmsgsize));
-            assert_eq!(source.socket.zmq().get_heartbeat_ivl().unwrap() > 0, !heartbeat.is_zero());
         }
     }
 }

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
+use super::super::connection::Connection;
 use super::*;
 use crate::test_random::Random;
 
@@ -26,7 +27,8 @@ enum Keep {
 fn random_bytes(stream: &mut dyn Stream, random: &mut Random) -> Keep {
     let size = 1 + random.below(10_000);
     let _ = stream.write_all(&random.bytes(size));
-    Keep::Open
+    // Kept open, it may be a publisher of ZMTP 1 that is quiet.
+    Keep::Closed
 }
 
 fn http(stream: &mut dyn Stream, _: &mut Random) -> Keep {
@@ -69,7 +71,8 @@ fn wrong_socket_type(stream: &mut dyn Stream, _: &mut Random) -> Keep {
 
 fn silence_after_the_handshake(stream: &mut dyn Stream, _: &mut Random) -> Keep {
     shake_hands_quietly(stream, "PUB");
-    Keep::Open
+    // Kept open, it is a publisher that is quiet.
+    Keep::Closed
 }
 
 fn garbage_after_the_handshake(stream: &mut dyn Stream, random: &mut Random) -> Keep {
@@ -252,28 +255,170 @@ fn a_bound_source_serves_its_publisher_through_every_crime() {
     }
 }
 
+/// Drives `source` for so long.
+fn drive_for(source: &mut ZeroMq, time: Duration) {
+    let end = Instant::now() + time;
+    drive(source, &mut |_| {}, &mut || {}, &mut |_| Instant::now() >= end);
+}
+
 #[test]
-fn a_silent_publisher_is_left_after_three_heartbeats() {
+fn a_publisher_that_answers_no_pings_stays_connected() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let text = format!("tcp://{}", listener.local_addr().unwrap());
     let context = zmq::Context::new();
     let mut source = open(&context, &text, Attach::Connect, &hostile_config(SocketKind::Sub));
     let publisher = thread::spawn(move || {
-        let (mut silent, _) = listener.accept().unwrap();
-        shake_hands(&mut silent, "PUB");
-        let since = Instant::now();
-        let (mut next, _) = listener.accept().unwrap();
-        let after = since.elapsed();
-        shake_hands(&mut next, "PUB");
-        next.write_all(b"\x00\x05hello").unwrap();
-        (after, next)
+        let (mut stream, _) = listener.accept().unwrap();
+        // ZMTP 3.0, which has no PING.
+        let mut greeting = greeting();
+        greeting[11] = 0;
+        stream.write_all(&greeting).unwrap();
+        stream.read_exact(&mut [0; 64]).unwrap();
+        stream.write_all(&ready("PUB")).unwrap();
+        stream
     });
-    receive(&mut source, 1);
-    let (after, _next) = publisher.join().unwrap();
-    // The first ping goes out after one interval and is given three.
-    assert!((300..2000).contains(&after.as_millis()), "{after:?}");
-    assert_eq!(source.counts().disconnects, 1);
-    assert_eq!(source.counts().revived, 0, "libzmq's own doing");
+    drive_for(&mut source, Duration::from_millis(1500));
+    publisher.join().unwrap().write_all(b"\x00\x05hello").unwrap();
+    assert_eq!(receive(&mut source, 1), [[b"hello"]]);
+    assert_eq!(source.counts().disconnects, 0);
+}
+
+#[test]
+fn a_full_queue_outlasts_many_heartbeats() {
+    const COUNT: u32 = 64;
+    let contexts = [zmq::Context::new(), zmq::Context::new()];
+    let socket = sender(&contexts[0], zmq::PUB);
+    socket.bind("tcp://127.0.0.1:*").unwrap();
+    let text = socket.get_last_endpoint().unwrap().unwrap();
+    let config = SourceConfig { rcvhwm: 4, ..hostile_config(SocketKind::Sub) };
+    let mut source = open(&contexts[1], &text, Attach::Connect, &config);
+    receive_from(&mut source, &socket);
+    let goal = source.counts().messages + u64::from(COUNT);
+    let mut expected = 0;
+    for number in 0..COUNT {
+        let mut message = vec![0; 1 << 20];
+        message[..4].copy_from_slice(&number.to_be_bytes());
+        socket.send(message, 0).unwrap();
+    }
+    // More than libzmq's queue and the kernel's buffers hold, and more than three heartbeats.
+    thread::sleep(Duration::from_millis(1500));
+    drive(
+        &mut source,
+        &mut |parts| {
+            assert_eq!(parts[0][..4], u32::to_be_bytes(expected), "in order, without loss");
+            expected += 1;
+        },
+        &mut || {},
+        &mut |source| source.counts().messages >= goal,
+    );
+    assert_eq!(source.counts().disconnects, 0);
+}
+
+#[test]
+fn the_kernel_probes_the_host_of_every_publisher() {
+    use rustix::net::sockopt;
+    let context = zmq::Context::new();
+    for attach in [Attach::Connect, Attach::Bind] {
+        for (millis, seconds) in [(0, 0), (100, 1), (5000, 5)] {
+            let config = SourceConfig {
+                heartbeat: Duration::from_millis(millis),
+                ..config(SocketKind::Sub)
+            };
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let text = match attach {
+                Attach::Connect => format!("tcp://{}", listener.local_addr().unwrap()),
+                Attach::Bind => "tcp://127.0.0.1:*".to_owned(),
+            };
+            let mut source = open(&context, &text, attach, &config);
+            let address = source.endpoint().strip_prefix("tcp://").unwrap().to_owned();
+            let _peer = match attach {
+                Attach::Connect => listener.accept().unwrap().0,
+                Attach::Bind => TcpStream::connect(&address).unwrap(),
+            };
+            drive_until(&mut source, |counts| counts.connections == 1);
+            let is_connected = |it: &Connection| rustix::net::getpeername(it.fd()).is_ok();
+            let connection = (0..4096)
+                .filter_map(|fd| source.connection_at(fd))
+                .find(is_connected)
+                .expect("the connection has a descriptor");
+            let fd = connection.fd();
+            assert_eq!(sockopt::socket_keepalive(fd), Ok(seconds > 0), "{attach:?} {millis}");
+            if seconds > 0 {
+                assert_eq!(sockopt::tcp_keepidle(fd), Ok(Duration::from_secs(seconds)));
+                assert_eq!(sockopt::tcp_keepintvl(fd), Ok(Duration::from_secs(seconds)));
+                assert_eq!(sockopt::tcp_keepcnt(fd), Ok(3));
+                assert_eq!(sockopt::tcp_user_timeout(fd), Ok(3 * millis as u32));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_descriptor_that_became_another_file_is_left_alone() {
+    let context = zmq::Context::new();
+    let source = open(&context, "tcp://127.0.0.1:*", Attach::Bind, &config(SocketKind::Sub));
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+    let (accepted, _) = other.accept().unwrap();
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let closed = -1;
+    let fds = [client.as_raw_fd(), accepted.as_raw_fd(), file.as_raw_fd(), closed];
+    assert!(fds.into_iter().all(|fd| source.connection_at(fd).is_none()));
+}
+
+/// What publishers of ZMTP 1 and 2 send to begin with, and their message "hello".
+const OLD_PUBLISHERS: [(&[u8], &[u8]); 2] = [
+    // No version, and an empty identity.
+    (b"\x01\x00", b"\x06\x00hello"),
+    // ZMTP 2.0, PUB, and an empty identity.
+    (b"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x01\x00\x00", b"\x00\x05hello"),
+];
+
+#[test]
+fn publishers_of_zmtp_1_and_2_stay_connected() {
+    for attach in [Attach::Connect, Attach::Bind] {
+        for (greeting, message) in OLD_PUBLISHERS {
+            let context = zmq::Context::new();
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let text = match attach {
+                Attach::Connect => format!("tcp://{}", listener.local_addr().unwrap()),
+                Attach::Bind => "tcp://127.0.0.1:*".to_owned(),
+            };
+            let mut source = open(&context, &text, attach, &config(SocketKind::Sub));
+            let mut stream = match attach {
+                Attach::Connect => listener.accept().unwrap().0,
+                Attach::Bind => {
+                    TcpStream::connect(source.endpoint().strip_prefix("tcp://").unwrap()).unwrap()
+                }
+            };
+            stream.write_all(greeting).unwrap();
+            drive_for(&mut source, 4 * HURRY.handshake);
+            stream.write_all(message).unwrap();
+            assert_eq!(receive(&mut source, 1), [[b"hello"]], "{attach:?} {greeting:?}");
+            assert_eq!(source.counts().disconnects, 0, "{attach:?} {greeting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_bound_source_ends_connections_that_never_finish_the_handshake() {
+    let context = zmq::Context::new();
+    let mut source = open(&context, "tcp://127.0.0.1:*", Attach::Bind, &config(SocketKind::Sub));
+    let address = source.endpoint().strip_prefix("tcp://").unwrap().to_owned();
+    let greeting = greeting();
+    let begun: Vec<_> = [0, 10, 11, 20, 64]
+        .into_iter()
+        .map(|len| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(&greeting[..len]).unwrap();
+            stream
+        })
+        .collect();
+    let mut finished = TcpStream::connect(&address).unwrap();
+    shake_hands(&mut finished, "PUB");
+    drive_until(&mut source, |counts| counts.disconnects == begun.len() as u64);
+    drive_for(&mut source, 2 * HURRY.handshake);
+    assert_eq!(source.counts().connections, 1);
 }
 
 #[test]
