@@ -112,9 +112,8 @@ impl Handshakes {
         now: Instant,
         find: impl Fn(RawFd) -> Option<Connection>,
     ) {
-        while let Some(Watched { fd, cookie, .. }) =
-            self.watched.pop_front_if(|watched| watched.until <= now)
-        {
+        while self.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let Some(Watched { fd, cookie, .. }) = self.watched.pop_front() else { return };
             let Some(Connection { fd }) = find(fd) else { continue };
             let is_same = sockopt::socket_cookie(&fd) == Ok(cookie);
             if is_same && ffi::tcp_traffic(&fd).is_some_and(is_stalled) {
