@@ -9,7 +9,7 @@
 // and lets it in, and what it should have seen by now. The answer decides
 //
 //   when a transport failed     whose fault that is: the next transport has its turn only where the gateway is there
-//   when a stream is silent     whether there is nothing to say, or what there is to say does not arrive
+//   when a stream is silent     whether there are no messages, or messages do not arrive
 //   before the first message    where to resume
 //
 // A new connection resumes by id, so that nothing is lost or doubled between two transports.
@@ -40,7 +40,7 @@ const POLL_SECONDS = 25;
 /** Milliseconds: a poll that waits, and brings nothing, takes longer. */
 const HASTE = 1_000;
 
-/** Milliseconds: nobody stays away for longer, whoever asks for it. */
+/** Milliseconds: the longest wait, also where the gateway asks for more. */
 const HOUR = 3_600_000;
 
 /** The gateway's refusals that stay, however often one asks. */

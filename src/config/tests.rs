@@ -85,13 +85,18 @@ fn what_was_left_out_of_the_build_is_refused() {
 }
 
 #[test]
+fn prefixes_reach_their_field() {
+    let config = config("subscribe = ['a,b', '']").unwrap();
+    assert_eq!(config.subscribe, [&b"a,b"[..], b""]);
+}
+
+#[test]
 fn every_setting_reaches_its_field() {
     let config = config(
         r#"
         connect = ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"]
         bind = ["tcp://127.0.0.1:3"]
         socket = "pull"
-        subscribe = ["a,b", ""]
         topic-from = ":"
         sequence = "2:u32le"
         rcvhwm = 1
@@ -129,7 +134,6 @@ fn every_setting_reaches_its_field() {
     let millis = Duration::from_millis;
     assert_eq!(config.endpoints.len(), 3);
     assert_eq!(config.socket, SocketKind::Pull);
-    assert_eq!(config.subscribe, [&b"a,b"[..], b""]);
     assert_eq!(config.topic_from, TopicFrom::Delimiter(b':'));
     assert_eq!(config.sequence, Some(Counter { part: 2, number: CounterType::U32Le }));
     assert_eq!((config.rcvhwm, config.heartbeat), (1, millis(0)));

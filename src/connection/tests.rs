@@ -430,6 +430,7 @@ fn a_newcomer_is_not_turned_out_before_it_was_listened_to() {
 #[test]
 fn the_public_figures_obey_the_rules_of_messages() {
     let mut rig = Rig::new(1 << 20, 1 << 20);
+    rig.connections.context.site.started = Some(rig.now);
     rig.now += Duration::from_secs(7);
     rig.connections.context.metrics.upstream.received_messages = 5;
     rig.connections.context.metrics.upstream.connections = 2;

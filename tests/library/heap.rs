@@ -116,7 +116,7 @@ fn bytes_of_a_message(body_bytes: usize) -> usize {
 fn clients_take_little_heap() {
     alone(|| {
         for (name, request, bytes_max) in
-            [("WebSocket", WEB_SOCKET, 250), ("event stream", EVENTS, 250), ("poll", POLL, 350)]
+            [("WebSocket", WEB_SOCKET, 255), ("event stream", EVENTS, 255), ("poll", POLL, 350)]
         {
             let each = bytes_of_each(request);
             println!("{each} bytes of heap for each idle {name}");

@@ -45,9 +45,10 @@ const UNSAFE_FILES: [&str; 7] = [
 ];
 
 /// Files that may sleep.
-const SLEEPING_FILES: [&str; 3] = [
+const SLEEPING_FILES: [&str; 4] = [
     "examples/producer/pace.rs", // between two messages, but not through a signal
     "src/cli/output.rs", // on the log's own thread, while whoever reads standard error is slow
+    "tests/page/views.rs", // between two pieces of a flood of a given rate
     "tests/support/mod.rs", // between two looks at a condition, with a deadline
 ];
 

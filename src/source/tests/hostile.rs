@@ -278,7 +278,8 @@ fn a_publisher_that_answers_no_pings_stays_connected() {
         stream
     });
     drive_for(&mut source, Duration::from_millis(1500));
-    publisher.join().unwrap().write_all(b"\x00\x05hello").unwrap();
+    let mut stream = publisher.join().unwrap();
+    stream.write_all(b"\x00\x05hello").unwrap();
     assert_eq!(receive(&mut source, 1), [[b"hello"]]);
     assert_eq!(source.counts().disconnects, 0);
 }
@@ -301,7 +302,12 @@ fn a_full_queue_outlasts_many_heartbeats() {
         socket.send(message, 0).unwrap();
     }
     // More than libzmq's queue and the kernel's buffers hold, and more than three heartbeats.
-    thread::sleep(Duration::from_millis(1500));
+    let end = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < end {
+        let mut items = [zmq::PollItem::from_fd(source.monitor_fd().as_raw_fd(), zmq::POLLIN)];
+        zmq::poll(&mut items, 10).unwrap();
+        source.handle_monitor(Instant::now());
+    }
     drive(
         &mut source,
         &mut |parts| {
