@@ -64,7 +64,7 @@ export interface Options {
   latest?: boolean;
   /**
    * One connection for all tabs that ask the same: another one resumes when its tab is closed. Where the browser has no Web
-   * Locks (without https, but for localhost), or with `since`, each tab has its own.
+   * Locks (without https, except on localhost), or with `since`, each tab has its own.
    */
   shared?: boolean;
 }

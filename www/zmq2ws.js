@@ -168,7 +168,7 @@ class Emitter {
       try {
         handler(event);
       } catch (error) {
-        // A page's mistake is the page's: the next message comes all the same.
+        // A mistake of the page does not stop the next message.
         (globalThis.reportError ?? console.error)(error);
       }
     }
@@ -250,7 +250,7 @@ class Feed extends Emitter {
     return this.#since;
   }
 
-  /** Leaves every connection and every wait; nothing more is told but that. */
+  /** Leaves every connection and every wait; the last event says so. */
   close() {
     this.#end();
   }
@@ -352,7 +352,7 @@ class Feed extends Emitter {
     const verdict = isKnown ? error : await this.#gateway.ask(this.#since, 0).then(() => null, (reason) => reason);
     if (this.status.state === "closed") return;
     if (verdict?.isLasting) return this.#end(verdict);
-    // Whoever answers, but not as a gateway does, may be a proxy that knows another path only.
+    // An answer unlike a gateway's may come from a proxy that passes only another path.
     if (!verdict || (verdict.status && verdict.status < 500)) {
       this.#index = (this.#index + 1) % this.#settings.transports.length;
       if (!verdict && this.#index > 0) return this.#connect();
@@ -426,7 +426,7 @@ class SharedFeed extends Emitter {
   #leader = null;
   #since = "";
   #positions = [];
-  /** Whether another tab was heard: to nobody, nothing is told. */
+  /** Whether another tab was heard; without one nothing is sent. */
   #hasOthers = false;
   #end = new AbortController();
 
@@ -544,7 +544,7 @@ class Link {
   #timers = new Set();
   #isSilent = true;
 
-  /** `since` gives the id to resume behind; `events` are told what happens, each `end` once and last. */
+  /** `since` gives the id to resume behind; `events` gets what happens, each `end` once and last. */
   constructor(transport, gateway, since, settings, events) {
     this.transport = transport;
     this.gateway = gateway;
@@ -706,12 +706,12 @@ class Gateway {
     this.#abort.abort();
   }
 
-  /** Nobody can add fields to a WebSocket's request, so the token is in its query. */
+  /** A page cannot add fields to a WebSocket's request, so the token is in its query. */
   socketUrl(since) {
     return this.#url("ws", { format: "json", since, token: this.#token }).replace(/^http/, "ws");
   }
 
-  /** What there is behind `since`, or else what comes within `seconds`. */
+  /** The messages behind `since`, or else those that come within `seconds`. */
   ask(since, seconds, signal = this.#abort.signal) {
     const query = { since, timeout: String(seconds) };
     return this.get("poll", query, "application/json", seconds * 1_000, signal, async (response) => {

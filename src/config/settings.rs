@@ -96,7 +96,7 @@ macro_rules! with_settings {
                     /// all others need the Cargo feature `compress`.
                     fn(decode: Decode) = decode;
                 sequence: "PART:TYPE" = "",
-                    "A part of the body that counts the messages of a topic: where it skips, clients are told that \
+                    "A part of the body that counts the messages of a topic: where it skips, clients get a gap notice: \
                      messages were lost before the gateway. PART counts from 1; TYPE is u32le, u64le, u32be or u64be; \
                      2:u32le for Bitcoin Core",
                     sequence: Option<Counter> = Maybe(parsed::<Counter>()),
@@ -188,13 +188,13 @@ macro_rules! with_settings {
                 curve_secret_key_file: "FILE" = "",
                     "CURVE: this gateway's secret key: a file with 40 characters of Z85, or a certificate of CZMQ or \
                      pyzmq. With --bind, publishers have to connect with CURVE, and with its public key as their \
-                     server key; whoever knows that may publish",
+                     server key; every client with that key may publish",
                     curve_secret_key: Option<GivenSecret> = SecretFile("curve_secret_key_file"),
                     /// CURVE: a file with what [`Self::curve_secret_key`] takes, whose place it takes, up to 64 KiB. It is read now, once, so
                     /// it may be a pipe; why it cannot be read, building says. A warning is logged where everybody on the host can.
                     fn(path: impl AsRef<Path>) = Some(GivenSecret::read("curve_secret_key_file", path.as_ref()));
                 plain_user: "USER" = "",
-                    "PLAIN: the user that publishers are told, with --connect; nothing is encrypted",
+                    "PLAIN: the user name for publishers, with --connect; nothing is encrypted",
                     plain_user: Option<String> = Maybe(parsed::<String>()),
                     /// PLAIN: the user that publishers are told, 1 to 255 bytes. Default none. Needs a password, and is for
                     /// [`Self::connect`] only.

@@ -142,7 +142,7 @@ fn the_screenshots_show_live_data() {
     for scheme in ["light", "dark"] {
         browser.set_screen(900, scheme);
         browser.open(&gateway.page);
-        browser.wait_for("document.querySelectorAll('[role=row], .row').length > 8");
+        browser.wait_for("document.querySelectorAll('#grid-body [role=row]').length > 12");
         // To be copied to `docs/images` when the page has changed.
         browser.screenshot(&format!("readme-{scheme}"));
     }
